@@ -1,0 +1,39 @@
+// An error of PostgreSQL's kind: SQLSTATE, message, detail, hint, context.
+#pragma once
+
+#include <exception>
+#include <string>
+#include <utility>
+
+namespace securatlas::pg {
+
+// Thrown by everything in src/pg, and by the app where a user is to see an error. Turned into
+// ereport(ERROR) by pg::entry. An Error that came out of PostgreSQL may be swallowed only by
+// aborting the (sub)transaction it happened in.
+class Error : public std::exception {
+  public:
+    // `sqlstate` has five characters.
+    Error(std::string sqlstate, std::string message, std::string detail = {}, std::string hint = {},
+          std::string context = {})
+        : sqlstate_(std::move(sqlstate)),
+          message_(std::move(message)),
+          detail_(std::move(detail)),
+          hint_(std::move(hint)),
+          context_(std::move(context)) {}
+
+    const std::string& sqlstate() const { return sqlstate_; }
+    const std::string& message() const { return message_; }
+    const std::string& detail() const { return detail_; }
+    const std::string& hint() const { return hint_; }
+    const std::string& context() const { return context_; }
+    const char* what() const noexcept override { return message_.c_str(); }
+
+  private:
+    std::string sqlstate_;
+    std::string message_;
+    std::string detail_;
+    std::string hint_;
+    std::string context_;
+};
+
+}  // namespace securatlas::pg
