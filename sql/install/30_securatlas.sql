@@ -1,0 +1,132 @@
+-- ==== schema securatlas: the scoring rule ====================================================
+
+CREATE SCHEMA securatlas;
+COMMENT ON SCHEMA securatlas IS 'The SecurAtlas jobs: risk recompute, integration sync, token refresh. USAGE is the right to use it.';
+
+CREATE TABLE securatlas.risk_rule (
+    kind   text NOT NULL,
+    name   text NOT NULL,
+    value  numeric NOT NULL CHECK (value >= 0 AND value < 'Infinity'),
+    PRIMARY KEY (kind, name),
+    CONSTRAINT risk_rule_names CHECK (
+        (kind = 'weight' AND name IN ('control_maturity', 'evidence_coverage',
+                                      'framework_compliance', 'integration_findings'))
+        OR (kind = 'penalty' AND name IN ('critical', 'high', 'medium', 'low')))
+);
+COMMENT ON TABLE securatlas.risk_rule IS 'Weights of the four categories and penalties of open findings. All eight rows exist at commit, and the weights sum to 1.';
+COMMENT ON COLUMN securatlas.risk_rule.kind IS 'weight or penalty.';
+COMMENT ON COLUMN securatlas.risk_rule.name IS 'The category that is weighed, or the severity that is penalised.';
+COMMENT ON COLUMN securatlas.risk_rule.value IS 'The share of the score, or the points one open finding takes away.';
+GRANT SELECT ON securatlas.risk_rule TO PUBLIC;
+
+INSERT INTO securatlas.risk_rule (kind, name, value) VALUES
+    ('weight', 'control_maturity', 0.35),
+    ('weight', 'evidence_coverage', 0.25),
+    ('weight', 'framework_compliance', 0.25),
+    ('weight', 'integration_findings', 0.15),
+    ('penalty', 'critical', 10),
+    ('penalty', 'high', 5),
+    ('penalty', 'medium', 2),
+    ('penalty', 'low', 0.5);
+
+-- A restored dump brings its rows to a table that CREATE EXTENSION has filled.
+CREATE FUNCTION securatlas._replace_risk_rule() RETURNS trigger LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $fn$
+BEGIN
+    DELETE FROM securatlas.risk_rule r WHERE r.kind = NEW.kind AND r.name = NEW.name;
+    RETURN NEW;
+END
+$fn$;
+COMMENT ON FUNCTION securatlas._replace_risk_rule() IS 'Makes an insert into risk_rule replace the row of that name.';
+
+CREATE FUNCTION securatlas._check_risk_rule() RETURNS trigger LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $fn$
+DECLARE
+    total numeric;
+    entries bigint;
+BEGIN
+    SELECT count(*), sum(r.value) FILTER (WHERE r.kind = 'weight')
+      INTO entries, total FROM securatlas.risk_rule r;
+    IF entries <> 8 THEN
+        RAISE EXCEPTION 'risk_rule must keep its four weights and four penalties'
+            USING ERRCODE = 'check_violation',
+                  DETAIL = format('It would have %s rows.', entries);
+    ELSIF total <> 1 THEN
+        RAISE EXCEPTION 'the weights in risk_rule must sum to 1'
+            USING ERRCODE = 'check_violation',
+                  DETAIL = format('They would sum to %s.', total),
+                  HINT = 'Change all weights in one transaction.';
+    END IF;
+    RETURN NULL;
+END
+$fn$;
+COMMENT ON FUNCTION securatlas._check_risk_rule() IS 'Refuses, at commit, a rule that is not complete or whose weights do not sum to 1.';
+
+CREATE TRIGGER risk_rule_replace BEFORE INSERT ON securatlas.risk_rule
+    FOR EACH ROW EXECUTE FUNCTION securatlas._replace_risk_rule();
+CREATE CONSTRAINT TRIGGER risk_rule_check AFTER INSERT OR UPDATE OR DELETE ON securatlas.risk_rule
+    DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION securatlas._check_risk_rule();
+CREATE TRIGGER risk_rule_truncate AFTER TRUNCATE ON securatlas.risk_rule
+    FOR EACH STATEMENT EXECUTE FUNCTION securatlas._check_risk_rule();
+COMMENT ON TRIGGER risk_rule_replace ON securatlas.risk_rule IS 'Lets a dump be restored over the default rows.';
+COMMENT ON TRIGGER risk_rule_check ON securatlas.risk_rule IS 'Keeps the rule complete and its weights at a sum of 1.';
+COMMENT ON TRIGGER risk_rule_truncate ON securatlas.risk_rule IS 'Keeps the rule complete.';
+
+SELECT pg_catalog.pg_extension_config_dump('securatlas.risk_rule', '');
+
+CREATE FUNCTION securatlas.risk_weights() RETURNS float8[] LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT ARRAY[max(value) FILTER (WHERE name = 'control_maturity'),
+                 max(value) FILTER (WHERE name = 'evidence_coverage'),
+                 max(value) FILTER (WHERE name = 'framework_compliance'),
+                 max(value) FILTER (WHERE name = 'integration_findings')]::float8[]
+      FROM securatlas.risk_rule WHERE kind = 'weight'
+$fn$;
+COMMENT ON FUNCTION securatlas.risk_weights() IS 'The weights of control_maturity, evidence_coverage, framework_compliance and integration_findings.';
+
+CREATE FUNCTION securatlas.risk_penalties() RETURNS float8[] LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT ARRAY[max(value) FILTER (WHERE name = 'critical'),
+                 max(value) FILTER (WHERE name = 'high'),
+                 max(value) FILTER (WHERE name = 'medium'),
+                 max(value) FILTER (WHERE name = 'low')]::float8[]
+      FROM securatlas.risk_rule WHERE kind = 'penalty'
+$fn$;
+COMMENT ON FUNCTION securatlas.risk_penalties() IS 'The penalties of one open finding: critical, high, medium, low.';
+
+-- A NULL input stands for "no data"; the rule is in include/securatlas/core/risk_score.hpp.
+CREATE FUNCTION securatlas.risk_score(
+    average_maturity float8,
+    evidence_share float8,
+    framework_readiness float8,
+    critical bigint,
+    high bigint,
+    medium bigint,
+    low bigint,
+    breach_cost float8,
+    annual_revenue float8,
+    weights float8[],
+    penalties float8[],
+    OUT score int,
+    OUT control_maturity int,
+    OUT evidence_coverage int,
+    OUT framework_compliance int,
+    OUT integration_findings int,
+    OUT annualized_loss_expectancy float8
+) LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_risk_score';
+COMMENT ON FUNCTION securatlas.risk_score(float8, float8, float8, bigint, bigint, bigint, bigint, float8, float8, float8[], float8[]) IS 'The score of one tenant, the rounded values of its categories, and its annualized loss expectancy.';
+
+CREATE FUNCTION securatlas._snake_case(title text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT lower(trim(BOTH '_' FROM regexp_replace(
+               regexp_replace(title, '([[:lower:][:digit:]])([[:upper:]])', '\1_\2', 'g'),
+               '[^[:alnum:]]+', '_', 'g')))
+$fn$;
+COMMENT ON FUNCTION securatlas._snake_case(text) IS 'Access Control becomes access_control.';

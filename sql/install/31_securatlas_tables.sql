@@ -1,0 +1,216 @@
+-- ==== schema securatlas: the tables that install() makes =====================================
+
+CREATE FUNCTION securatlas._tables(
+    OUT ordinal int, OUT name text, OUT tenant_data boolean, OUT required text[],
+    OUT definition text, OUT remark text
+) RETURNS SETOF record LANGUAGE sql IMMUTABLE
+    SET search_path = pg_catalog, pg_temp
+AS $fn$
+VALUES
+(1, 'tenants', true, '{id,name,industry,annual_revenue,created_at}'::text[], $$(
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    name text NOT NULL,
+    industry text,
+    annual_revenue numeric,
+    created_at timestamptz NOT NULL DEFAULT now()
+)$$, 'One row a tenant.'),
+(2, 'tenant_subscriptions', true, '{tenant_id,plan,status}', $$(
+    tenant_id uuid NOT NULL REFERENCES tenants ON DELETE CASCADE,
+    plan text NOT NULL,
+    status text NOT NULL CHECK (status IN ('active', 'trialing', 'past_due', 'canceled'))
+)$$, 'A tenant is active while one of its subscriptions is active or trialing.'),
+(3, 'unified_controls', false, '{id,control_key,title,category,severity}', $$(
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    control_key text NOT NULL UNIQUE,
+    title text NOT NULL,
+    category text NOT NULL,
+    severity int NOT NULL CHECK (severity BETWEEN 1 AND 5)
+)$$, 'The catalogue of controls, the same for all tenants.'),
+(4, 'tenant_controls', true, '{tenant_id,control_id,status,maturity}', $$(
+    tenant_id uuid NOT NULL REFERENCES tenants ON DELETE CASCADE,
+    control_id uuid NOT NULL REFERENCES unified_controls,
+    status text NOT NULL DEFAULT 'not_started'
+        CHECK (status IN ('not_started', 'in_progress', 'implemented', 'not_applicable')),
+    maturity int NOT NULL DEFAULT 0 CHECK (maturity BETWEEN 0 AND 5),
+    PRIMARY KEY (tenant_id, control_id)
+)$$, 'How far a tenant is with a control.'),
+(5, 'tenant_evidence_items', true, '{id,tenant_id,status,expires_at}', $$(
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    tenant_id uuid NOT NULL REFERENCES tenants ON DELETE CASCADE,
+    status text NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'accepted', 'rejected')),
+    expires_at timestamptz
+)$$, 'What a tenant has handed in to prove its controls.'),
+(6, 'control_evidence_links', true, '{evidence_item_id,control_id}', $$(
+    evidence_item_id uuid NOT NULL REFERENCES tenant_evidence_items ON DELETE CASCADE,
+    control_id uuid NOT NULL REFERENCES unified_controls,
+    PRIMARY KEY (evidence_item_id, control_id)
+)$$, 'The controls that an evidence item proves.'),
+(7, 'compliance_frameworks', false, '{id}', $$(
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    key text NOT NULL UNIQUE,
+    name text NOT NULL
+)$$, 'The frameworks that a tenant may select.'),
+(8, 'framework_requirements', false, '{id,framework_id}', $$(
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    framework_id uuid NOT NULL REFERENCES compliance_frameworks ON DELETE CASCADE,
+    requirement_key text NOT NULL,
+    UNIQUE (framework_id, requirement_key)
+)$$, 'The requirements of a framework.'),
+(9, 'control_framework_map', false, '{control_id,requirement_id}', $$(
+    control_id uuid NOT NULL REFERENCES unified_controls,
+    requirement_id uuid NOT NULL REFERENCES framework_requirements ON DELETE CASCADE,
+    PRIMARY KEY (requirement_id, control_id)
+)$$, 'The controls that a requirement asks for.'),
+(10, 'tenant_framework_selections', true, '{tenant_id,framework_id,weight}', $$(
+    tenant_id uuid NOT NULL REFERENCES tenants ON DELETE CASCADE,
+    framework_id uuid NOT NULL REFERENCES compliance_frameworks,
+    weight numeric NOT NULL DEFAULT 1 CHECK (weight >= 0),
+    PRIMARY KEY (tenant_id, framework_id)
+)$$, 'The frameworks that a tenant is measured by.'),
+(11, 'integration_providers', false,
+ '{id,key,token_endpoint,client_id,client_secret_name}', $$(
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    key text NOT NULL UNIQUE,
+    token_endpoint text,
+    client_id text,
+    client_secret_name text
+)$$, 'The providers that can be connected. client_secret_name is the name of a secret.'),
+(12, 'integration_connections', true,
+ '{id,tenant_id,provider_id,status,auth_type,access_token_name,refresh_token_name,token_expires_at,last_synced_at,last_error}',
+ $$(
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    tenant_id uuid NOT NULL REFERENCES tenants ON DELETE CASCADE,
+    provider_id uuid NOT NULL REFERENCES integration_providers,
+    status text NOT NULL DEFAULT 'pending'
+        CHECK (status IN ('pending', 'active', 'error', 'reauth_required', 'disabled')),
+    auth_type text NOT NULL CHECK (auth_type IN ('oauth', 'api_key')),
+    access_token_name text,
+    refresh_token_name text,
+    token_expires_at timestamptz,
+    last_synced_at timestamptz,
+    last_error text
+)$$, 'What a tenant has connected. The token columns hold names of secrets, never tokens.'),
+(13, 'integration_findings', true, '{id,connection_id,tenant_id,severity,status}', $$(
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    connection_id uuid NOT NULL REFERENCES integration_connections ON DELETE CASCADE,
+    tenant_id uuid NOT NULL REFERENCES tenants ON DELETE CASCADE,
+    severity text NOT NULL CHECK (severity IN ('critical', 'high', 'medium', 'low')),
+    status text NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'resolved', 'suppressed')),
+    PRIMARY KEY (tenant_id, id)
+)$$, 'What a sync has found at a provider.'),
+(14, 'integration_sync_jobs', true,
+ '{id,connection_id,status,request_id,attempts,error,created_at,dispatched_at,completed_at}', $$(
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    connection_id uuid NOT NULL REFERENCES integration_connections ON DELETE CASCADE,
+    status text NOT NULL DEFAULT 'queued'
+        CHECK (status IN ('queued', 'dispatched', 'failed', 'completed')),
+    request_id bigint,
+    attempts int NOT NULL DEFAULT 0,
+    error text,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    dispatched_at timestamptz,
+    completed_at timestamptz
+)$$, 'One row for each sync that was asked for. request_id is the request that asks for it.'),
+(15, 'tenant_risk_snapshots', true,
+ '{id,tenant_id,risk_score_1_100,category_breakdown,annualized_loss_expectancy,computed_at,snapshot_type}',
+ $$(
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    tenant_id uuid NOT NULL REFERENCES tenants ON DELETE CASCADE,
+    risk_score_1_100 int NOT NULL CHECK (risk_score_1_100 BETWEEN 0 AND 100),
+    category_breakdown jsonb NOT NULL,
+    annualized_loss_expectancy numeric,
+    computed_at timestamptz NOT NULL DEFAULT now(),
+    snapshot_type text NOT NULL CHECK (snapshot_type IN ('nightly', 'manual', 'event')),
+    PRIMARY KEY (tenant_id, id)
+)$$, 'The risk scores over time. 0 is the worst posture, 100 the best.'),
+(16, 'industry_breach_costs', false, '{industry,avg_breach_cost}', $$(
+    industry text PRIMARY KEY,
+    avg_breach_cost numeric NOT NULL CHECK (avg_breach_cost >= 0)
+)$$, 'What a breach costs on average. The row "default" is for tenants of any other industry.')
+$fn$;
+COMMENT ON FUNCTION securatlas._tables() IS 'The tables of the SecurAtlas jobs: the columns they must have, and how install() makes them.';
+
+CREATE FUNCTION securatlas._indexes(OUT table_name text, OUT definition text)
+    RETURNS SETOF record LANGUAGE sql IMMUTABLE
+    SET search_path = pg_catalog, pg_temp
+AS $fn$
+VALUES
+    ('tenant_subscriptions', '(tenant_id)'),
+    ('tenant_evidence_items', '(tenant_id)'),
+    ('integration_connections', '(tenant_id)'),
+    ('integration_findings', $$(tenant_id) WHERE status = 'open'$$),
+    ('integration_findings', '(connection_id)'),
+    ('integration_sync_jobs', '(connection_id, created_at)'),
+    ('tenant_risk_snapshots', '(tenant_id, computed_at DESC)')
+$fn$;
+COMMENT ON FUNCTION securatlas._indexes() IS 'The indexes that install() adds to the tables it makes.';
+
+CREATE FUNCTION securatlas._check_tables(target_schema regnamespace) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $fn$
+DECLARE
+    missing text;
+BEGIN
+    SELECT string_agg(lack.line, E'\n' ORDER BY lack.ordinal) INTO missing
+      FROM (SELECT t.ordinal, format('Table %I.%I lacks %s.', n.nspname, t.name,
+                                     string_agg(wanted.col, ', ' ORDER BY wanted.position)) AS line
+              FROM securatlas._tables() AS t
+              JOIN pg_class c ON c.relname = t.name AND c.relnamespace = target_schema
+              JOIN pg_namespace n ON n.oid = c.relnamespace
+             CROSS JOIN unnest(t.required) WITH ORDINALITY AS wanted (col, position)
+             WHERE NOT EXISTS (SELECT FROM pg_attribute a
+                                WHERE a.attrelid = c.oid AND a.attname = wanted.col
+                                  AND a.attnum > 0 AND NOT a.attisdropped)
+             GROUP BY t.ordinal, t.name, n.nspname) AS lack;
+    IF missing IS NOT NULL THEN
+        RAISE EXCEPTION 'tables in schema % lack columns that the SecurAtlas jobs need', target_schema
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  DETAIL = missing,
+                  HINT = 'Add the columns, or install into another schema.';
+    END IF;
+END
+$fn$;
+COMMENT ON FUNCTION securatlas._check_tables(regnamespace) IS 'Refuses a schema whose tables lack columns; one error lists all of them.';
+
+CREATE FUNCTION securatlas._create_tables(target_schema regnamespace) RETURNS void
+    LANGUAGE plpgsql
+AS $fn$
+DECLARE
+    made text[] := '{}';
+    unprotected text;
+    t record;
+BEGIN
+    FOR t IN
+        SELECT d.* FROM securatlas._tables() AS d
+         WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class c
+                            WHERE c.relname = d.name AND c.relnamespace = target_schema)
+         ORDER BY d.ordinal
+    LOOP
+        EXECUTE format('CREATE TABLE %I %s', t.name, t.definition);
+        EXECUTE format('COMMENT ON TABLE %I IS %L', t.name, t.remark);
+        IF t.tenant_data THEN
+            EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', t.name);
+        END IF;
+        made := made || t.name;
+    END LOOP;
+    FOR t IN SELECT i.* FROM securatlas._indexes() AS i WHERE i.table_name = ANY (made) LOOP
+        EXECUTE format('CREATE INDEX ON %I %s', t.table_name, t.definition);
+    END LOOP;
+    IF 'industry_breach_costs' = ANY (made) THEN
+        INSERT INTO industry_breach_costs (industry, avg_breach_cost) VALUES
+            ('default', 4880000), ('healthcare', 9770000), ('financial_services', 6080000),
+            ('technology', 5450000), ('energy', 5290000), ('manufacturing', 5560000),
+            ('retail', 3480000), ('education', 3500000), ('public_sector', 2550000);
+    END IF;
+    SELECT string_agg(d.name, ', ' ORDER BY d.ordinal) INTO unprotected
+      FROM securatlas._tables() AS d
+      JOIN pg_catalog.pg_class c ON c.relname = d.name AND c.relnamespace = target_schema
+     WHERE d.tenant_data AND NOT c.relrowsecurity;
+    IF unprotected IS NOT NULL THEN
+        RAISE WARNING 'row level security is not enabled on: %', unprotected
+            USING HINT = 'These tables existed and were left as they are; enable it for every table with a tenant.';
+    END IF;
+END
+$fn$;
+COMMENT ON FUNCTION securatlas._create_tables(regnamespace) IS 'The part of install() that makes the tables that do not exist, in the first schema of search_path.';

@@ -1,0 +1,89 @@
+-- ==== schema securatlas: install and uninstall ===============================================
+
+CREATE FUNCTION securatlas._functions(OUT ordinal int, OUT signature text) RETURNS SETOF record
+    LANGUAGE sql IMMUTABLE
+    SET search_path = pg_catalog, pg_temp
+AS $fn$
+VALUES
+    (1, 'fn_recompute_all_tenant_risk_scores()'),
+    (2, 'fn_recompute_tenant_risk_score(uuid)'),
+    (3, 'fn_write_risk_snapshots(uuid, text)'),
+    (4, 'fn_trigger_nightly_sync()'),
+    (5, 'fn_trigger_frequent_sync()'),
+    (6, 'fn_queue_sync(boolean)'),
+    (7, 'fn_refresh_expiring_tokens(interval)')
+$fn$;
+COMMENT ON FUNCTION securatlas._functions() IS 'The functions that install() makes in the target schema.';
+
+-- In schema public, which is in everybody's search_path, the commands stay as short as they are
+-- known.
+CREATE FUNCTION securatlas._jobs(
+    target_schema regnamespace, OUT name text, OUT schedule text, OUT command text,
+    OUT optional boolean
+) RETURNS SETOF record LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT j.name, j.schedule,
+           format('SELECT %s%s()',
+                  CASE WHEN target_schema::text <> 'public' THEN target_schema || '.' END,
+                  j.function),
+           j.optional
+      FROM (VALUES
+        ('nightly_risk_recompute', '0 2 * * *', 'fn_recompute_all_tenant_risk_scores', false),
+        ('securatlas_nightly_integration_sync', '0 3 * * *', 'fn_trigger_nightly_sync', false),
+        ('token_refresh_cron', '0 */6 * * *', 'fn_refresh_expiring_tokens', false),
+        ('frequent_integration_sync', '0 */6 * * *', 'fn_trigger_nightly_sync', true)
+      ) AS j (name, schedule, function, optional)
+$fn$;
+COMMENT ON FUNCTION securatlas._jobs(regnamespace) IS 'The jobs for a schema; install() schedules those that are not optional.';
+
+CREATE FUNCTION securatlas.install(
+    target_schema regnamespace DEFAULT 'public', schedule_jobs boolean DEFAULT true
+) RETURNS void LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    SET client_min_messages = warning
+AS $fn$
+DECLARE
+    signature text;
+BEGIN
+    PERFORM securatlas._check_tables(target_schema);
+    -- A regnamespace prints as a quoted identifier. The old path is back when this function ends.
+    PERFORM set_config('search_path', target_schema || ', pg_temp', true);
+    PERFORM securatlas._create_tables(target_schema);
+    PERFORM securatlas._create_risk_objects();
+    PERFORM securatlas._create_integration_objects();
+    FOR signature IN SELECT f.signature FROM securatlas._functions() AS f LOOP
+        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', signature);
+    END LOOP;
+    IF schedule_jobs THEN
+        PERFORM cron.schedule(j.name, j.schedule, j.command)
+           FROM securatlas._jobs(target_schema) AS j WHERE NOT j.optional;
+        PERFORM cron.configure_job(job_name => j.name, timezone => 'UTC')
+           FROM securatlas._jobs(target_schema) AS j WHERE NOT j.optional;
+        PERFORM cron.run_after('securatlas_nightly_integration_sync', 'nightly_risk_recompute');
+    END IF;
+END
+$fn$;
+COMMENT ON FUNCTION securatlas.install(regnamespace, boolean) IS 'Makes the tables, view and functions of the SecurAtlas jobs in a schema, owned by the caller, and schedules the jobs. May be run again.';
+
+CREATE FUNCTION securatlas.uninstall(target_schema regnamespace DEFAULT 'public') RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    SET client_min_messages = warning
+AS $fn$
+DECLARE
+    signature text;
+BEGIN
+    -- A job that calls the functions of another schema was scheduled by a later install() there.
+    PERFORM cron.unschedule(j.jobid)
+       FROM cron.job j
+      WHERE j.username = current_user
+        AND j.jobname IN (SELECT own.name FROM securatlas._jobs(target_schema) AS own)
+        AND NOT EXISTS (SELECT FROM pg_namespace n, securatlas._jobs(n.oid::regnamespace) AS other
+                         WHERE n.oid <> target_schema AND other.command = j.command);
+    FOR signature IN SELECT f.signature FROM securatlas._functions() AS f ORDER BY f.ordinal LOOP
+        EXECUTE format('DROP FUNCTION IF EXISTS %s.%s', target_schema, signature);
+    END LOOP;
+END
+$fn$;
+COMMENT ON FUNCTION securatlas.uninstall(regnamespace) IS 'Removes the jobs and functions that install() made in a schema, never a table.';
