@@ -168,8 +168,7 @@ BEGIN
             RAISE EXCEPTION 'the integration sync is not configured'
                 USING ERRCODE = 'object_not_in_prerequisite_state',
                       DETAIL = format('Not set: %s.', missing),
-                      HINT = format('Use ALTER DATABASE %I SET ... and start a new session.',
-                                    current_database());
+                      HINT = 'Set it with ALTER DATABASE ... SET, and start a new session.';
         END IF;
         -- Two callers at the same time would each not see the jobs of the other.
         PERFORM pg_advisory_xact_lock('integration_sync_jobs'::regclass::oid::bigint);
@@ -189,7 +188,7 @@ BEGIN
         INSERT INTO integration_sync_jobs (id, connection_id, status, request_id, created_at)
         SELECT due.sync_job_id, due.connection_id, 'queued',
                net.http_post(
-                   url := rtrim(fn_queue_sync.url, '/') || '/trigger-sync',
+                   url := rtrim(url, '/') || '/trigger-sync',
                    body := jsonb_build_object('connection_id', due.connection_id,
                                               'sync_job_id', due.sync_job_id),
                    headers := jsonb_build_object('Content-Type', 'application/json',
@@ -220,10 +219,13 @@ BEGIN
     AS $fn$
     #variable_conflict use_variable
     BEGIN
-        IF to_regprocedure('net.http_post_form(text, jsonb, jsonb, integer)') IS NULL
-           AND EXISTS (SELECT FROM integration_connections c
+        IF NOT EXISTS (SELECT FROM integration_connections c
                         WHERE c.status = 'active' AND c.auth_type = 'oauth'
+                          AND c.refresh_token_name IS NOT NULL
                           AND c.token_expires_at < now() + within) THEN
+            RETURN;
+        END IF;
+        IF to_regprocedure('net.http_post_form(text, jsonb, jsonb, integer)') IS NULL THEN
             RAISE EXCEPTION 'net.http_post_form() does not exist'
                 USING ERRCODE = 'feature_not_supported',
                       DETAIL = 'Tokens are due, and the request that refreshes them is a form.',

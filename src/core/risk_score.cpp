@@ -10,8 +10,9 @@ namespace securatlas::core {
 namespace {
 
 constexpr double kMaxMaturity = 5.0;
-constexpr double kWorstProbability = 0.80;
-constexpr double kProbabilityRange = 0.75;
+// In percent: what is exact in decimal then mostly is so in binary.
+constexpr double kWorstProbability = 80.0;
+constexpr double kProbabilityRange = 75.0;
 constexpr double kLossShareOfRevenue = 0.30;
 constexpr double kRoundingGrain = 1e9;
 
@@ -36,7 +37,7 @@ double total_penalty(const FindingPenalties& penalties, const FindingCounts& cou
 
 std::optional<double> loss_expectancy(int score, const Posture& posture) {
     if (!posture.breach_cost) return std::nullopt;
-    const double probability = kWorstProbability - kProbabilityRange * score / 100.0;
+    const double probability = (kWorstProbability - kProbabilityRange * score / 100.0) / 100.0;
     double loss = *posture.breach_cost;
     if (posture.annual_revenue && *posture.annual_revenue > 0.0) {
         loss = std::min(loss, kLossShareOfRevenue * *posture.annual_revenue);
