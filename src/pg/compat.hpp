@@ -1,8 +1,72 @@
 // What differs between PostgreSQL 15 and 18. The only file that looks at PG_VERSION_NUM.
 #pragma once
 
+extern "C" {
+#include "catalog/pg_database.h"
+#include "tcop/pquery.h"
+#include "utils/acl.h"
+#include "utils/guc.h"
+}
+
 // Before 16 PGDLLEXPORT is empty, and the library is built with hidden visibility.
 #if PG_VERSION_NUM < 160000
 #undef PGDLLEXPORT
 #define PGDLLEXPORT __attribute__((visibility("default")))
 #endif
+
+namespace securatlas::pg {
+
+// Memory for the `extra` of a setting, which PostgreSQL frees. Null if there is none left.
+inline void* allocate_setting_extra(std::size_t size) {
+#if PG_VERSION_NUM < 160000
+    return malloc(size);
+#else
+    return guc_malloc(LOG, size);
+#endif
+}
+
+// C world.
+inline bool role_may_connect(Oid role, Oid database) {
+#if PG_VERSION_NUM < 160000
+    return pg_database_aclcheck(database, role, ACL_CONNECT) == ACLCHECK_OK;
+#else
+    return object_aclcheck(DatabaseRelationId, database, role, ACL_CONNECT) == ACLCHECK_OK;
+#endif
+}
+
+// C world.
+inline bool role_owns_database(Oid role, Oid database) {
+#if PG_VERSION_NUM < 160000
+    return pg_database_ownercheck(database, role);
+#else
+    return object_ownercheck(DatabaseRelationId, database, role);
+#endif
+}
+
+// C world. Runs a portal from its start to its end.
+inline void run_portal_to_end(Portal portal, bool top_level, DestReceiver* receiver,
+                              QueryCompletion* completion) {
+#if PG_VERSION_NUM < 180000
+    (void)PortalRun(portal, FETCH_ALL, top_level, true, receiver, receiver, completion);
+#else
+    (void)PortalRun(portal, FETCH_ALL, top_level, receiver, receiver, completion);
+#endif
+}
+
+// C world. `text` has COMPLETION_TAG_BUFSIZE bytes.
+inline void build_completion_tag(char* text, const QueryCompletion* completion) {
+#if PG_VERSION_NUM < 160000
+    const char* name = GetCommandTagName(completion->commandTag);
+    if (command_tag_display_rowcount(completion->commandTag)) {
+        const char* format = completion->commandTag == CMDTAG_INSERT ? "%s 0 %llu" : "%s %llu";
+        snprintf(text, COMPLETION_TAG_BUFSIZE, format, name,
+                 static_cast<unsigned long long>(completion->nprocessed));
+    } else {
+        snprintf(text, COMPLETION_TAG_BUFSIZE, "%s", name);
+    }
+#else
+    (void)BuildQueryCompletionString(text, completion, false);
+#endif
+}
+
+}  // namespace securatlas::pg

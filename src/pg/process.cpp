@@ -2,6 +2,7 @@
 
 #include "convert.hpp"
 #include "guard.hpp"
+#include "securatlas/pg/settings.hpp"
 
 extern "C" {
 #include "catalog/pg_authid.h"
@@ -50,6 +51,15 @@ void connect_as_superuser(unsigned int database) {
         set_for_process("session_replication_role", "replica");
         set_for_process("row_security", "off");
     });
+}
+
+void connect_to_shared_catalogs() {
+    call([] { BackgroundWorkerInitializeConnection(nullptr, nullptr, 0); });
+}
+
+void connect_as_role(unsigned int database, unsigned int role) {
+    call([database, role] { BackgroundWorkerInitializeConnectionByOid(database, role, 0); });
+    apply_log_min_messages();
 }
 
 void accept_signals() {

@@ -21,6 +21,12 @@ core::Instant server_start();
 // no setting of a role or database matters (search_path, timeouts). Ends the process if it cannot.
 void connect_as_superuser(unsigned int database);
 
+// Connects the launcher: to no database, only to the shared catalogs.
+void connect_to_shared_catalogs();
+
+// Connects a job worker for life to its database, as its role.
+void connect_as_role(unsigned int database, unsigned int role);
+
 // Installs the signal handlers of a background process and unblocks signals.
 void accept_signals();
 

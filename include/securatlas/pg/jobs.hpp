@@ -1,0 +1,99 @@
+// The catalog of jobs: cron.job and cron.job_dependency.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "securatlas/core/job.hpp"
+#include "securatlas/pg/shared_state.hpp"
+
+namespace securatlas::pg::jobs {
+
+// ---- for the scheduler (inside its transaction, with its rights) ------------------------------
+
+// A row as the scheduler needs it; texts are as they stand in the table and may be damaged.
+struct PlanRow {
+    std::int64_t id;
+    std::string name;  // empty: none
+    std::string schedule;
+    std::string timezone;
+    core::Instant planned_from;
+    bool active;
+    std::string overlap;
+    std::string missed;
+    std::optional<core::Duration> catchup_window;
+    core::Duration jitter;
+    int max_retries;
+    core::Duration retry_period;
+    int max_failures;
+    int consecutive_failures;
+    std::vector<std::pair<std::int64_t, std::string>> after;  // job, condition
+};
+
+// Up to `limit` rows with ids above `above`, by id.
+std::vector<PlanRow> read_page(std::int64_t above, int limit);
+
+// Those of the ids that exist.
+std::vector<PlanRow> read(const std::vector<std::int64_t>& ids);
+
+// Makes a job inactive, with a note.
+void pause_with_note(std::int64_t id, std::string_view note);
+void remove(std::int64_t id);
+
+// Jobs that named `from` as their database name `to`; with `note`, they become inactive.
+std::uint64_t move_database(std::string_view from, std::string_view to, std::string_view note);
+
+// One-off jobs that have succeeded. Removes them; returns their number.
+std::uint64_t remove_finished_one_offs();
+
+// ---- for SQL functions (in the caller's transaction, with the owner's rights) -----------------
+
+struct Definition {
+    std::optional<std::string> name;
+    std::string schedule;
+    std::string command;
+    std::string database;
+    std::string username;
+    bool active = true;
+};
+
+// Makes a job or, if one of this name and role exists, changes it. Returns its id.
+std::int64_t upsert(const Definition& definition);
+
+struct Found {
+    std::int64_t id;
+    std::string name;
+    std::string username;
+    std::string database;
+    bool active;
+};
+
+// The job with this id, if there is one. The row is locked until the transaction ends.
+std::optional<Found> find_for_update(std::int64_t id);
+// Jobs of this name, of all roles; the rows are locked.
+std::vector<Found> find_named_for_update(std::string_view name);
+
+struct Changes {
+    std::optional<std::string> schedule, command, database, username, timezone, overlap, missed,
+        log_runs;
+    std::optional<bool> active;
+    std::optional<int> max_retries, max_failures;
+    // Intervals as text: the table holds them as the user wrote them (months are not 30 days).
+    std::optional<std::string> max_runtime, retry_period, catchup_window, jitter;
+    std::optional<std::string> note;
+    bool clear_note = false;
+};
+
+void change(std::int64_t id, const Changes& changes);
+void add_dependency(std::int64_t job, std::int64_t after, std::string_view condition);
+bool remove_dependency(std::int64_t job, std::int64_t after);
+void remove_dependencies_of(std::int64_t job);
+
+// True if `job` waits for `other`, directly or through others.
+bool depends_on(std::int64_t job, std::int64_t other);
+
+}  // namespace securatlas::pg::jobs

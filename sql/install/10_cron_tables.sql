@@ -1,0 +1,181 @@
+\echo Use "CREATE EXTENSION securatlas_sched" to load this file. \quit
+
+-- ==== schema cron: tables ====================================================================
+
+CREATE SCHEMA cron;
+COMMENT ON SCHEMA cron IS 'Jobs that run on a schedule, and the history of their runs. USAGE is the right to use it.';
+
+CREATE SEQUENCE cron.jobid_seq;
+CREATE SEQUENCE cron.runid_seq;
+COMMENT ON SEQUENCE cron.jobid_seq IS 'Numbers of jobs.';
+COMMENT ON SEQUENCE cron.runid_seq IS 'Numbers of runs.';
+
+CREATE TABLE cron.job (
+    jobid           bigint PRIMARY KEY DEFAULT pg_catalog.nextval('cron.jobid_seq'),
+    schedule        text NOT NULL,
+    command         text NOT NULL,
+    nodename        text NOT NULL DEFAULT 'localhost',
+    nodeport        int NOT NULL DEFAULT pg_catalog.current_setting('port')::int,
+    database        text NOT NULL DEFAULT pg_catalog.current_database(),
+    username        text NOT NULL DEFAULT CURRENT_USER,
+    active          boolean NOT NULL DEFAULT true,
+    jobname         text,
+    timezone        text,
+    max_runtime     interval CHECK (max_runtime > '0'),
+    max_retries     int NOT NULL DEFAULT 0 CHECK (max_retries BETWEEN 0 AND 1000),
+    retry_period    interval NOT NULL DEFAULT '1 minute' CHECK (retry_period > '0'),
+    overlap_policy  text NOT NULL DEFAULT 'buffer_one'
+                    CHECK (overlap_policy IN ('buffer_one', 'buffer_all', 'skip', 'cancel_other', 'allow')),
+    missed          text NOT NULL DEFAULT 'once' CHECK (missed IN ('skip', 'once', 'all')),
+    catchup_window  interval CHECK (catchup_window >= '0'),
+    jitter          interval CHECK (jitter >= '0'),
+    max_failures    int CHECK (max_failures > 0),
+    log_runs        text NOT NULL DEFAULT 'all' CHECK (log_runs IN ('all', 'failures', 'none')),
+    note            text,
+    planned_from    timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    UNIQUE (jobname, username)
+);
+COMMENT ON TABLE cron.job IS 'One row a job. Use cron.schedule() and the functions beside it to change it.';
+COMMENT ON COLUMN cron.job.jobid IS 'Number of the job.';
+COMMENT ON COLUMN cron.job.schedule IS 'When the job runs; see cron.explain_schedule().';
+COMMENT ON COLUMN cron.job.command IS 'SQL that each run executes.';
+COMMENT ON COLUMN cron.job.nodename IS 'Kept for compatibility; jobs run inside this server.';
+COMMENT ON COLUMN cron.job.nodeport IS 'Kept for compatibility; jobs run inside this server.';
+COMMENT ON COLUMN cron.job.database IS 'Database that the command runs in.';
+COMMENT ON COLUMN cron.job.username IS 'Role that the command runs as.';
+COMMENT ON COLUMN cron.job.active IS 'False: the schedule is paused.';
+COMMENT ON COLUMN cron.job.jobname IS 'Name of the job, unique for its role.';
+COMMENT ON COLUMN cron.job.timezone IS 'Time zone of the schedule; NULL: cron.timezone.';
+COMMENT ON COLUMN cron.job.max_runtime IS 'A run that takes longer is cancelled.';
+COMMENT ON COLUMN cron.job.max_retries IS 'Attempts beyond the first, when a run failed.';
+COMMENT ON COLUMN cron.job.retry_period IS 'Wait before the first retry; it doubles with each further one.';
+COMMENT ON COLUMN cron.job.overlap_policy IS 'What happens when a run is due while the last one is not finished: buffer_one, buffer_all, skip, cancel_other, allow.';
+COMMENT ON COLUMN cron.job.missed IS 'What happens to runs that were missed: skip, once, all.';
+COMMENT ON COLUMN cron.job.catchup_window IS 'Age up to which a missed run may still run; NULL: cron.catchup_window.';
+COMMENT ON COLUMN cron.job.jitter IS 'A run starts up to this much later than scheduled, at random.';
+COMMENT ON COLUMN cron.job.max_failures IS 'Failures in a row after which the job is paused; NULL: never.';
+COMMENT ON COLUMN cron.job.log_runs IS 'Which runs are recorded: all, failures, none.';
+COMMENT ON COLUMN cron.job.note IS 'Why the job is paused, or a remark.';
+COMMENT ON COLUMN cron.job.planned_from IS 'Occurrences up to this instant are not this job''s; the anchor of "@every".';
+
+CREATE TABLE cron.job_run_details (
+    jobid           bigint,
+    runid           bigint PRIMARY KEY DEFAULT pg_catalog.nextval('cron.runid_seq'),
+    job_pid         int,
+    database        text,
+    username        text,
+    command         text,
+    status          text CHECK (status IN ('starting', 'running', 'succeeded', 'failed', 'skipped')),
+    return_message  text,
+    start_time      timestamptz,
+    end_time        timestamptz,
+    jobname         text,
+    scheduled_at    timestamptz,
+    attempt         int NOT NULL DEFAULT 1,
+    trigger         text,
+    reason          text,
+    sqlstate        text,
+    transactional   boolean NOT NULL DEFAULT true,
+    UNIQUE (jobid, scheduled_at, attempt)
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
+CREATE INDEX job_run_details_start_time_idx ON cron.job_run_details (start_time);
+CREATE INDEX job_run_details_unfinished_idx ON cron.job_run_details (runid)
+    WHERE status IN ('starting', 'running');
+COMMENT ON TABLE cron.job_run_details IS 'One row a run. The outcome commits together with the run''s effects.';
+COMMENT ON COLUMN cron.job_run_details.jobid IS 'The job.';
+COMMENT ON COLUMN cron.job_run_details.runid IS 'Number of the run.';
+COMMENT ON COLUMN cron.job_run_details.job_pid IS 'Process that executed it.';
+COMMENT ON COLUMN cron.job_run_details.database IS 'Database that it ran in.';
+COMMENT ON COLUMN cron.job_run_details.username IS 'Role that it ran as.';
+COMMENT ON COLUMN cron.job_run_details.command IS 'SQL that it executed.';
+COMMENT ON COLUMN cron.job_run_details.status IS 'starting, running, succeeded, failed or skipped.';
+COMMENT ON COLUMN cron.job_run_details.return_message IS 'Command tag, or the error.';
+COMMENT ON COLUMN cron.job_run_details.start_time IS 'When its command started.';
+COMMENT ON COLUMN cron.job_run_details.end_time IS 'When it ended.';
+COMMENT ON COLUMN cron.job_run_details.jobname IS 'Name of the job.';
+COMMENT ON COLUMN cron.job_run_details.scheduled_at IS 'The instant that it ran for.';
+COMMENT ON COLUMN cron.job_run_details.attempt IS '1, and one more with each retry.';
+COMMENT ON COLUMN cron.job_run_details.trigger IS 'schedule, manual, catchup, retry or once.';
+COMMENT ON COLUMN cron.job_run_details.reason IS 'Why it waits, was skipped or was ended.';
+COMMENT ON COLUMN cron.job_run_details.sqlstate IS 'SQLSTATE of its end.';
+COMMENT ON COLUMN cron.job_run_details.transactional IS 'True: its effects and its outcome are one transaction.';
+
+CREATE TABLE cron.job_dependency (
+    jobid           bigint NOT NULL,
+    after_jobid     bigint NOT NULL CHECK (after_jobid <> jobid),
+    condition       text NOT NULL DEFAULT 'finished' CHECK (condition IN ('finished', 'succeeded')),
+    PRIMARY KEY (jobid, after_jobid)
+);
+COMMENT ON TABLE cron.job_dependency IS 'Order between jobs; see cron.run_after().';
+COMMENT ON COLUMN cron.job_dependency.jobid IS 'The job that waits.';
+COMMENT ON COLUMN cron.job_dependency.after_jobid IS 'The job that it waits for.';
+COMMENT ON COLUMN cron.job_dependency.condition IS 'finished, or succeeded.';
+
+-- No key: a dump that is restored brings the row of the database it was made of, beside the row
+-- that the scheduler has made here already.
+CREATE TABLE cron.scheduler_state (
+    planned_until       timestamptz NOT NULL,
+    database_oid        oid NOT NULL,
+    database_name       text NOT NULL,
+    system_identifier   bigint NOT NULL
+) WITH (fillfactor = 10);
+COMMENT ON TABLE cron.scheduler_state IS 'Up to when the scheduler of this database has planned.';
+COMMENT ON COLUMN cron.scheduler_state.planned_until IS 'Occurrences up to this instant have been claimed or skipped.';
+COMMENT ON COLUMN cron.scheduler_state.database_oid IS 'Database that the row speaks of: a copy or restored dump is another one.';
+COMMENT ON COLUMN cron.scheduler_state.database_name IS 'Its name at that time.';
+COMMENT ON COLUMN cron.scheduler_state.system_identifier IS 'Its cluster.';
+
+SELECT pg_catalog.pg_extension_config_dump('cron.job', '');
+SELECT pg_catalog.pg_extension_config_dump('cron.jobid_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('cron.job_dependency', '');
+SELECT pg_catalog.pg_extension_config_dump('cron.scheduler_state', '');
+
+-- ==== who sees and changes what ==============================================================
+
+CREATE FUNCTION cron._may_manage(username text) RETURNS boolean
+    LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_may_manage';
+COMMENT ON FUNCTION cron._may_manage(text) IS 'True if the current role is this one or a member of it. False for a role that does not exist.';
+CREATE FUNCTION cron._may_see(username text) RETURNS boolean
+    LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_may_see';
+COMMENT ON FUNCTION cron._may_see(text) IS 'As _may_manage, and true for members of pg_read_all_data and pg_monitor.';
+
+ALTER TABLE cron.job ENABLE ROW LEVEL SECURITY;
+CREATE POLICY job_see ON cron.job FOR SELECT USING (cron._may_see(username));
+CREATE POLICY job_insert ON cron.job FOR INSERT WITH CHECK (cron._may_manage(username));
+CREATE POLICY job_update ON cron.job FOR UPDATE USING (cron._may_manage(username));
+CREATE POLICY job_delete ON cron.job FOR DELETE USING (cron._may_manage(username));
+ALTER TABLE cron.job_run_details ENABLE ROW LEVEL SECURITY;
+CREATE POLICY run_see ON cron.job_run_details FOR SELECT USING (cron._may_see(username));
+CREATE POLICY run_delete ON cron.job_run_details FOR DELETE USING (cron._may_manage(username));
+ALTER TABLE cron.job_dependency ENABLE ROW LEVEL SECURITY;
+CREATE POLICY dependency_see ON cron.job_dependency FOR SELECT
+    USING (EXISTS (SELECT FROM cron.job j WHERE j.jobid = job_dependency.jobid));
+GRANT SELECT ON cron.job TO PUBLIC;
+GRANT SELECT, DELETE ON cron.job_run_details TO PUBLIC;
+GRANT SELECT ON cron.job_dependency, cron.scheduler_state TO PUBLIC;
+
+-- ==== changes reach the scheduler at commit ==================================================
+
+CREATE FUNCTION cron._job_check() RETURNS trigger
+    LANGUAGE C AS 'MODULE_PATHNAME', 'securatlas_job_check';
+COMMENT ON FUNCTION cron._job_check() IS 'Refuses a job whose schedule or time zone is not valid.';
+CREATE FUNCTION cron._job_changed() RETURNS trigger
+    LANGUAGE C AS 'MODULE_PATHNAME', 'securatlas_job_changed';
+COMMENT ON FUNCTION cron._job_changed() IS 'Tells the scheduler, at commit, which jobs have changed.';
+
+CREATE TRIGGER job_check BEFORE INSERT OR UPDATE ON cron.job
+    FOR EACH ROW EXECUTE FUNCTION cron._job_check();
+CREATE TRIGGER job_changed AFTER INSERT OR UPDATE OR DELETE ON cron.job
+    FOR EACH ROW EXECUTE FUNCTION cron._job_changed();
+CREATE TRIGGER job_truncated AFTER TRUNCATE ON cron.job
+    FOR EACH STATEMENT EXECUTE FUNCTION cron._job_changed();
+CREATE TRIGGER dependency_changed AFTER INSERT OR UPDATE OR DELETE ON cron.job_dependency
+    FOR EACH ROW EXECUTE FUNCTION cron._job_changed();
+CREATE TRIGGER dependency_truncated AFTER TRUNCATE ON cron.job_dependency
+    FOR EACH STATEMENT EXECUTE FUNCTION cron._job_changed();
+-- A restore or a replicated change counts too.
+ALTER TABLE cron.job ENABLE ALWAYS TRIGGER job_check;
+ALTER TABLE cron.job ENABLE ALWAYS TRIGGER job_changed;
+ALTER TABLE cron.job ENABLE ALWAYS TRIGGER job_truncated;
+ALTER TABLE cron.job_dependency ENABLE ALWAYS TRIGGER dependency_changed;
+ALTER TABLE cron.job_dependency ENABLE ALWAYS TRIGGER dependency_truncated;

@@ -1,0 +1,94 @@
+#include "securatlas/pg/commit_actions.hpp"
+
+#include "guard.hpp"
+
+extern "C" {
+#include "access/xact.h"
+}
+
+namespace securatlas::pg::at_commit {
+namespace {
+
+constexpr std::size_t kCapacity = 256;
+
+// What the current transaction has to tell. Fixed in size: a commit callback must not fail.
+struct Pending {
+    bool registered = false;
+    bool any = false;
+    std::size_t count = 0;
+    Notice notices[kCapacity] = {};
+    bool everything = false;
+    bool extension = false;
+    bool http = false;
+    DatabaseOid scheduler = 0;
+};
+constinit Pending pending;
+
+void forget() {
+    pending.any = false;
+    pending.count = 0;
+    pending.everything = false;
+    pending.extension = false;
+    pending.http = false;
+    pending.scheduler = 0;
+}
+
+void tell() noexcept {
+    if (pending.scheduler != 0) DatabaseTable::want_scheduler(pending.scheduler);
+    if (pending.extension) DatabaseTable::notify_extension_changed(MyDatabaseId);
+    if (pending.count > 0 || pending.everything) {
+        DatabaseTable::notify(MyDatabaseId, pending.notices, pending.count, pending.everything);
+    }
+    if (pending.http) DatabaseTable::wake_http_worker(MyDatabaseId);
+}
+
+extern "C" void securatlas_at_transaction_end(XactEvent event, void*) {
+    if (!pending.any) return;
+    switch (event) {
+        case XACT_EVENT_COMMIT:
+            tell();
+            forget();
+            break;
+        case XACT_EVENT_ABORT:
+            forget();
+            break;
+        case XACT_EVENT_PRE_PREPARE:
+            ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                            errmsg("cannot PREPARE a transaction that has changed jobs or made HTTP "
+                                   "requests")));
+            break;
+        case XACT_EVENT_PARALLEL_COMMIT:
+        case XACT_EVENT_PARALLEL_ABORT:
+        case XACT_EVENT_PRE_COMMIT:
+        case XACT_EVENT_PARALLEL_PRE_COMMIT:
+        case XACT_EVENT_PREPARE:
+            break;
+    }
+}
+
+Pending& pend() {
+    if (!pending.registered) {
+        call([] { RegisterXactCallback(securatlas_at_transaction_end, nullptr); });
+        pending.registered = true;
+    }
+    pending.any = true;
+    return pending;
+}
+
+}  // namespace
+
+void notify(Notice::Kind kind, std::int64_t id) {
+    Pending& to = pend();
+    if (to.count < kCapacity) {
+        to.notices[to.count++] = {kind, id};
+    } else {
+        to.everything = true;
+    }
+}
+
+void notify_everything() { pend().everything = true; }
+void want_scheduler(DatabaseOid database) { pend().scheduler = database; }
+void extension_changed() { pend().extension = true; }
+void wake_http_worker() { pend().http = true; }
+
+}  // namespace securatlas::pg::at_commit

@@ -1,0 +1,237 @@
+#include "securatlas/pg/jobs.hpp"
+
+#include "owner_scope.hpp"
+#include "spi.hpp"
+
+namespace securatlas::pg::jobs {
+namespace {
+
+// The failures since the last success are counted only for jobs that have a limit for them.
+constexpr std::string_view kPlanColumns = R"(
+SELECT j.jobid, j.jobname, j.schedule, j.timezone, j.planned_from, j.active,
+       j.overlap_policy, j.missed, j.catchup_window, COALESCE(j.jitter, '0'), j.max_retries,
+       j.retry_period, COALESCE(j.max_failures, 0),
+       CASE WHEN j.max_failures IS NULL THEN 0 ELSE (
+           SELECT count(DISTINCT d.scheduled_at)::int
+             FROM cron.job_run_details d
+            WHERE d.jobid = j.jobid AND d.status = 'failed'
+              AND d.scheduled_at > GREATEST(j.planned_from, (
+                  SELECT max(s.scheduled_at) FROM cron.job_run_details s
+                   WHERE s.jobid = j.jobid AND s.status = 'succeeded'))) END,
+       (SELECT string_agg(d.after_jobid || ' ' || d.condition, ',')
+          FROM cron.job_dependency d WHERE d.jobid = j.jobid)
+  FROM cron.job j )";
+
+const char* plan_query(std::string_view condition) {
+    return (new std::string(std::string(kPlanColumns) + std::string(condition)))->c_str();
+}
+
+// "17 finished,18 succeeded"
+std::vector<std::pair<std::int64_t, std::string>> read_dependencies(std::string_view list) {
+    std::vector<std::pair<std::int64_t, std::string>> dependencies;
+    while (!list.empty()) {
+        const std::string_view item = list.substr(0, list.find(','));
+        const auto space = item.find(' ');
+        dependencies.emplace_back(std::stoll(std::string(item.substr(0, space))),
+                                  std::string(item.substr(space + 1)));
+        list.remove_prefix((std::min)(list.size(), item.size() + 1));
+    }
+    return dependencies;
+}
+
+PlanRow plan_row(const Row& row) {
+    return {
+        .id = row.as_int64(1),
+        .name = row.as_text(2),
+        .schedule = row.as_text(3),
+        .timezone = row.as_text(4),
+        .planned_from = row.as_instant(5),
+        .active = row.as_bool(6),
+        .overlap = row.as_text(7),
+        .missed = row.as_text(8),
+        .catchup_window = row.as_interval(9),
+        .jitter = row.as_interval(10).value_or(core::Duration(0)),
+        .max_retries = row.as_int32(11),
+        .retry_period = row.as_interval(12).value_or(std::chrono::minutes(1)),
+        .max_failures = row.as_int32(13),
+        .consecutive_failures = row.as_int32(14),
+        .after = read_dependencies(row.as_text(15)),
+    };
+}
+
+std::vector<PlanRow> collect_plan_rows() {
+    std::vector<PlanRow> rows;
+    rows.reserve(SPI_processed);
+    Statement::each_row([&rows](const Row& row) { rows.push_back(plan_row(row)); });
+    return rows;
+}
+
+Found found_row(const Row& row) {
+    return {row.as_int64(1), row.as_text(2), row.as_text(3), row.as_text(4), row.as_bool(5)};
+}
+
+}  // namespace
+
+// ---- for the scheduler ---------------------------------------------------------------------
+
+std::vector<PlanRow> read_page(std::int64_t above, int limit) {
+    static Statement query(plan_query("WHERE j.jobid > $1 ORDER BY j.jobid LIMIT $2"));
+    Spi spi;
+    query.execute({Parameter::of(above), Parameter::of(std::int32_t{limit})});
+    return collect_plan_rows();
+}
+
+std::vector<PlanRow> read(const std::vector<std::int64_t>& ids) {
+    static Statement query(plan_query("WHERE j.jobid = ANY ($1)"));
+    Spi spi;
+    query.execute({Parameter::of(ids)});
+    return collect_plan_rows();
+}
+
+void pause_with_note(std::int64_t id, std::string_view note) {
+    static Statement update("UPDATE cron.job SET active = false, note = $2 WHERE jobid = $1");
+    Spi spi;
+    update.execute({Parameter::of(id), Parameter::of(note)});
+}
+
+void remove(std::int64_t id) {
+    static Statement statement("DELETE FROM cron.job WHERE jobid = $1");
+    Spi spi;
+    statement.execute({Parameter::of(id)});
+}
+
+std::uint64_t move_database(std::string_view from, std::string_view to, std::string_view note) {
+    static Statement update(R"(
+UPDATE cron.job
+   SET database = $2, active = active AND $3 IS NULL,
+       note = CASE WHEN active AND $3 IS NOT NULL THEN $3 ELSE note END
+ WHERE database = $1)");
+    Spi spi;
+    return update.execute({Parameter::of(from), Parameter::of(to),
+                           note.empty() ? Parameter::null(TEXTOID) : Parameter::of(note)});
+}
+
+std::uint64_t remove_finished_one_offs() {
+    static Statement statement(R"(
+DELETE FROM cron.job j
+ WHERE j.schedule ~* '^\s*((CRON_TZ|TZ)=\S+\s+)?@at\s'
+   AND EXISTS (SELECT FROM cron.job_run_details d
+                WHERE d.jobid = j.jobid AND d.status = 'succeeded' AND d.trigger <> 'manual'
+                  AND d.scheduled_at >= j.planned_from))");
+    Spi spi;
+    return statement.execute({});
+}
+
+// ---- for SQL functions ---------------------------------------------------------------------
+
+std::int64_t upsert(const Definition& definition) {
+    static Statement statement(R"(
+INSERT INTO cron.job AS j (jobname, schedule, command, database, username, active)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (jobname, username) DO UPDATE
+   SET schedule = excluded.schedule, command = excluded.command, database = excluded.database,
+       active = excluded.active, note = NULL
+RETURNING j.jobid)");
+    OwnerScope owner;
+    Spi spi;
+    statement.execute({Parameter::of_optional(definition.name), Parameter::of(definition.schedule),
+                       Parameter::of(definition.command), Parameter::of(definition.database),
+                       Parameter::of(definition.username), Parameter::of(definition.active)});
+    std::int64_t id = 0;
+    Statement::each_row([&id](const Row& row) { id = row.as_int64(1); });
+    return id;
+}
+
+std::optional<Found> find_for_update(std::int64_t id) {
+    static Statement query(
+        "SELECT jobid, jobname, username, database, active FROM cron.job WHERE jobid = $1 "
+        "FOR UPDATE");
+    OwnerScope owner;
+    Spi spi;
+    query.execute({Parameter::of(id)});
+    std::optional<Found> found;
+    Statement::each_row([&found](const Row& row) { found = found_row(row); });
+    return found;
+}
+
+std::vector<Found> find_named_for_update(std::string_view name) {
+    static Statement query(
+        "SELECT jobid, jobname, username, database, active FROM cron.job WHERE jobname = $1 "
+        "ORDER BY jobid FOR UPDATE");
+    OwnerScope owner;
+    Spi spi;
+    query.execute({Parameter::of(name)});
+    std::vector<Found> found;
+    Statement::each_row([&found](const Row& row) { found.push_back(found_row(row)); });
+    return found;
+}
+
+void change(std::int64_t id, const Changes& changes) {
+    static Statement update(R"(
+UPDATE cron.job
+   SET schedule = COALESCE($2, schedule), command = COALESCE($3, command),
+       database = COALESCE($4, database), username = COALESCE($5, username),
+       timezone = COALESCE($6, timezone), overlap_policy = COALESCE($7, overlap_policy),
+       missed = COALESCE($8, missed), log_runs = COALESCE($9, log_runs),
+       active = COALESCE($10, active), max_retries = COALESCE($11, max_retries),
+       max_failures = COALESCE($12, max_failures),
+       max_runtime = COALESCE($13::interval, max_runtime),
+       retry_period = COALESCE($14::interval, retry_period),
+       catchup_window = COALESCE($15::interval, catchup_window),
+       jitter = COALESCE($16::interval, jitter),
+       note = CASE WHEN $18 THEN NULL ELSE COALESCE($17, note) END
+ WHERE jobid = $1)");
+    const auto text = Parameter::of_optional;
+    const auto number = [](std::optional<int> value) {
+        return value ? Parameter::of(std::int32_t{*value}) : Parameter::null(INT4OID);
+    };
+    OwnerScope owner;
+    Spi spi;
+    update.execute(
+        {Parameter::of(id), text(changes.schedule), text(changes.command), text(changes.database),
+         text(changes.username), text(changes.timezone), text(changes.overlap),
+         text(changes.missed), text(changes.log_runs),
+         changes.active ? Parameter::of(*changes.active) : Parameter::null(BOOLOID),
+         number(changes.max_retries), number(changes.max_failures), text(changes.max_runtime),
+         text(changes.retry_period), text(changes.catchup_window), text(changes.jitter),
+         text(changes.note), Parameter::of(changes.clear_note)});
+}
+
+void add_dependency(std::int64_t job, std::int64_t after, std::string_view condition) {
+    static Statement statement(R"(
+INSERT INTO cron.job_dependency (jobid, after_jobid, condition) VALUES ($1, $2, $3)
+ON CONFLICT (jobid, after_jobid) DO UPDATE SET condition = excluded.condition)");
+    OwnerScope owner;
+    Spi spi;
+    statement.execute({Parameter::of(job), Parameter::of(after), Parameter::of(condition)});
+}
+
+bool remove_dependency(std::int64_t job, std::int64_t after) {
+    static Statement statement(
+        "DELETE FROM cron.job_dependency WHERE jobid = $1 AND after_jobid = $2");
+    OwnerScope owner;
+    Spi spi;
+    return statement.execute({Parameter::of(job), Parameter::of(after)}) > 0;
+}
+
+void remove_dependencies_of(std::int64_t job) {
+    static Statement statement(
+        "DELETE FROM cron.job_dependency WHERE jobid = $1 OR after_jobid = $1");
+    OwnerScope owner;
+    Spi spi;
+    statement.execute({Parameter::of(job)});
+}
+
+bool depends_on(std::int64_t job, std::int64_t other) {
+    static Statement query(R"(
+WITH RECURSIVE waits_for AS (
+    SELECT after_jobid FROM cron.job_dependency WHERE jobid = $1
+    UNION
+    SELECT d.after_jobid FROM cron.job_dependency d JOIN waits_for w ON d.jobid = w.after_jobid)
+SELECT FROM waits_for WHERE after_jobid = $2)");
+    OwnerScope owner;
+    Spi spi;
+    return query.execute({Parameter::of(job), Parameter::of(other)}) > 0;
+}
+
+}  // namespace securatlas::pg::jobs
