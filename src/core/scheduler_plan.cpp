@@ -35,11 +35,11 @@ Instant next_after(const Job& job, Instant after) {
 }
 
 bool is_once(const Job& job) {
-    return job.schedule != nullptr && job.schedule->kind == ScheduleKind::at;
+    return job.schedule != nullptr && job.schedule->kind() == ScheduleKind::at;
 }
 
 bool is_reboot(const Job& job) {
-    return job.schedule != nullptr && job.schedule->kind == ScheduleKind::reboot;
+    return job.schedule != nullptr && job.schedule->kind() == ScheduleKind::reboot;
 }
 
 void Scheduler::State::clock_set_back() {
@@ -77,12 +77,12 @@ void Scheduler::State::collect_due(JobState& job) {
         at = next_after(job.job, missed_until);
     }
     const RunTrigger trigger = is_once(job.job) ? RunTrigger::once : RunTrigger::schedule;
-    while (at <= now) {
+    for (std::size_t found = 0; at <= now && found < kMaxCounted; ++found) {
         due.push_back({.job = &job,
                        .occurrence = {.job = job.job.id, .scheduled_at = at, .trigger = trigger}});
         at = next_after(job.job, at);
     }
-    job.next = at;
+    job.next = at > now ? at : next_after(job.job, now);
 }
 
 void Scheduler::State::collect_interrupted(JobState& job, const std::vector<InterruptedRun>& runs,

@@ -5,11 +5,15 @@
 
 #include <algorithm>
 #include <compare>
+#include <ctime>
 #include <functional>
+#include <iomanip>
 #include <map>
 #include <memory>
 #include <optional>
 #include <random>
+#include <sstream>
+#include <stdexcept>
 #include <string>
 #include <variant>
 #include <vector>
@@ -32,8 +36,23 @@ class FixedZone : public Zone {
 inline constexpr Instant kDay =
     std::chrono::sys_days{std::chrono::year{2026} / std::chrono::November / 24};
 
+// Reads "2026-11-24 00:01:00+00"; intervals are not among the tests' schedules.
+inline Result<Instant, std::string> read_timestamp(std::string_view text) {
+    std::tm fields{};
+    std::istringstream stream{std::string(text)};
+    stream >> std::get_time(&fields, "%Y-%m-%d %H:%M:%S+00");
+    if (stream.fail()) return Failure{std::string("not a timestamp")};
+    const std::chrono::sys_days day =
+        std::chrono::year{fields.tm_year + 1900} / (fields.tm_mon + 1) / fields.tm_mday;
+    return Instant(day) + std::chrono::hours(fields.tm_hour) + std::chrono::minutes(fields.tm_min) +
+           std::chrono::seconds(fields.tm_sec);
+}
+
 inline Job make_job(int id, const std::string& schedule, Instant planned_from = kDay) {
-    auto parsed = parse_schedule(schedule);
+    const auto no_interval = [](std::string_view) -> core::Result<Interval, std::string> {
+        return Failure{std::string("no intervals here")};
+    };
+    auto parsed = parse_schedule(schedule, {no_interval, read_timestamp});
     if (!parsed) throw std::invalid_argument(schedule);
     Job job;
     job.id = JobId{id};

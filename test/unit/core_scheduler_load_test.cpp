@@ -1,0 +1,81 @@
+#include <gtest/gtest.h>
+#include <malloc.h>
+
+#include "scheduler_simulator.hpp"
+
+namespace securatlas::core::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr int kJobs = 100000;
+
+// Jobs with a schedule and a zone of the few that there are, and short names.
+std::vector<Event> many_jobs(const std::string& schedule) {
+    const Job model = make_job(0, schedule);
+    std::vector<Event> events;
+    events.reserve(kJobs + 1);
+    for (int id = 1; id <= kJobs; ++id) {
+        Job job = model;
+        job.id = JobId{id};
+        job.name = "job" + std::to_string(id);
+        events.push_back(JobLoaded{job});
+    }
+    events.push_back(Started{kDay, {}, {}, {}});
+    return events;
+}
+
+TEST(SchedulerLoad, AHundredThousandJobsFitIn450BytesEach) {
+    const std::vector<Event> events = many_jobs("0 2 * * *");
+    const std::size_t before = mallinfo2().uordblks + mallinfo2().hblkhd;
+    Scheduler scheduler([] { return 0.5; });
+    EXPECT_TRUE(scheduler.step(kDay, events).empty());
+    const std::size_t used = mallinfo2().uordblks + mallinfo2().hblkhd - before;
+#if !defined(__SANITIZE_ADDRESS__)
+    EXPECT_GT(used / kJobs, sizeof(Job));
+    EXPECT_LT(used / kJobs, 450u);
+#else
+    EXPECT_EQ(used, used);
+#endif
+    EXPECT_EQ(scheduler.job_count(), static_cast<std::size_t>(kJobs));
+    EXPECT_EQ(scheduler.next_wake(), kDay + 2h);
+}
+
+TEST(SchedulerLoad, AStepAsksForNoMoreThanIsDue) {
+    Scheduler scheduler([] { return 0.5; });
+    scheduler.step(kDay, many_jobs("0 2 * * *"));
+    EXPECT_TRUE(scheduler.step(kDay + 1h, {}).empty());
+    const std::vector<Command> due = scheduler.step(kDay + 2h, {});
+    ASSERT_EQ(due.size(), static_cast<std::size_t>(kJobs));
+    std::vector<Event> claimed;
+    std::int64_t run = 0;
+    for (const Command& command : due) {
+        claimed.push_back(RunClaimed{std::get<ClaimRun>(command).occurrence, RunId{++run}});
+    }
+    const std::vector<Command> starts = scheduler.step(kDay + 2h, claimed);
+    ASSERT_EQ(starts.size(), static_cast<std::size_t>(kJobs));
+    for (const Command& command : starts) ASSERT_TRUE(std::holds_alternative<StartRun>(command));
+    EXPECT_EQ(scheduler.next_wake(), kDay + 26h);
+}
+
+// The promise is well under a second; the bound leaves room for a slow machine and sanitizers.
+TEST(SchedulerLoad, IsQuick) {
+    std::vector<Event> events = many_jobs("*/5 * * * *");
+    for (Event& event : events) {
+        // Everybody waits for the first: the worst case for changes of it.
+        auto* loaded = std::get_if<JobLoaded>(&event);
+        if (loaded != nullptr && loaded->job.id != JobId{1}) {
+            loaded->job.after.push_back({JobId{1}, DependencyCondition::finished});
+        }
+    }
+    const auto begin = std::chrono::steady_clock::now();
+    Scheduler scheduler([] { return 0.5; });
+    scheduler.step(kDay, events);
+    const std::vector<Event> reload(events.end() - 1000, events.end() - 1);
+    for (int i = 0; i < 20; ++i) scheduler.step(kDay, reload);
+    EXPECT_EQ(scheduler.step(kDay + 5min, {}).size(), static_cast<std::size_t>(kJobs));
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, 10s);
+}
+
+}  // namespace
+}  // namespace securatlas::core::test
