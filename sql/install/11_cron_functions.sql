@@ -56,7 +56,7 @@ CREATE FUNCTION cron.configure_job(
         jitter interval DEFAULT NULL,
         max_failures int DEFAULT NULL,
         log_runs text DEFAULT NULL)
-    RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_configure_job';
+    RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_configure_job_named';
 COMMENT ON FUNCTION cron.configure_job(text, text, interval, int, interval, text, text, interval, interval, int, text) IS 'Sets the rules of a job; what is NULL stays as it is.';
 CREATE FUNCTION cron.schedule_once(job_name text, run_at timestamptz, command text)
     RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_schedule_once';
@@ -65,7 +65,7 @@ CREATE FUNCTION cron.run_job(job_id bigint)
     RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_run_job';
 COMMENT ON FUNCTION cron.run_job(bigint) IS 'Starts a run at commit; returns its id.';
 CREATE FUNCTION cron.run_job(job_name text)
-    RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_run_job';
+    RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_run_job_named';
 COMMENT ON FUNCTION cron.run_job(text) IS 'Starts a run at commit; returns its id.';
 CREATE FUNCTION cron.cancel_run(run_id bigint)
     RETURNS boolean LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_cancel_run';
@@ -74,13 +74,13 @@ CREATE FUNCTION cron.pause(job_id bigint, note text DEFAULT NULL)
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_pause';
 COMMENT ON FUNCTION cron.pause(bigint, text) IS 'Stops the schedule of a job until cron.resume().';
 CREATE FUNCTION cron.pause(job_name text, note text DEFAULT NULL)
-    RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_pause';
+    RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_pause_named';
 COMMENT ON FUNCTION cron.pause(text, text) IS 'Stops the schedule of a job until cron.resume().';
 CREATE FUNCTION cron.resume(job_id bigint)
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_resume';
 COMMENT ON FUNCTION cron.resume(bigint) IS 'Goes on with the schedule of a job; what fell into the pause was not missed.';
 CREATE FUNCTION cron.resume(job_name text)
-    RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_resume';
+    RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_resume_named';
 COMMENT ON FUNCTION cron.resume(text) IS 'Goes on with the schedule of a job; what fell into the pause was not missed.';
 CREATE FUNCTION cron.run_after(job_name text, after_job_name text, condition text DEFAULT 'finished')
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_run_after';

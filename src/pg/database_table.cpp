@@ -228,6 +228,33 @@ bool DatabaseTable::any_held() {
                        [](DatabaseState& entry) { return entry.database != 0 && held(entry); });
 }
 
+bool DatabaseTable::scheduler_is_running(DatabaseOid database) {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    const DatabaseState* entry = find_database(state, database);
+    return entry != nullptr && entry->scheduler == SchedulerState::running;
+}
+
+std::optional<core::Instant> DatabaseTable::next_start() {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    std::optional<core::Instant> next;
+    for (DatabaseState& entry : state.databases) {
+        if (entry.database == 0 || entry.scheduler != SchedulerState::wanted) continue;
+        if (!held(entry) && (!next || entry.retry_at < *next)) next = entry.retry_at;
+    }
+    return next;
+}
+
+void DatabaseTable::forget(DatabaseOid database) {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    DatabaseState* entry = find_database(state, database);
+    if (entry == nullptr) return;
+    if (entry->http_pid != 0) kill(entry->http_pid, SIGTERM);
+    entry->database = 0;
+}
+
 // ---- the scheduler -------------------------------------------------------------------------
 
 bool DatabaseTable::attach_scheduler(DatabaseOid database) {
@@ -247,15 +274,6 @@ bool DatabaseTable::attach_scheduler(DatabaseOid database) {
     }
     call([database] { before_shmem_exit(detach_scheduler, ObjectIdGetDatum(database)); });
     return true;
-}
-
-void DatabaseTable::forget(DatabaseOid database) {
-    SharedState& state = require_shared_state();
-    SharedLock lock(state);
-    DatabaseState* entry = find_database(state, database);
-    if (entry == nullptr) return;
-    if (entry->http_pid != 0) kill(entry->http_pid, SIGTERM);
-    entry->database = 0;
 }
 
 Notices DatabaseTable::take_notices(DatabaseOid database) {

@@ -8,6 +8,7 @@ extern "C" {
 #include "access/heapam.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
@@ -74,6 +75,11 @@ std::optional<DatabaseOid> find_database_oid(std::string_view name) {
     const std::string copy(name);
     const Oid database = call([&copy] { return get_database_oid(copy.c_str(), true); });
     return OidIsValid(database) ? std::optional<DatabaseOid>(database) : std::nullopt;
+}
+
+std::optional<DatabaseOid> find_new_database_oid(std::string_view name) {
+    call([] { CommandCounterIncrement(); });
+    return find_database_oid(name);
 }
 
 bool may_connect(RoleOid role, DatabaseOid database) {

@@ -197,6 +197,11 @@ UPDATE cron.job
          text(changes.note), Parameter::of(changes.clear_note)});
 }
 
+void remove_as_owner(std::int64_t id) {
+    OwnerScope owner;
+    remove(id);
+}
+
 void add_dependency(std::int64_t job, std::int64_t after, std::string_view condition) {
     static Statement statement(R"(
 INSERT INTO cron.job_dependency (jobid, after_jobid, condition) VALUES ($1, $2, $3)

@@ -84,6 +84,13 @@ void wait(core::Duration timeout, int fd) {
     check_interrupts();
 }
 
+void wait_for_processes(core::Duration pause) {
+    call([pause] {
+        pg_usleep(static_cast<long>(pause.count()));
+        CHECK_FOR_INTERRUPTS();
+    });
+}
+
 void check_interrupts() {
     // A shutdown is no error: leave without the log line that CHECK_FOR_INTERRUPTS would write.
     if (ProcDiePending != 0) exit_process(true);

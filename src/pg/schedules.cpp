@@ -186,6 +186,22 @@ ZonedSchedule read_schedule(std::string_view text, std::string_view timezone) {
             zone_name};
 }
 
+std::string format_utc(core::Instant instant) {
+    return call([instant] {
+        pg_tm parts;
+        fsec_t microseconds = 0;
+        int zone = 0;
+        const TimestampTz time = to_timestamp(instant);
+        if (timestamp2tm(time, nullptr, &parts, &microseconds, nullptr, nullptr) != 0) {
+            ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+                            errmsg("timestamp out of range")));
+        }
+        char* text = static_cast<char*>(palloc(MAXDATELEN + 1));
+        EncodeDateTime(&parts, microseconds, true, zone, "UTC", USE_ISO_DATES, text);
+        return static_cast<const char*>(text);
+    });
+}
+
 void require_zone(std::string_view timezone) { (void)require_pg_zone(timezone); }
 
 }  // namespace securatlas::pg

@@ -20,6 +20,9 @@ std::string current_database_name();
 std::optional<RoleOid> find_role(std::string_view name);
 std::optional<DatabaseOid> find_database_oid(std::string_view name);
 
+// As find_database_oid, and sees a database that this command has made.
+std::optional<DatabaseOid> find_new_database_oid(std::string_view name);
+
 bool may_connect(RoleOid role, DatabaseOid database);
 
 // Where a job of this database and role runs. Throws Error if it cannot: the role or the database

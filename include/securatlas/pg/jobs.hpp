@@ -89,6 +89,7 @@ struct Changes {
 };
 
 void change(std::int64_t id, const Changes& changes);
+void remove_as_owner(std::int64_t id);
 void add_dependency(std::int64_t job, std::int64_t after, std::string_view condition);
 bool remove_dependency(std::int64_t job, std::int64_t after);
 void remove_dependencies_of(std::int64_t job);

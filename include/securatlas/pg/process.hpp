@@ -35,6 +35,10 @@ void accept_signals();
 // Ends the process when the server shuts down; reads the configuration again when told to.
 void wait(core::Duration timeout, int fd = -1);
 
+// Sleeps for a moment in a user's session, whose latch is not this code's own; a cancellation is an
+// Error.
+void wait_for_processes(core::Duration pause);
+
 // Ends the process, or cancels what it does (throws Error), if a signal asked for it.
 void check_interrupts();
 

@@ -24,6 +24,9 @@ struct ZonedSchedule {
 // Throws Error 22023 for what is not a schedule or a zone.
 ZonedSchedule read_schedule(std::string_view text, std::string_view timezone);
 
+// As timestamptz prints it in UTC, with all six digits: for the text of an "@at" schedule.
+std::string format_utc(core::Instant instant);
+
 // Throws Error 22023 unless `timezone` names a zone.
 void require_zone(std::string_view timezone);
 

@@ -184,12 +184,15 @@ class DatabaseTable {
     static void set_starting(DatabaseOid database);
     static void start_failed(DatabaseOid database);
     static bool any_held();
+    static bool scheduler_is_running(DatabaseOid database);
+    // When the next database that waits for its restart may be started.
+    static std::optional<core::Instant> next_start();
+    // The database is gone, or does not hold the extension.
+    static void forget(DatabaseOid database);
 
     // -- the scheduler
     // False if another scheduler is there already, or the database is held.
     static bool attach_scheduler(DatabaseOid database);
-    // The database no longer holds the extension; the launcher forgets it.
-    static void forget(DatabaseOid database);
     static Notices take_notices(DatabaseOid database);
     static void publish(DatabaseOid database, const SchedulerStatus& status);
 

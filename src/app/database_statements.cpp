@@ -1,0 +1,40 @@
+#include "securatlas/app/database_statements.hpp"
+
+#include "securatlas/pg/commit_actions.hpp"
+#include "securatlas/pg/identity.hpp"
+#include "securatlas/pg/process.hpp"
+
+namespace securatlas::app {
+namespace {
+
+constexpr core::Duration kLongestWait = std::chrono::milliseconds(4500);
+constexpr core::Duration kLookAgain = std::chrono::milliseconds(5);
+
+}  // namespace
+
+QuietDatabase::QuietDatabase(std::string_view name) {
+    const auto database = pg::find_database_oid(name);
+    if (!database || *database == pg::current_database() || !pg::owns_database(*database)) return;
+    held_ = *database;
+    try {
+        const core::Duration until = pg::monotonic_now() + kLongestWait;
+        while (!pg::DatabaseTable::hold(held_).empty() && pg::monotonic_now() < until) {
+            pg::wait_for_processes(kLookAgain);
+        }
+    } catch (...) {
+        pg::DatabaseTable::release(held_);
+        throw;
+    }
+}
+
+QuietDatabase::~QuietDatabase() {
+    if (held_ != 0) pg::DatabaseTable::release(held_);
+}
+
+void database_created(std::string_view name) {
+    if (const auto database = pg::find_new_database_oid(name)) {
+        pg::at_commit::want_scheduler(*database);
+    }
+}
+
+}  // namespace securatlas::app

@@ -1,0 +1,61 @@
+// What the scheduler has to write into the history and into cron.job, kept until it is written.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "securatlas/core/scheduler.hpp"
+#include "securatlas/pg/runs.hpp"
+
+namespace securatlas::app {
+
+// Writes in groups, one transaction for all that has come up. If the history is locked by somebody,
+// or the transaction fails, everything is kept and tried again after a pause: nothing is lost, and
+// the scheduler goes on with what needs no writing.
+class HistoryWriter {
+  public:
+    void add(core::ClaimRun claim) { claims_.push_back(std::move(claim)); }
+    void add(core::RecordSkip skip) { skips_.push_back(std::move(skip)); }
+    void add(core::ExplainWait wait);
+    void add(core::SkipRun skip);
+    void add(core::PauseJob pause) { pauses_.push_back(std::move(pause)); }
+    void add(core::DeleteJob removal) { removals_.push_back(removal); }
+    void add_outcome(const pg::RunReport& report) { outcomes_.push_back(report); }
+    // Runs to be shown as running. Not kept: what is not shown now is shown later.
+    void show(std::vector<pg::ActiveRun> active) { active_ = std::move(active); }
+
+    bool has_work() const;
+    std::size_t waiting_claims() const { return claims_.size(); }
+
+    // Writes what it has, if it is time to try. `planned_until` goes with the claims. Returns what
+    // became of them, as events for the machine, in `events`, and the runs of the claims in `runs`.
+    // Throws pg::Error if it failed; then a pause begins.
+    struct Written {
+        std::vector<core::Event> events;
+        std::vector<pg::runs::RunRow> runs;
+    };
+    Written flush(core::Instant planned_until, core::Duration monotonic_now);
+
+    // How long until the next try; nullopt if there is nothing to write.
+    std::optional<core::Duration> next_try(core::Duration monotonic_now) const;
+
+  private:
+    void write(core::Instant planned_until, Written& written);
+    void write_claims(Written& written);
+    void write_waits();
+    void begin_pause(core::Duration monotonic_now);
+    void clear();
+
+    std::vector<core::ClaimRun> claims_;
+    std::vector<core::RecordSkip> skips_;
+    std::vector<core::ExplainWait> waits_;
+    std::vector<core::SkipRun> skipped_runs_;
+    std::vector<core::PauseJob> pauses_;
+    std::vector<core::DeleteJob> removals_;
+    std::vector<pg::RunReport> outcomes_;
+    std::vector<pg::ActiveRun> active_;
+    core::Duration pause_{0};
+    core::Duration try_at_{0};
+};
+
+}  // namespace securatlas::app

@@ -1,0 +1,97 @@
+// The launcher: one process a cluster, connected to the shared catalogs only. It cannot look into a
+// database, so that after a start of the server a scheduler is launched in every database; those
+// that do not hold the extension end at once and are forgotten. Later ones are asked for by CREATE
+// EXTENSION and CREATE DATABASE. A scheduler that ends is launched again, after a pause that grows;
+// one whose database is held for DROP, RENAME or a copy is not.
+#include <algorithm>
+#include <unordered_map>
+
+#include "securatlas/app/processes.hpp"
+#include "securatlas/pg/error.hpp"
+#include "securatlas/pg/identity.hpp"
+#include "securatlas/pg/launch.hpp"
+#include "securatlas/pg/process.hpp"
+#include "securatlas/pg/transaction.hpp"
+
+namespace securatlas::app {
+namespace {
+
+// Schedulers that are starting at the same time; the others wait.
+constexpr std::size_t kMaxStarting = 4;
+constexpr core::Duration kRetryPause = std::chrono::seconds(1);
+
+class Launcher {
+  public:
+    void run() {
+        pg::DatabaseTable::attach_launcher();
+        pg::DatabaseTable::want_all(existing_databases());
+        while (true) pg::wait(turn());
+    }
+
+  private:
+    // Does what there is to do, and returns how long it may wait.
+    core::Duration turn() {
+        follow_starting();
+        const std::vector<pg::DatabaseOid> wanted = pg::DatabaseTable::to_start();
+        if (!wanted.empty()) start(wanted);
+        const auto next = pg::DatabaseTable::next_start();
+        if (!starting_.empty() || pg::DatabaseTable::any_held()) return kRetryPause;
+        return next ? (std::max)(*next - pg::now(), core::Duration(0)) : core::Duration::max();
+    }
+
+    void start(const std::vector<pg::DatabaseOid>& wanted) {
+        const std::vector<pg::DatabaseOid> existing = existing_databases();
+        for (const pg::DatabaseOid database : wanted) {
+            if (std::find(existing.begin(), existing.end(), database) == existing.end()) {
+                pg::DatabaseTable::forget(database);
+            } else if (starting_.size() < kMaxStarting) {
+                launch(database);
+            }
+        }
+    }
+
+    void launch(pg::DatabaseOid database) {
+        pg::DatabaseTable::set_starting(database);
+        if (const auto launched = pg::launch_scheduler(database)) {
+            starting_.insert_or_assign(database, *launched);
+            slots_are_out_ = false;
+            return;
+        }
+        pg::DatabaseTable::start_failed(database);
+        if (slots_are_out_) return;
+        slots_are_out_ = true;
+        pg::write_log(pg::LogLevel::warning,
+                      "securatlas_sched: no background worker slot is free for a scheduler; raise "
+                      "max_worker_processes");
+    }
+
+    // A scheduler that ended before it announced itself is tried again later.
+    void follow_starting() {
+        for (auto entry = starting_.begin(); entry != starting_.end();) {
+            const bool announced = pg::DatabaseTable::scheduler_is_running(entry->first);
+            const bool ended = entry->second.state() == pg::Launched::State::ended;
+            if (ended && !announced) pg::DatabaseTable::start_failed(entry->first);
+            entry = announced || ended ? starting_.erase(entry) : std::next(entry);
+        }
+    }
+
+    static std::vector<pg::DatabaseOid> existing_databases() {
+        pg::Transaction transaction;
+        std::vector<pg::DatabaseOid> databases = pg::connectable_databases();
+        transaction.commit();
+        return databases;
+    }
+
+    std::unordered_map<pg::DatabaseOid, pg::Launched> starting_;
+    bool slots_are_out_ = false;
+};
+
+}  // namespace
+
+void run_launcher() {
+    pg::accept_signals();
+    pg::connect_to_shared_catalogs();
+    Launcher().run();
+}
+
+}  // namespace securatlas::app

@@ -1,0 +1,46 @@
+// Arguments of SQL functions as values of C++; NULL is nullopt.
+#pragma once
+
+#include "../pg/convert.hpp"
+#include "../pg/guard.hpp"
+
+extern "C" {
+#include "utils/timestamp.h"
+}
+
+namespace securatlas::extension {
+
+inline std::optional<std::string> text_argument(FunctionCallInfo fcinfo, int index) {
+    if (PG_NARGS() <= index || PG_ARGISNULL(index)) return std::nullopt;
+    return pg::call([fcinfo, index] { return text_to_cstring(PG_GETARG_TEXT_PP(index)); });
+}
+
+inline std::optional<std::int64_t> bigint_argument(FunctionCallInfo fcinfo, int index) {
+    if (PG_NARGS() <= index || PG_ARGISNULL(index)) return std::nullopt;
+    return PG_GETARG_INT64(index);
+}
+
+inline std::optional<int> int_argument(FunctionCallInfo fcinfo, int index) {
+    if (PG_NARGS() <= index || PG_ARGISNULL(index)) return std::nullopt;
+    return PG_GETARG_INT32(index);
+}
+
+inline std::optional<bool> bool_argument(FunctionCallInfo fcinfo, int index) {
+    if (PG_NARGS() <= index || PG_ARGISNULL(index)) return std::nullopt;
+    return PG_GETARG_BOOL(index);
+}
+
+inline std::optional<core::Instant> instant_argument(FunctionCallInfo fcinfo, int index) {
+    if (PG_NARGS() <= index || PG_ARGISNULL(index)) return std::nullopt;
+    return pg::to_instant(PG_GETARG_TIMESTAMPTZ(index));
+}
+
+// The text of an interval that means the same in every session: its ISO 8601 form has no locale.
+inline std::optional<std::string> interval_argument(FunctionCallInfo fcinfo, int index) {
+    if (PG_NARGS() <= index || PG_ARGISNULL(index)) return std::nullopt;
+    const Interval* interval = PG_GETARG_INTERVAL_P(index);
+    return std::to_string(interval->month) + " months " + std::to_string(interval->day) +
+           " days " + std::to_string(interval->time) + " microseconds";
+}
+
+}  // namespace securatlas::extension

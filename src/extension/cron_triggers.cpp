@@ -1,0 +1,124 @@
+// Triggers on cron.job and cron.job_dependency: what is written there is valid, and the scheduler
+// learns of it at commit.
+#include "arguments.hpp"
+#include "securatlas/pg/commit_actions.hpp"
+#include "securatlas/pg/jobs.hpp"
+#include "securatlas/pg/schedules.hpp"
+
+extern "C" {
+#include "access/htup_details.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "utils/rel.h"
+}
+
+namespace pg = securatlas::pg;
+
+namespace {
+
+struct Column {
+    Datum value;
+    bool is_null;
+};
+
+// C world.
+Column column_of(HeapTuple tuple, TupleDesc description, const char* name) {
+    Column column{};
+    const int number = SPI_fnumber(description, name);
+    column.value = SPI_getbinval(tuple, description, number, &column.is_null);
+    return column;
+}
+
+std::string text_of(const TriggerData* trigger, HeapTuple tuple, const char* name) {
+    return pg::call([=]() -> const char* {
+        const Column column = column_of(tuple, trigger->tg_relation->rd_att, name);
+        return column.is_null ? "" : TextDatumGetCString(column.value);
+    });
+}
+
+bool bool_of(const TriggerData* trigger, HeapTuple tuple, const char* name) {
+    return pg::call([=] {
+        const Column column = column_of(tuple, trigger->tg_relation->rd_att, name);
+        return !column.is_null && DatumGetBool(column.value);
+    });
+}
+
+std::int64_t job_of(const TriggerData* trigger, HeapTuple tuple) {
+    return pg::call([=] {
+        return DatumGetInt64(column_of(tuple, trigger->tg_relation->rd_att, "jobid").value);
+    });
+}
+
+// A job whose schedule is another, or that comes back from a pause, is planned from now on.
+bool plans_anew(const TriggerData* trigger, HeapTuple before, HeapTuple after) {
+    const auto text_differs = [&](const char* name) {
+        return text_of(trigger, before, name) != text_of(trigger, after, name);
+    };
+    const bool resumed = !bool_of(trigger, before, "active") && bool_of(trigger, after, "active");
+    return resumed || text_differs("schedule") || text_differs("timezone");
+}
+
+HeapTuple with_planned_from_now(const TriggerData* trigger, HeapTuple tuple) {
+    return pg::call([=] {
+        int column = SPI_fnumber(trigger->tg_relation->rd_att, "planned_from");
+        Datum now = TimestampTzGetDatum(GetCurrentTimestamp());
+        bool is_null = false;
+        return heap_modify_tuple_by_cols(tuple, trigger->tg_relation->rd_att, 1, &column, &now,
+                                         &is_null);
+    });
+}
+
+HeapTuple check_job(const TriggerData* trigger) {
+    const bool update = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event);
+    HeapTuple after = update ? trigger->tg_newtuple : trigger->tg_trigtuple;
+    const std::string schedule = text_of(trigger, after, "schedule");
+    if (update && !plans_anew(trigger, trigger->tg_trigtuple, after)) return after;
+    // A job may be paused whatever its schedule has become.
+    if (!update || bool_of(trigger, after, "active")) {
+        (void)pg::read_schedule(schedule, text_of(trigger, after, "timezone"));
+    }
+    return update ? with_planned_from_now(trigger, after) : after;
+}
+
+void tell_changes(const TriggerData* trigger) {
+    if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event)) {
+        pg::at_commit::notify_everything();
+        return;
+    }
+    const std::int64_t job = job_of(trigger, trigger->tg_trigtuple);
+    pg::at_commit::notify(pg::Notice::Kind::job_changed, job);
+    if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event)) {
+        pg::at_commit::notify(pg::Notice::Kind::job_changed, job_of(trigger, trigger->tg_newtuple));
+    }
+    const bool of_job = strcmp(RelationGetRelationName(trigger->tg_relation), "job") == 0;
+    if (of_job && TRIGGER_FIRED_BY_DELETE(trigger->tg_event)) {
+        pg::jobs::remove_dependencies_of(job);
+    }
+}
+
+const TriggerData* require_trigger(FunctionCallInfo fcinfo) {
+    if (!CALLED_AS_TRIGGER(fcinfo)) {
+        throw pg::Error("39P01", "the function can only be called as a trigger");
+    }
+    return reinterpret_cast<const TriggerData*>(fcinfo->context);
+}
+
+}  // namespace
+
+extern "C" {
+
+PG_FUNCTION_INFO_V1(securatlas_job_check);
+PG_FUNCTION_INFO_V1(securatlas_job_changed);
+
+Datum securatlas_job_check(PG_FUNCTION_ARGS) {
+    return pg::entry([fcinfo] { return PointerGetDatum(check_job(require_trigger(fcinfo))); });
+}
+
+Datum securatlas_job_changed(PG_FUNCTION_ARGS) {
+    return pg::entry([fcinfo] {
+        tell_changes(require_trigger(fcinfo));
+        return PointerGetDatum(nullptr);
+    });
+}
+
+}  // extern "C"

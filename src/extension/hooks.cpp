@@ -1,0 +1,125 @@
+#include "hooks.hpp"
+
+#include "../pg/guard.hpp"
+#include "securatlas/app/database_statements.hpp"
+#include "securatlas/pg/commit_actions.hpp"
+
+extern "C" {
+#include "catalog/dependency.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_extension.h"
+#include "commands/defrem.h"
+#include "commands/extension.h"
+#include "nodes/parsenodes.h"
+#include "tcop/utility.h"
+}
+
+namespace app = securatlas::app;
+namespace pg = securatlas::pg;
+
+namespace {
+
+struct Chain {
+    ProcessUtility_hook_type utility = nullptr;
+    object_access_hook_type access = nullptr;
+};
+constinit Chain chain;
+
+// What a statement does to a whole database.
+struct DatabaseStatement {
+    const char* stops = nullptr;   // database in which nobody may work while it runs
+    const char* creates = nullptr; // database that is there afterwards
+};
+
+const char* template_of(const CreatedbStmt* statement) {
+    ListCell* cell = nullptr;
+    foreach (cell, statement->options) {
+        auto* option = lfirst_node(DefElem, cell);
+        if (strcmp(option->defname, "template") == 0 && option->arg != nullptr) {
+            return defGetString(option);
+        }
+    }
+    return "template1";
+}
+
+bool moves_tablespace(const AlterDatabaseStmt* statement) {
+    ListCell* cell = nullptr;
+    foreach (cell, statement->options) {
+        if (strcmp(lfirst_node(DefElem, cell)->defname, "tablespace") == 0) return true;
+    }
+    return false;
+}
+
+DatabaseStatement describe(const Node* node) {
+    switch (nodeTag(node)) {
+        case T_DropdbStmt:
+            return {reinterpret_cast<const DropdbStmt*>(node)->dbname, nullptr};
+        case T_CreatedbStmt: {
+            const auto* create = reinterpret_cast<const CreatedbStmt*>(node);
+            return {template_of(create), create->dbname};
+        }
+        case T_RenameStmt: {
+            const auto* rename = reinterpret_cast<const RenameStmt*>(node);
+            if (rename->renameType == OBJECT_DATABASE) return {rename->subname, nullptr};
+            return {};
+        }
+        case T_AlterDatabaseStmt: {
+            const auto* alter = reinterpret_cast<const AlterDatabaseStmt*>(node);
+            if (moves_tablespace(alter)) return {alter->dbname, nullptr};
+            return {};
+        }
+        default:
+            return {};
+    }
+}
+
+void run_next(PlannedStmt* statement, const char* query, bool read_only,
+              ProcessUtilityContext context, ParamListInfo parameters, QueryEnvironment* environment,
+              DestReceiver* receiver, QueryCompletion* completion) {
+    const auto next = chain.utility != nullptr ? chain.utility : standard_ProcessUtility;
+    next(statement, query, read_only, context, parameters, environment, receiver, completion);
+}
+
+extern "C" {
+
+void securatlas_process_utility(PlannedStmt* statement, const char* query, bool read_only,
+                                ProcessUtilityContext context, ParamListInfo parameters,
+                                QueryEnvironment* environment, DestReceiver* receiver,
+                                QueryCompletion* completion) {
+    const DatabaseStatement concerned = describe(statement->utilityStmt);
+    if (concerned.stops == nullptr || context != PROCESS_UTILITY_TOPLEVEL) {
+        run_next(statement, query, read_only, context, parameters, environment, receiver,
+                 completion);
+        return;
+    }
+    pg::entry([&] {
+        app::QuietDatabase quiet(concerned.stops);
+        pg::call([&] {
+            run_next(statement, query, read_only, context, parameters, environment, receiver,
+                     completion);
+        });
+        if (concerned.creates != nullptr) app::database_created(concerned.creates);
+    });
+}
+
+void securatlas_object_access(ObjectAccessType access, Oid class_id, Oid object, int sub_id,
+                              void* argument) {
+    if (chain.access != nullptr) chain.access(access, class_id, object, sub_id, argument);
+    if (access != OAT_DROP || class_id != ExtensionRelationId) return;
+    pg::entry([object] {
+        const bool ours =
+            pg::call([object] { return get_extension_oid("securatlas_sched", true) == object; });
+        if (ours) pg::at_commit::extension_changed();
+    });
+}
+
+}  // extern "C"
+
+}  // namespace
+
+void securatlas::extension::install_hooks() {
+    chain.utility = ProcessUtility_hook;
+    ProcessUtility_hook = securatlas_process_utility;
+    chain.access = object_access_hook;
+    object_access_hook = securatlas_object_access;
+}

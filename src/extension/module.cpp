@@ -1,0 +1,30 @@
+// The library's entry: what is set up when the server loads it.
+#include "../pg/guard.hpp"
+#include "../pg/shared_memory.hpp"
+#include "hooks.hpp"
+#include "securatlas/pg/launch.hpp"
+#include "securatlas/pg/run_settings.hpp"
+#include "securatlas/pg/settings.hpp"
+
+namespace pg = securatlas::pg;
+
+extern "C" {
+
+PG_MODULE_MAGIC;
+
+PGDLLEXPORT void _PG_init(void);
+
+void _PG_init(void) {
+    pg::entry([] {
+        // Loaded by a session, the library still defines its functions; they say what is missing.
+        if (!process_shared_preload_libraries_in_progress) return;
+        pg::define_settings();
+        pg::define_run_settings();
+        pg::reserve_setting_prefixes();
+        pg::request_shared_memory(pg::max_running_jobs_variable());
+        securatlas::extension::install_hooks();
+        pg::register_launcher();
+    });
+}
+
+}  // extern "C"
