@@ -122,6 +122,18 @@ TEST(SchedulerClock, BackDoesNotCancelForAnOccurrenceThatHasRun) {
     EXPECT_EQ(world.row(1, kDay + 5min)->status, Status::running);
 }
 
+TEST(SchedulerClock, BackDoesNotClaimWhatIsUnderWay) {
+    Simulator world = every_minute(MissedPolicy::once);
+    world.takes = [](const Key&) { return Duration(24h); };
+    world.run_until(kDay + 6min);
+    ASSERT_EQ(world.row(1, kDay + 6min)->status, Status::running);
+    world.now -= 30s;
+    world.quiesce();
+    world.now = kDay + 6min;
+    world.step();
+    EXPECT_TRUE(world.last.empty());
+}
+
 TEST(SchedulerReload, KeepsWhatIsDueAtThisStep) {
     Simulator world = every_minute(MissedPolicy::once);
     world.now = kDay + 6min + 1s;

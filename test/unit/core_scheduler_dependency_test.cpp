@@ -152,6 +152,21 @@ TEST(SchedulerDependency, ASkipForAFailureIsNoSuccess) {
     EXPECT_EQ(world.row(1, kDay + 1h)->reason, "job2 failed");
 }
 
+TEST(SchedulerDependency, NorIsASkipBeforeItWasDue) {
+    Simulator world;
+    const char* schedules[] = {"40 1 * * *", "30 1 * * *", "0 1 * * *"};
+    for (int id = 1; id <= 3; ++id) {
+        Job job = make_job(id, schedules[id - 1]);
+        if (id < 3) job.after.push_back({JobId{id + 1}, DependencyCondition::succeeded});
+        world.add(job);
+    }
+    world.gives = failure;
+    world.start();
+    world.run_until(kDay + 2h);
+    EXPECT_EQ(world.row(2, kDay + 1h + 30min)->reason, "job3 failed");
+    EXPECT_EQ(world.row(1, kDay + 1h + 40min)->reason, "job2 failed");
+}
+
 TEST(SchedulerDependency, ARemovedJobHoldsNobody) {
     Simulator world = pair_of("0 1 * * *", "0 1 * * *", DependencyCondition::succeeded);
     world.run_until(kDay + 1h + 1min);

@@ -99,6 +99,8 @@ TEST(SchedulerOverlap, CancelOtherLetsOnlyTheNewestWait) {
     Scheduler scheduler([] { return 0.5; });
     Job job = make_job(1, "* * * * *");
     job.overlap = OverlapPolicy::cancel_other;
+    job.max_retries = 1;
+    job.retry_period = 1s;
     const auto claimed = [](int minute) {
         return RunClaimed{{JobId{1}, kDay + minute * 1min, 1, RunTrigger::schedule}, RunId{minute}};
     };
@@ -117,7 +119,8 @@ TEST(SchedulerOverlap, CancelOtherLetsOnlyTheNewestWait) {
     said = scheduler.step(kDay + 3min, events);
     ASSERT_EQ(said.size(), 1u);  // not cancelled twice
     EXPECT_EQ(std::get<SkipRun>(said[0]).run, RunId{2});
-    events = {RunEnded{RunId{1}, RunOutcome::cancelled, false}};
+    // It failed before the cancel reached it: its place is taken all the same, so no retry.
+    events = {RunEnded{RunId{1}, RunOutcome::failed, true}};
     said = scheduler.step(kDay + 3min, events);
     ASSERT_EQ(said.size(), 1u);
     EXPECT_EQ(std::get<StartRun>(said[0]).run, RunId{3});
