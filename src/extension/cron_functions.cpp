@@ -79,7 +79,7 @@ PG_FUNCTION_INFO_V1(securatlas_may_manage);
 PG_FUNCTION_INFO_V1(securatlas_may_see);
 PG_FUNCTION_INFO_V1(securatlas_start_scheduler);
 
-Datum securatlas_schedule(PG_FUNCTION_ARGS) {
+PGDLLEXPORT Datum securatlas_schedule(PG_FUNCTION_ARGS) {
     return entry([fcinfo] {
         return Int64GetDatum(app::schedule_job({.name = {},
                                                 .schedule = ext::text_argument(fcinfo, 0),
@@ -91,7 +91,7 @@ Datum securatlas_schedule(PG_FUNCTION_ARGS) {
     });
 }
 
-Datum securatlas_schedule_named(PG_FUNCTION_ARGS) {
+PGDLLEXPORT Datum securatlas_schedule_named(PG_FUNCTION_ARGS) {
     return entry([fcinfo] {
         return Int64GetDatum(app::schedule_job({.name = ext::text_argument(fcinfo, 0),
                                                 .schedule = ext::text_argument(fcinfo, 1),
@@ -102,7 +102,7 @@ Datum securatlas_schedule_named(PG_FUNCTION_ARGS) {
     });
 }
 
-Datum securatlas_schedule_in_database(PG_FUNCTION_ARGS) {
+PGDLLEXPORT Datum securatlas_schedule_in_database(PG_FUNCTION_ARGS) {
     return entry([fcinfo] {
         return Int64GetDatum(app::schedule_job({.name = ext::text_argument(fcinfo, 0),
                                                 .schedule = ext::text_argument(fcinfo, 1),
@@ -113,7 +113,7 @@ Datum securatlas_schedule_in_database(PG_FUNCTION_ARGS) {
     });
 }
 
-Datum securatlas_schedule_once(PG_FUNCTION_ARGS) {
+PGDLLEXPORT Datum securatlas_schedule_once(PG_FUNCTION_ARGS) {
     return entry([fcinfo] {
         return Int64GetDatum(app::schedule_job_once(ext::text_argument(fcinfo, 0),
                                                     ext::instant_argument(fcinfo, 1),
@@ -121,7 +121,7 @@ Datum securatlas_schedule_once(PG_FUNCTION_ARGS) {
     });
 }
 
-Datum securatlas_alter_job(PG_FUNCTION_ARGS) {
+PGDLLEXPORT Datum securatlas_alter_job(PG_FUNCTION_ARGS) {
     return entry([fcinfo] {
         app::alter_job({.job = ext::bigint_argument(fcinfo, 0),
                         .schedule = ext::text_argument(fcinfo, 1),
@@ -133,52 +133,52 @@ Datum securatlas_alter_job(PG_FUNCTION_ARGS) {
     });
 }
 
-Datum securatlas_unschedule(PG_FUNCTION_ARGS) {
+PGDLLEXPORT Datum securatlas_unschedule(PG_FUNCTION_ARGS) {
     return entry([fcinfo] { return unschedule(by_id(fcinfo)); });
 }
 
-Datum securatlas_unschedule_named(PG_FUNCTION_ARGS) {
+PGDLLEXPORT Datum securatlas_unschedule_named(PG_FUNCTION_ARGS) {
     return entry([fcinfo] { return unschedule(by_name(fcinfo)); });
 }
 
-Datum securatlas_configure_job(PG_FUNCTION_ARGS) {
+PGDLLEXPORT Datum securatlas_configure_job(PG_FUNCTION_ARGS) {
     return entry([fcinfo] { return configure(by_id(fcinfo), fcinfo); });
 }
 
-Datum securatlas_configure_job_named(PG_FUNCTION_ARGS) {
+PGDLLEXPORT Datum securatlas_configure_job_named(PG_FUNCTION_ARGS) {
     return entry([fcinfo] { return configure(by_name(fcinfo), fcinfo); });
 }
 
-Datum securatlas_run_job(PG_FUNCTION_ARGS) {
+PGDLLEXPORT Datum securatlas_run_job(PG_FUNCTION_ARGS) {
     return entry([fcinfo] { return Int64GetDatum(app::run_job(by_id(fcinfo))); });
 }
 
-Datum securatlas_run_job_named(PG_FUNCTION_ARGS) {
+PGDLLEXPORT Datum securatlas_run_job_named(PG_FUNCTION_ARGS) {
     return entry([fcinfo] { return Int64GetDatum(app::run_job(by_name(fcinfo))); });
 }
 
-Datum securatlas_cancel_run(PG_FUNCTION_ARGS) {
+PGDLLEXPORT Datum securatlas_cancel_run(PG_FUNCTION_ARGS) {
     return entry(
         [fcinfo] { return BoolGetDatum(app::cancel_run(ext::bigint_argument(fcinfo, 0))); });
 }
 
-Datum securatlas_pause(PG_FUNCTION_ARGS) {
+PGDLLEXPORT Datum securatlas_pause(PG_FUNCTION_ARGS) {
     return entry([fcinfo] { return pause(by_id(fcinfo), fcinfo); });
 }
 
-Datum securatlas_pause_named(PG_FUNCTION_ARGS) {
+PGDLLEXPORT Datum securatlas_pause_named(PG_FUNCTION_ARGS) {
     return entry([fcinfo] { return pause(by_name(fcinfo), fcinfo); });
 }
 
-Datum securatlas_resume(PG_FUNCTION_ARGS) {
+PGDLLEXPORT Datum securatlas_resume(PG_FUNCTION_ARGS) {
     return entry([fcinfo] { return resume(by_id(fcinfo)); });
 }
 
-Datum securatlas_resume_named(PG_FUNCTION_ARGS) {
+PGDLLEXPORT Datum securatlas_resume_named(PG_FUNCTION_ARGS) {
     return entry([fcinfo] { return resume(by_name(fcinfo)); });
 }
 
-Datum securatlas_run_after(PG_FUNCTION_ARGS) {
+PGDLLEXPORT Datum securatlas_run_after(PG_FUNCTION_ARGS) {
     return entry([fcinfo] {
         app::run_after(ext::text_argument(fcinfo, 0), ext::text_argument(fcinfo, 1),
                        ext::text_argument(fcinfo, 2));
@@ -186,23 +186,23 @@ Datum securatlas_run_after(PG_FUNCTION_ARGS) {
     });
 }
 
-Datum securatlas_remove_run_after(PG_FUNCTION_ARGS) {
+PGDLLEXPORT Datum securatlas_remove_run_after(PG_FUNCTION_ARGS) {
     return entry([fcinfo] {
         app::remove_run_after(ext::text_argument(fcinfo, 0), ext::text_argument(fcinfo, 1));
         return void_datum();
     });
 }
 
-Datum securatlas_may_manage(PG_FUNCTION_ARGS) {
+PGDLLEXPORT Datum securatlas_may_manage(PG_FUNCTION_ARGS) {
     return entry(
         [fcinfo] { return BoolGetDatum(pg::may_manage(*ext::text_argument(fcinfo, 0))); });
 }
 
-Datum securatlas_may_see(PG_FUNCTION_ARGS) {
+PGDLLEXPORT Datum securatlas_may_see(PG_FUNCTION_ARGS) {
     return entry([fcinfo] { return BoolGetDatum(pg::may_see(*ext::text_argument(fcinfo, 0))); });
 }
 
-Datum securatlas_start_scheduler(PG_FUNCTION_ARGS) {
+PGDLLEXPORT Datum securatlas_start_scheduler(PG_FUNCTION_ARGS) {
     (void)fcinfo;
     return entry([] {
         pg::at_commit::want_scheduler(pg::current_database());

@@ -110,11 +110,11 @@ extern "C" {
 PG_FUNCTION_INFO_V1(securatlas_job_check);
 PG_FUNCTION_INFO_V1(securatlas_job_changed);
 
-Datum securatlas_job_check(PG_FUNCTION_ARGS) {
+PGDLLEXPORT Datum securatlas_job_check(PG_FUNCTION_ARGS) {
     return pg::entry([fcinfo] { return PointerGetDatum(check_job(require_trigger(fcinfo))); });
 }
 
-Datum securatlas_job_changed(PG_FUNCTION_ARGS) {
+PGDLLEXPORT Datum securatlas_job_changed(PG_FUNCTION_ARGS) {
     return pg::entry([fcinfo] {
         tell_changes(require_trigger(fcinfo));
         return PointerGetDatum(nullptr);

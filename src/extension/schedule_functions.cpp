@@ -103,11 +103,11 @@ PG_FUNCTION_INFO_V1(securatlas_try_next_runs);
 PG_FUNCTION_INFO_V1(securatlas_explain_schedule);
 PG_FUNCTION_INFO_V1(securatlas_scheduler_status);
 
-Datum securatlas_next_runs(PG_FUNCTION_ARGS) {
+PGDLLEXPORT Datum securatlas_next_runs(PG_FUNCTION_ARGS) {
     return pg::entry([fcinfo] { return array_of(next_runs(fcinfo)); });
 }
 
-Datum securatlas_try_next_runs(PG_FUNCTION_ARGS) {
+PGDLLEXPORT Datum securatlas_try_next_runs(PG_FUNCTION_ARGS) {
     return pg::entry([fcinfo] {
         std::vector<core::Instant> runs;
         try {
@@ -121,14 +121,14 @@ Datum securatlas_try_next_runs(PG_FUNCTION_ARGS) {
     });
 }
 
-Datum securatlas_explain_schedule(PG_FUNCTION_ARGS) {
+PGDLLEXPORT Datum securatlas_explain_schedule(PG_FUNCTION_ARGS) {
     return pg::entry([fcinfo] {
         const auto sentence = explain(fcinfo);
         return pg::call([&sentence] { return CStringGetTextDatum(sentence.c_str()); });
     });
 }
 
-Datum securatlas_scheduler_status(PG_FUNCTION_ARGS) {
+PGDLLEXPORT Datum securatlas_scheduler_status(PG_FUNCTION_ARGS) {
     return pg::entry([fcinfo] {
         const pg::DatabaseOid database = pg::current_database();
         const auto status = pg::DatabaseTable::status(database).value_or(pg::SchedulerStatus{});

@@ -159,9 +159,13 @@ std::uint64_t Statement::run(std::initializer_list<Parameter> parameters, bool l
     }
     return call([&] {
         const Snapshot snapshot = latest ? RegisterSnapshot(GetLatestSnapshot()) : nullptr;
+        // A background process has no portal whose snapshot SPI could use.
+        const bool push = !latest && !ActiveSnapshotSet();
+        if (push) PushActiveSnapshot(GetTransactionSnapshot());
         const int status = SPI_execute_snapshot(plan_, values.data(), nulls.data(), snapshot,
                                                 InvalidSnapshot, false, true, 0);
         if (snapshot != nullptr) UnregisterSnapshot(snapshot);
+        if (push) PopActiveSnapshot();
         if (status < 0) elog(ERROR, "SPI failed: %s", SPI_result_code_string(status));
         return SPI_processed;
     });
