@@ -1,0 +1,24 @@
+// Owners of libcurl's handles.
+#pragma once
+
+#include <curl/curl.h>
+
+#include <memory>
+
+namespace securatlas::http {
+
+struct CloseEasy {
+    void operator()(CURL* easy) const { curl_easy_cleanup(easy); }
+};
+struct CloseMulti {
+    void operator()(CURLM* multi) const { curl_multi_cleanup(multi); }
+};
+struct FreeList {
+    void operator()(curl_slist* list) const { curl_slist_free_all(list); }
+};
+
+using EasyHandle = std::unique_ptr<CURL, CloseEasy>;
+using MultiHandle = std::unique_ptr<CURLM, CloseMulti>;
+using StringList = std::unique_ptr<curl_slist, FreeList>;
+
+}  // namespace securatlas::http

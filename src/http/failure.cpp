@@ -1,0 +1,47 @@
+#include "failure.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
+namespace securatlas::http {
+
+core::Outcome outcome_of_failure(CURLcode code, bool sending_began) {
+    if (!sending_began) {
+        const bool is_hopeless = code == CURLE_URL_MALFORMAT ||
+                                 code == CURLE_UNSUPPORTED_PROTOCOL ||
+                                 code == CURLE_BAD_FUNCTION_ARGUMENT || code == CURLE_LOGIN_DENIED;
+        return is_hopeless ? core::Outcome::invalid : core::Outcome::unsent;
+    }
+    return code == CURLE_OPERATION_TIMEDOUT ? core::Outcome::timed_out : core::Outcome::broken;
+}
+
+namespace {
+
+// Since the start of the transfer; 0 if it did not get there.
+double milliseconds_until(CURL* easy, CURLINFO step) {
+    curl_off_t microseconds = 0;
+    curl_easy_getinfo(easy, step, &microseconds);
+    return static_cast<double>(microseconds) / 1000.0;
+}
+
+}  // namespace
+
+std::string timeout_text(CURL* easy, std::chrono::milliseconds timeout) {
+    const double total = milliseconds_until(easy, CURLINFO_TOTAL_TIME_T);
+    const double resolved_at = milliseconds_until(easy, CURLINFO_NAMELOOKUP_TIME_T);
+    const double ready_at = milliseconds_until(easy, CURLINFO_PRETRANSFER_TIME_T);
+    const bool is_ready = ready_at > 0.0;
+    const double dns = is_ready || resolved_at > 0.0 ? std::min(resolved_at, total) : total;
+    const double handshake = std::max(0.0, (is_ready ? std::min(ready_at, total) : total) - dns);
+    const double exchange = std::max(0.0, total - dns - handshake);
+
+    std::array<char, 256> text{};
+    std::snprintf(text.data(), text.size(),
+                  "Timeout of %lld ms reached. Total time: %f ms (DNS time: %f ms, TCP/SSL "
+                  "handshake time: %f ms, HTTP Request/Response time: %f ms)",
+                  static_cast<long long>(timeout.count()), total, dns, handshake, exchange);
+    return text.data();
+}
+
+}  // namespace securatlas::http

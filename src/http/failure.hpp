@@ -1,0 +1,20 @@
+// What a failed transfer is called, and what it means for another attempt.
+#pragma once
+
+#include <curl/curl.h>
+
+#include <chrono>
+#include <string>
+
+#include "securatlas/core/retry_policy.hpp"
+
+namespace securatlas::http {
+
+// `sending_began`: a connection stood and the request was about to go out, if it did not.
+core::Outcome outcome_of_failure(CURLcode code, bool sending_began);
+
+// "Timeout of 5000 ms reached. Total time: ..." for a transfer that has just timed out. The steps
+// add up to the total; the one that was not finished gets the rest.
+std::string timeout_text(CURL* easy, std::chrono::milliseconds timeout);
+
+}  // namespace securatlas::http

@@ -1,0 +1,30 @@
+// Collects the headers of the final response from the lines that libcurl hands over.
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+#include <vector>
+
+#include "securatlas/core/request.hpp"
+
+namespace securatlas::http {
+
+class ResponseHead {
+  public:
+    // Names and values of all headers together.
+    static constexpr std::size_t kMaxBytes = 256 * 1024;
+
+    // Takes a status line, a header, the empty line or a trailer. A status line forgets what came
+    // before it: an informational response, or a redirect. False: the headers exceed kMaxBytes.
+    bool add_line(std::string_view line);
+
+    // Hands the headers over and starts anew.
+    std::vector<core::Header> take_headers();
+
+  private:
+    std::vector<core::Header> headers_;
+    std::size_t bytes_ = 0;
+    bool open_ = false;  // between a status line and the empty line after it
+};
+
+}  // namespace securatlas::http
