@@ -7,13 +7,13 @@ namespace securatlas::core {
 
 namespace {
 
-// More than two offsets can differ, so that no clock shows a time again that it showed longer ago.
-constexpr Duration kLongestRepeat = std::chrono::hours(53);
+// More than two offsets can differ: no clock shows a time again that it showed longer ago.
+constexpr Duration kLongestRepeat = 2 * kLargestOffset + std::chrono::hours(1);
 
 }  // namespace
 
 Instant first_reached(const Zone& zone, LocalTime local) {
-    Instant begin = Instant(local.time_since_epoch()) - kLongestRepeat;
+    Instant begin = to_instant(local, kLargestOffset) - std::chrono::hours(1);
     while (true) {
         const ZoneSpan span = zone.span_at(begin);
         const Instant shown = to_instant(local, span.offset);

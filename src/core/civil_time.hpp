@@ -15,6 +15,9 @@ using LocalTime = std::chrono::local_time<Duration>;
 inline constexpr Instant kFirstOccurrence = std::chrono::sys_days{std::chrono::year(1901) / 1 / 1};
 inline constexpr Instant kOccurrencesEnd = std::chrono::sys_days{std::chrono::year(2500) / 1 / 1};
 
+// Of local time to UTC, in either direction.
+inline constexpr std::chrono::seconds kLargestOffset = std::chrono::hours(26);
+
 constexpr LocalTime to_local(Instant instant, std::chrono::seconds offset) {
     return LocalTime(instant.time_since_epoch() + offset);
 }

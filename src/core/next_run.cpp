@@ -87,17 +87,21 @@ std::optional<Instant> next_by_calendar(const Interval& interval, const Zone& zo
     constexpr std::chrono::seconds kMeanMonth{months(1)};
     // More than an occurrence can be away from anchor + k * (mean length of the interval).
     constexpr std::chrono::seconds kSlack = days(15);
+    constexpr auto kAllYears =
+        std::chrono::floor<std::chrono::seconds>(kOccurrencesEnd - kFirstOccurrence);
 
     const std::chrono::seconds mean = kMeanMonth * interval.months +
                                       std::chrono::seconds(days(1)) * interval.days +
                                       std::chrono::floor<std::chrono::seconds>(interval.time);
-    if (mean >= kOccurrencesEnd - kFirstOccurrence) return std::nullopt;
+    // In seconds: as microseconds, the longest intervals do not fit.
+    if (mean >= kAllYears) return std::nullopt;
 
     const LocalTime local_anchor = to_local(anchor, zone.span_at(anchor).offset);
     const auto to_skip = std::chrono::floor<std::chrono::seconds>(after - anchor) - kSlack;
     for (std::int64_t k = std::max<std::int64_t>(1, to_skip / mean);; ++k) {
         const LocalTime local =
             add_calendar(local_anchor, months(k * interval.months), days(k * interval.days));
+        if (local >= to_local(kOccurrencesEnd, kLargestOffset)) return std::nullopt;
         const Instant occurrence = first_reached(zone, local) + interval.time * k;
         if (occurrence >= kOccurrencesEnd) return std::nullopt;
         if (occurrence > after) return occurrence;

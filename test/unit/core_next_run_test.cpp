@@ -176,6 +176,10 @@ TEST(NextRun, ExtremeInstants) {
     }
     EXPECT_EQ(iso(next_occurrence(read_schedule("* * * * *"), utc, kLongAgo, kLongAgo)),
               "1901-01-01T00:00:00Z");
+    for (const char* text :
+         {"@every 2147483647 months", "@every 2147483647 days", "@every 2147483647 hours"}) {
+        EXPECT_EQ(next_occurrence(read_schedule(text), utc, kLongAgo, kLongAgo), std::nullopt);
+    }
     EXPECT_EQ(next_of("@every 7000 months", "UTC", "2026-01-01T00:00:00Z"), "none");
 }
 
