@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 #include <malloc.h>
 
+#include <ctime>
+
 #include "scheduler_simulator.hpp"
 
 namespace securatlas::core::test {
@@ -58,7 +60,8 @@ TEST(SchedulerLoad, AStepAsksForNoMoreThanIsDue) {
     EXPECT_EQ(scheduler.next_wake(), kDay + 26h);
 }
 
-// The promise is well under a second; the bound leaves room for a slow machine and sanitizers.
+// The promise is well under a second; the bound (of processor time) leaves room for a slow machine
+// and sanitizers.
 TEST(SchedulerLoad, IsQuick) {
     std::vector<Event> events = many_jobs("*/5 * * * *");
     for (Event& event : events) {
@@ -68,13 +71,13 @@ TEST(SchedulerLoad, IsQuick) {
             loaded->job.after.push_back({JobId{1}, DependencyCondition::finished});
         }
     }
-    const auto begin = std::chrono::steady_clock::now();
+    const std::clock_t begin = std::clock();
     Scheduler scheduler([] { return 0.5; });
     scheduler.step(kDay, events);
     const std::vector<Event> reload(events.end() - 1000, events.end() - 1);
     for (int i = 0; i < 20; ++i) scheduler.step(kDay, reload);
     EXPECT_EQ(scheduler.step(kDay + 5min, {}).size(), static_cast<std::size_t>(kJobs));
-    EXPECT_LT(std::chrono::steady_clock::now() - begin, 10s);
+    EXPECT_LT(std::clock() - begin, 10 * CLOCKS_PER_SEC);
 }
 
 }  // namespace
