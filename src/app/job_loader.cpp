@@ -65,6 +65,7 @@ core::Result<core::Job, std::string> JobLoader::load(const pg::jobs::PlanRow& ro
         .max_failures = row.max_failures,
         .consecutive_failures = row.consecutive_failures,
         .after = dependencies_of(row),
+        .last_occurrence = row.last_occurrence,
     };
 }
 

@@ -71,12 +71,12 @@ void SchedulerProcess::start() {
     for (const core::AdoptedRun& run : adopted) {
         alive.push_back(static_cast<std::int64_t>(run.run));
     }
+    pg::jobs::remove_finished_one_offs();
+    load_all_jobs();  // before: an interrupted run is no failure of its job
     for (const auto& [occurrence, transactional] : pg::runs::end_interrupted(alive)) {
         started.interrupted.push_back({occurrence, transactional});
     }
     started.adopted = adopted;
-    pg::jobs::remove_finished_one_offs();
-    load_all_jobs();
     events_.push_back(std::move(started));
     transaction.commit();
     http_wanted_ = true;  // requests may wait from a former life

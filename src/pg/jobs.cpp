@@ -6,12 +6,14 @@
 namespace securatlas::pg::jobs {
 namespace {
 
-// The failures since the last success are counted only for jobs that have a limit for them.
+// What needs the history is asked only for jobs that have a limit for failures, or that others
+// wait for.
 constexpr std::string_view kPlanColumns = R"(
 SELECT j.jobid, j.jobname, j.schedule, j.timezone, j.planned_from, j.active,
        j.overlap_policy, j.missed, j.catchup_window, COALESCE(j.jitter, '0'), j.max_retries,
        j.retry_period, COALESCE(j.max_failures, 0),
-       CASE WHEN j.max_failures IS NULL THEN 0 ELSE (
+       CASE WHEN j.max_failures IS NULL AND NOT EXISTS (
+                SELECT FROM cron.job_dependency d WHERE d.after_jobid = j.jobid) THEN 0 ELSE (
            SELECT count(DISTINCT d.scheduled_at)::int
              FROM cron.job_run_details d
             WHERE d.jobid = j.jobid AND d.status = 'failed'
@@ -19,7 +21,10 @@ SELECT j.jobid, j.jobname, j.schedule, j.timezone, j.planned_from, j.active,
                   SELECT max(s.scheduled_at) FROM cron.job_run_details s
                    WHERE s.jobid = j.jobid AND s.status = 'succeeded'))) END,
        (SELECT string_agg(d.after_jobid || ' ' || d.condition, ',')
-          FROM cron.job_dependency d WHERE d.jobid = j.jobid)
+          FROM cron.job_dependency d WHERE d.jobid = j.jobid),
+       CASE WHEN EXISTS (SELECT FROM cron.job_dependency d WHERE d.after_jobid = j.jobid) THEN (
+           SELECT max(d.scheduled_at) FROM cron.job_run_details d
+            WHERE d.jobid = j.jobid AND d.status IN ('succeeded', 'failed')) END
   FROM cron.job j )";
 
 const char* plan_query(std::string_view condition) {
@@ -56,6 +61,7 @@ PlanRow plan_row(const Row& row) {
         .max_failures = row.as_int32(13),
         .consecutive_failures = row.as_int32(14),
         .after = read_dependencies(row.as_text(15)),
+        .last_occurrence = row.is_null(16) ? core::kLongAgo : row.as_instant(16),
     };
 }
 

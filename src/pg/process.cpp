@@ -50,6 +50,8 @@ void connect_as_superuser(unsigned int database) {
         set_for_process("default_transaction_deferrable", "off");
         set_for_process("session_replication_role", "replica");
         set_for_process("row_security", "off");
+        // Its statements are small; loading the compiler would cost more than all of them.
+        set_for_process("jit", "off");
     });
 }
 

@@ -32,6 +32,7 @@ struct PlanRow {
     int max_failures;
     int consecutive_failures;
     std::vector<std::pair<std::int64_t, std::string>> after;  // job, condition
+    core::Instant last_occurrence;  // of the run that ended last; only of jobs that others wait for
 };
 
 // Up to `limit` rows with ids above `above`, by id.

@@ -1,0 +1,102 @@
+# What the scripts share: packages, building, throw-away clusters. To be sourced by bash.
+# shellcheck shell=bash
+
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+: "${PG_CONFIG:=pg_config}"
+
+say() { printf '\n==> %s\n' "$*"; }
+die() {
+    printf 'error: %s\n' "$*" >&2
+    exit 1
+}
+
+# Debian packages, by name. Only root can install; anybody else is told what is missing.
+need_packages() {
+    local missing=()
+    for package in "$@"; do
+        dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' ||
+            missing+=("$package")
+    done
+    [ ${#missing[@]} -eq 0 ] && return
+    [ "$(id -u)" -eq 0 ] || die "these packages are missing: ${missing[*]}"
+    say "Installing ${missing[*]}"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" >/dev/null
+}
+
+BUILD_PACKAGES=(g++ make cmake postgresql-15 postgresql-server-dev-15 libcurl4-openssl-dev
+    libssl-dev nlohmann-json3-dev libgtest-dev perl)
+TEST_PACKAGES=(libipc-run-perl tzdata)
+
+# PostgreSQL refuses to run as root: root hands over to the user postgres.
+as_postgres() {
+    if [ "$(id -u)" -eq 0 ]; then
+        runuser -u postgres -- "$@"
+    else
+        "$@"
+    fi
+}
+
+# A directory that belongs to whoever runs PostgreSQL.
+make_workdir() {
+    local dir
+    dir=$(mktemp -d "${TMPDIR:-/tmp}/securatlas.XXXXXX")
+    [ "$(id -u)" -eq 0 ] && chown postgres "$dir"
+    printf '%s' "$dir"
+}
+
+# Builds the extension and installs it into the server's directories, if they are writable or hold
+# the same build already.
+build_and_install() {
+    make -s -j"$(nproc)" -f "$ROOT/Makefile.pgxs" -C "$ROOT" PG_CONFIG="$PG_CONFIG"
+    if [ -w "$("$PG_CONFIG" --pkglibdir)" ]; then
+        make -s -f "$ROOT/Makefile.pgxs" -C "$ROOT" PG_CONFIG="$PG_CONFIG" install
+    elif ! cmp -s "$ROOT/securatlas_sched.so" "$("$PG_CONFIG" --pkglibdir)/securatlas_sched.so"; then
+        die "the extension has to be installed first: make -f Makefile.pgxs install"
+    fi
+}
+
+# start_cluster DIR [CONFIGURATION LINE]...: a new cluster in DIR that listens on a Unix socket in
+# DIR only, so that no port of the machine is taken.
+start_cluster() {
+    local dir=$1 bin
+    shift
+    bin=$("$PG_CONFIG" --bindir)
+    as_postgres "$bin/initdb" -D "$dir/data" -A trust -U postgres --no-sync >"$dir/initdb.log" 2>&1 ||
+        { cat "$dir/initdb.log" >&2; die "initdb failed"; }
+    {
+        echo "listen_addresses = ''"
+        echo "unix_socket_directories = '$dir'"
+        echo "max_worker_processes = 64"
+        printf '%s\n' "$@"
+    } | as_postgres tee -a "$dir/data/postgresql.conf" >/dev/null
+    as_postgres "$bin/pg_ctl" -D "$dir/data" -l "$dir/log" -w start >/dev/null ||
+        { tail -20 "$dir/log" >&2; die "the server did not start"; }
+}
+
+stop_cluster() {
+    as_postgres "$("$PG_CONFIG" --bindir)/pg_ctl" -D "$1/data" -m fast -w stop >/dev/null || true
+}
+
+restart_cluster() {
+    as_postgres "$("$PG_CONFIG" --bindir)/pg_ctl" -D "$1/data" -l "$1/log" -m fast -w restart >/dev/null
+}
+
+# psql_in DIR [psql arguments]...: unaligned output without decoration.
+psql_in() {
+    local dir=$1
+    shift
+    "$("$PG_CONFIG" --bindir)/psql" -X -q -A -t -v ON_ERROR_STOP=1 -h "$dir" -U postgres "$@"
+}
+
+# wait_until SECONDS COMMAND...: polls until the command succeeds.
+wait_until() {
+    local deadline=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        [ $SECONDS -lt $deadline ] || return 1
+        sleep 0.05
+    done
+}
