@@ -98,7 +98,7 @@ void compare_year(const std::string& zone_name, int year) {
         Instant after = Instant(begin) - Duration(1);
         for (auto it = all.lower_bound(begin); it != all.end() && *it < end; ++it) {
             const auto next = next_occurrence(schedule, system_zone(zone_name), kLongAgo, after);
-            ASSERT_EQ(iso(next), iso(Instant(*it)));
+            ASSERT_TRUE(next == Instant(*it)) << iso(next) << ", not " << iso(Instant(*it));
             // From every instant between two occurrences the next one is the same.
             const Instant middle = after + (*next - after) / 2;
             ASSERT_EQ(next_occurrence(schedule, system_zone(zone_name), kLongAgo, middle), next);
