@@ -113,17 +113,13 @@ std::optional<core::Instant> SchedulerProcess::settle_planning_state(core::Insta
 void SchedulerProcess::load_all_jobs() {
     std::unordered_set<std::int64_t> gone = std::move(known_jobs_);
     known_jobs_.clear();
-    std::int64_t above = INT64_MIN;
-    while (true) {
-        const auto rows = pg::jobs::read_page(above, kJobsPerPage);
+    pg::jobs::read_all(kJobsPerPage, [&](const std::vector<pg::jobs::PlanRow>& rows) {
         for (const pg::jobs::PlanRow& row : rows) {
             gone.erase(row.id);
             load_job(row);
         }
-        if (rows.size() < static_cast<std::size_t>(kJobsPerPage)) break;
-        above = rows.back().id;
         pg::check_interrupts();
-    }
+    });
     for (const std::int64_t id : gone) events_.push_back(core::JobRemoved{core::JobId{id}});
 }
 

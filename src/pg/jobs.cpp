@@ -1,47 +1,20 @@
 #include "securatlas/pg/jobs.hpp"
 
+#include <unordered_map>
+
 #include "owner_scope.hpp"
 #include "spi.hpp"
 
 namespace securatlas::pg::jobs {
 namespace {
 
-// What needs the history is asked only for jobs that have a limit for failures, or that others
-// wait for.
 constexpr std::string_view kPlanColumns = R"(
-SELECT j.jobid, j.jobname, j.schedule, j.timezone, j.planned_from, j.active,
-       j.overlap_policy, j.missed, j.catchup_window, COALESCE(j.jitter, '0'), j.max_retries,
-       j.retry_period, COALESCE(j.max_failures, 0),
-       CASE WHEN j.max_failures IS NULL AND NOT EXISTS (
-                SELECT FROM cron.job_dependency d WHERE d.after_jobid = j.jobid) THEN 0 ELSE (
-           SELECT count(DISTINCT d.scheduled_at)::int
-             FROM cron.job_run_details d
-            WHERE d.jobid = j.jobid AND d.status = 'failed'
-              AND d.scheduled_at > GREATEST(j.planned_from, (
-                  SELECT max(s.scheduled_at) FROM cron.job_run_details s
-                   WHERE s.jobid = j.jobid AND s.status = 'succeeded'))) END,
-       (SELECT string_agg(d.after_jobid || ' ' || d.condition, ',')
-          FROM cron.job_dependency d WHERE d.jobid = j.jobid),
-       CASE WHEN EXISTS (SELECT FROM cron.job_dependency d WHERE d.after_jobid = j.jobid) THEN (
-           SELECT max(d.scheduled_at) FROM cron.job_run_details d
-            WHERE d.jobid = j.jobid AND d.status IN ('succeeded', 'failed')) END
-  FROM cron.job j )";
+SELECT jobid, jobname, schedule, timezone, planned_from, active, overlap_policy, missed,
+       catchup_window, COALESCE(jitter, '0'), max_retries, retry_period, COALESCE(max_failures, 0)
+  FROM cron.job )";
 
 const char* plan_query(std::string_view condition) {
     return (new std::string(std::string(kPlanColumns) + std::string(condition)))->c_str();
-}
-
-// "17 finished,18 succeeded"
-std::vector<std::pair<std::int64_t, std::string>> read_dependencies(std::string_view list) {
-    std::vector<std::pair<std::int64_t, std::string>> dependencies;
-    while (!list.empty()) {
-        const std::string_view item = list.substr(0, list.find(','));
-        const auto space = item.find(' ');
-        dependencies.emplace_back(std::stoll(std::string(item.substr(0, space))),
-                                  std::string(item.substr(space + 1)));
-        list.remove_prefix((std::min)(list.size(), item.size() + 1));
-    }
-    return dependencies;
 }
 
 PlanRow plan_row(const Row& row) {
@@ -59,16 +32,69 @@ PlanRow plan_row(const Row& row) {
         .max_retries = row.as_int32(11),
         .retry_period = row.as_interval(12).value_or(std::chrono::minutes(1)),
         .max_failures = row.as_int32(13),
-        .consecutive_failures = row.as_int32(14),
-        .after = read_dependencies(row.as_text(15)),
-        .last_occurrence = row.is_null(16) ? core::kLongAgo : row.as_instant(16),
+        .consecutive_failures = 0,
+        .after = {},
+        .last_occurrence = core::kLongAgo,
     };
 }
 
-std::vector<PlanRow> collect_plan_rows() {
+// What stands in other tables. Few jobs have any of it, so that it is asked for in one go.
+struct Facts {
+    struct History {
+        int consecutive_failures;
+        core::Instant last_occurrence;
+    };
+    std::unordered_map<std::int64_t, std::vector<std::pair<std::int64_t, std::string>>> after;
+    std::unordered_map<std::int64_t, History> history;
+
+    void add_to(PlanRow& row) const {
+        if (const auto found = after.find(row.id); found != after.end()) row.after = found->second;
+        if (const auto found = history.find(row.id); found != history.end()) {
+            row.consecutive_failures = found->second.consecutive_failures;
+            row.last_occurrence = found->second.last_occurrence;
+        }
+    }
+};
+
+// Of these jobs, or of all if `ids` is NULL. The history matters for jobs that have a limit for
+// failures, or that others wait for.
+Facts read_facts(const Parameter& ids) {
+    static Statement dependencies(R"(
+SELECT jobid, after_jobid, condition FROM cron.job_dependency
+ WHERE $1::bigint[] IS NULL OR jobid = ANY ($1))");
+    static Statement history(R"(
+SELECT j.jobid, (
+           SELECT count(DISTINCT d.scheduled_at)::int
+             FROM cron.job_run_details d
+            WHERE d.jobid = j.jobid AND d.status = 'failed'
+              AND d.scheduled_at > GREATEST(j.planned_from, (
+                  SELECT max(s.scheduled_at) FROM cron.job_run_details s
+                   WHERE s.jobid = j.jobid AND s.status = 'succeeded'))), (
+           SELECT max(d.scheduled_at) FROM cron.job_run_details d
+            WHERE d.jobid = j.jobid AND d.status IN ('succeeded', 'failed'))
+  FROM cron.job j
+ WHERE ($1::bigint[] IS NULL OR j.jobid = ANY ($1))
+   AND (j.max_failures IS NOT NULL OR j.jobid IN (SELECT after_jobid FROM cron.job_dependency)))");
+    Facts facts;
+    dependencies.execute({ids});
+    Statement::each_row([&facts](const Row& row) {
+        facts.after[row.as_int64(1)].emplace_back(row.as_int64(2), row.as_text(3));
+    });
+    history.execute({ids});
+    Statement::each_row([&facts](const Row& row) {
+        facts.history[row.as_int64(1)] = {
+            row.as_int32(2), row.is_null(3) ? core::kLongAgo : row.as_instant(3)};
+    });
+    return facts;
+}
+
+std::vector<PlanRow> collect_plan_rows(const Facts& facts) {
     std::vector<PlanRow> rows;
     rows.reserve(SPI_processed);
-    Statement::each_row([&rows](const Row& row) { rows.push_back(plan_row(row)); });
+    Statement::each_row([&](const Row& row) {
+        rows.push_back(plan_row(row));
+        facts.add_to(rows.back());
+    });
     return rows;
 }
 
@@ -80,18 +106,20 @@ Found found_row(const Row& row) {
 
 // ---- for the scheduler ---------------------------------------------------------------------
 
-std::vector<PlanRow> read_page(std::int64_t above, int limit) {
-    static Statement query(plan_query("WHERE j.jobid > $1 ORDER BY j.jobid LIMIT $2"));
+void read_all(int page_size, const std::function<void(const std::vector<PlanRow>&)>& consume) {
+    static Statement query(plan_query(""));
     Spi spi;
-    query.execute({Parameter::of(above), Parameter::of(std::int32_t{limit})});
-    return collect_plan_rows();
+    const Facts facts = read_facts(Parameter::null(INT8ARRAYOID));
+    query.execute_in_pages({}, page_size, [&] { consume(collect_plan_rows(facts)); });
 }
 
 std::vector<PlanRow> read(const std::vector<std::int64_t>& ids) {
-    static Statement query(plan_query("WHERE j.jobid = ANY ($1)"));
+    static Statement query(plan_query("WHERE jobid = ANY ($1)"));
     Spi spi;
-    query.execute({Parameter::of(ids)});
-    return collect_plan_rows();
+    const Parameter these = Parameter::of(ids);
+    const Facts facts = read_facts(these);
+    query.execute({these});
+    return collect_plan_rows(facts);
 }
 
 void pause_with_note(std::int64_t id, std::string_view note) {
@@ -120,7 +148,7 @@ UPDATE cron.job
 std::uint64_t remove_finished_one_offs() {
     static Statement statement(R"(
 DELETE FROM cron.job j
- WHERE j.schedule ~* '^\s*((CRON_TZ|TZ)=\S+\s+)?@at\s'
+ WHERE strpos(j.schedule, '@') > 0 AND j.schedule ~* '^\s*((CRON_TZ|TZ)=\S+\s+)?@at\s'
    AND EXISTS (SELECT FROM cron.job_run_details d
                 WHERE d.jobid = j.jobid AND d.status = 'succeeded' AND d.trigger <> 'manual'
                   AND d.scheduled_at >= j.planned_from))");

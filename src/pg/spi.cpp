@@ -38,6 +38,20 @@ Parameter make_array(Oid array_type, Oid element, Datum* values, bool* nulls, in
     return {array_type, PointerGetDatum(array), false};
 }
 
+// Parameters as SPI takes them.
+struct Values {
+    explicit Values(std::initializer_list<Parameter> parameters) {
+        std::size_t count = 0;
+        for (const Parameter& parameter : parameters) {
+            values[count] = parameter.value;
+            nulls[count] = parameter.is_null ? 'n' : ' ';
+            ++count;
+        }
+    }
+    std::array<Datum, kMaxParameters> values{};
+    std::array<char, kMaxParameters> nulls{};
+};
+
 template <class T, class Convert>
 Parameter fixed_array(const std::vector<T>& values, Oid array_type, Oid element, int length,
                       char alignment, Convert convert) {
@@ -147,23 +161,41 @@ void Statement::prepare(std::initializer_list<Parameter> parameters) {
     });
 }
 
+Portal Statement::open_cursor(std::initializer_list<Parameter> parameters) {
+    if (plan_ == nullptr) prepare(parameters);
+    Values values(parameters);
+    return call([&] {
+        // The cursor's snapshot; the abort of the transaction closes both.
+        if (!ActiveSnapshotSet()) PushActiveSnapshot(GetTransactionSnapshot());
+        return SPI_cursor_open(nullptr, plan_, values.values.data(), values.nulls.data(), true);
+    });
+}
+
+std::uint64_t Statement::fetch(Portal portal, long size) {
+    return call([portal, size] {
+        SPI_freetuptable(SPI_tuptable);
+        SPI_cursor_fetch(portal, true, size);
+        return SPI_processed;
+    });
+}
+
+void Statement::close_cursor(Portal portal) {
+    call([portal] {
+        SPI_cursor_close(portal);
+        PopActiveSnapshot();
+    });
+}
+
 std::uint64_t Statement::run(std::initializer_list<Parameter> parameters, bool latest) {
     if (plan_ == nullptr) prepare(parameters);
-    std::array<Datum, kMaxParameters> values{};
-    std::array<char, kMaxParameters> nulls{};
-    std::size_t count = 0;
-    for (const Parameter& parameter : parameters) {
-        values[count] = parameter.value;
-        nulls[count] = parameter.is_null ? 'n' : ' ';
-        ++count;
-    }
+    Values values(parameters);
     return call([&] {
         const Snapshot snapshot = latest ? RegisterSnapshot(GetLatestSnapshot()) : nullptr;
         // A background process has no portal whose snapshot SPI could use.
         const bool push = !latest && !ActiveSnapshotSet();
         if (push) PushActiveSnapshot(GetTransactionSnapshot());
-        const int status = SPI_execute_snapshot(plan_, values.data(), nulls.data(), snapshot,
-                                                InvalidSnapshot, false, true, 0);
+        const int status = SPI_execute_snapshot(plan_, values.values.data(),
+                                                values.nulls.data(), snapshot, InvalidSnapshot, false, true, 0);
         if (snapshot != nullptr) UnregisterSnapshot(snapshot);
         if (push) PopActiveSnapshot();
         if (status < 0) elog(ERROR, "SPI failed: %s", SPI_result_code_string(status));

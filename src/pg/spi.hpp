@@ -87,6 +87,15 @@ class Statement {
     // updates may have been changed by another process after the transaction's snapshot.
     std::uint64_t execute_on_latest(std::initializer_list<Parameter> parameters);
 
+    // Runs a query and calls `consume()` for each page of up to `size` rows, while each_row() gives
+    // that page's rows. `consume` may run other statements.
+    template <class F>
+    void execute_in_pages(std::initializer_list<Parameter> parameters, long size, F&& consume) {
+        const Portal portal = open_cursor(parameters);
+        while (fetch(portal, size) > 0) consume();
+        close_cursor(portal);
+    }
+
     // Calls `consume(Row)` for each row of the last execution's result.
     template <class F>
     static void each_row(F&& consume) {
@@ -98,6 +107,9 @@ class Statement {
     }
 
   private:
+    Portal open_cursor(std::initializer_list<Parameter> parameters);
+    static std::uint64_t fetch(Portal portal, long size);
+    static void close_cursor(Portal portal);
     void prepare(std::initializer_list<Parameter> parameters);
     std::uint64_t run(std::initializer_list<Parameter> parameters, bool latest);
 

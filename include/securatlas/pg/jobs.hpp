@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -35,8 +36,8 @@ struct PlanRow {
     core::Instant last_occurrence;  // of the run that ended last; only of jobs that others wait for
 };
 
-// Up to `limit` rows with ids above `above`, by id.
-std::vector<PlanRow> read_page(std::int64_t above, int limit);
+// All rows, in pages of up to `page_size`, in no order.
+void read_all(int page_size, const std::function<void(const std::vector<PlanRow>&)>& consume);
 
 // Those of the ids that exist.
 std::vector<PlanRow> read(const std::vector<std::int64_t>& ids);
