@@ -10,7 +10,9 @@
 #include "securatlas/pg/error.hpp"
 #include "securatlas/pg/identity.hpp"
 #include "securatlas/pg/jobs.hpp"
+#include "securatlas/pg/net_settings.hpp"
 #include "securatlas/pg/process.hpp"
+#include "securatlas/pg/requests.hpp"
 #include "securatlas/pg/settings.hpp"
 #include "securatlas/pg/transaction.hpp"
 
@@ -20,7 +22,10 @@ namespace {
 constexpr int kJobsPerPage = 5000;
 constexpr core::Duration kShowAfter = std::chrono::milliseconds(500);
 constexpr core::Duration kPurgePause = std::chrono::minutes(10);
+constexpr core::Duration kPurgeResponsesPause = std::chrono::minutes(1);
 constexpr int kPurgeBatch = 10'000;
+// An http worker that fails at once is not started again at once.
+constexpr core::Duration kPauseBetweenLaunches = std::chrono::seconds(1);
 constexpr core::Duration kPauseAfterError = std::chrono::milliseconds(500);
 // A clock that is further from the monotonic one than at the last turn was set.
 constexpr core::Duration kClockStep = std::chrono::seconds(1);
@@ -177,6 +182,7 @@ void SchedulerProcess::turn() {
     }
     start_http_worker();
     purge();
+    purge_responses();
     publish();
 }
 
@@ -357,14 +363,31 @@ void SchedulerProcess::note_error(const pg::Error& error) {
 // ---- the rest ------------------------------------------------------------------------------
 
 void SchedulerProcess::start_http_worker() {
-    if (!http_wanted_) return;
+    const core::Duration monotonic = pg::monotonic_now();
+    if (!http_wanted_ || monotonic < next_http_launch_) return;
+    next_http_launch_ = monotonic + kPauseBetweenLaunches;
     http_wanted_ = false;
     if (pg::DatabaseTable::http_worker_pid(database_) != 0) return;
     if (http_launch_ && http_launch_->state() == pg::Launched::State::starting) return;
     http_launch_ = pg::launch_http_worker(database_);
     if (http_launch_) return;
     http_wanted_ = true;
-    error_pause_ = kPauseAfterError;
+}
+
+// Of all requests of the database: here, because the http worker is not there without requests.
+void SchedulerProcess::purge_responses() {
+    const core::Duration monotonic = pg::monotonic_now();
+    if (monotonic < purge_responses_at_) return;
+    purge_responses_at_ = monotonic + kPurgeResponsesPause;
+    const core::Duration ttl = pg::net_settings().ttl;
+    if (ttl == core::Duration(0)) return;
+    pg::Transaction transaction;
+    if (!pg::requests::try_lock()) return;
+    const std::uint64_t removed = pg::requests::remove_responses(pg::now() - ttl, kPurgeBatch);
+    transaction.commit_asynchronously();
+    if (removed >= static_cast<std::uint64_t>(kPurgeBatch)) {
+        purge_responses_at_ = monotonic + std::chrono::seconds(1);
+    }
 }
 
 void SchedulerProcess::purge() {
@@ -391,6 +414,7 @@ core::Duration SchedulerProcess::sleep_time() {
     if (const auto next = writer_.next_try(monotonic)) sleep = (std::min)(sleep, *next);
     if (const auto next = dispatcher_.next_try(monotonic)) sleep = (std::min)(sleep, *next);
     if (next_show_) sleep = (std::min)(sleep, *next_show_);
+    if (http_wanted_) sleep = (std::min)(sleep, next_http_launch_ - monotonic);
     if (error_pause_) {
         // After an error nothing is tried at once, however much is due.
         sleep = *error_pause_;

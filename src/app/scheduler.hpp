@@ -52,6 +52,7 @@ class SchedulerProcess {
     void note_error(const pg::Error& error);
     void start_http_worker();
     void purge();
+    void purge_responses();
     core::Duration sleep_time();
 
     pg::DatabaseOid database_;
@@ -79,9 +80,11 @@ class SchedulerProcess {
     std::optional<core::Duration> clock_offset_;
     std::optional<std::tuple<std::string, core::Duration, bool>> settings_key_;
     std::optional<pg::Launched> http_launch_;
+    core::Duration next_http_launch_{0};
     std::optional<core::Duration> next_show_;
     std::optional<core::Duration> error_pause_;
     core::Duration purge_at_{0};
+    core::Duration purge_responses_at_{0};
     pg::SchedulerStatus status_;
 };
 

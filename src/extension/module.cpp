@@ -3,6 +3,7 @@
 #include "../pg/shared_memory.hpp"
 #include "hooks.hpp"
 #include "securatlas/pg/launch.hpp"
+#include "securatlas/pg/net_settings.hpp"
 #include "securatlas/pg/run_settings.hpp"
 #include "securatlas/pg/settings.hpp"
 
@@ -19,6 +20,7 @@ void _PG_init(void) {
         // Loaded by a session, the library still defines its functions; they say what is missing.
         if (!process_shared_preload_libraries_in_progress) return;
         pg::define_settings();
+        pg::define_net_settings();
         pg::define_run_settings();
         pg::reserve_setting_prefixes();
         pg::request_shared_memory(pg::max_running_jobs_variable());

@@ -3,6 +3,7 @@
 
 extern "C" {
 #include "catalog/pg_database.h"
+#include "executor/executor.h"
 #include "tcop/pquery.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
@@ -66,6 +67,15 @@ inline void build_completion_tag(char* text, const QueryCompletion* completion) 
     }
 #else
     (void)BuildQueryCompletionString(text, completion, false);
+#endif
+}
+
+// C world. Enters a new row into all indexes of its table.
+inline void insert_index_entries(ResultRelInfo* target, TupleTableSlot* slot, EState* state) {
+#if PG_VERSION_NUM < 160000
+    (void)ExecInsertIndexTuples(target, slot, state, false, false, nullptr, NIL);
+#else
+    (void)ExecInsertIndexTuples(target, slot, state, false, false, nullptr, NIL, false);
 #endif
 }
 

@@ -79,7 +79,9 @@ void detach_http_worker(int, Datum database) {
     if (entry == nullptr || entry->http_pid != MyProcPid) return;
     entry->http_pid = 0;
     entry->http_latch = nullptr;
-    if (entry->http_wanted) wake_scheduler(state, entry->database);
+    // An idle worker has left the table before it exits: this one may have had work.
+    entry->http_wanted = true;
+    wake_scheduler(state, entry->database);
 }
 
 }  // namespace
@@ -134,6 +136,13 @@ void DatabaseTable::wake_http_worker(DatabaseOid database) noexcept {
     } else {
         wake_scheduler(*state, database);
     }
+}
+
+bool DatabaseTable::restart_http_worker(DatabaseOid database) {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    const DatabaseState* entry = find_database(state, database);
+    return entry != nullptr && entry->http_pid != 0 && kill(entry->http_pid, SIGTERM) == 0;
 }
 
 std::vector<Pid> DatabaseTable::hold(DatabaseOid database) {
@@ -319,6 +328,13 @@ bool DatabaseTable::attach_http_worker(DatabaseOid database) {
     }
     call([database] { before_shmem_exit(detach_http_worker, ObjectIdGetDatum(database)); });
     return true;
+}
+
+bool DatabaseTable::take_http_wanted(DatabaseOid database) {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    DatabaseState* entry = find_database(state, database);
+    return entry != nullptr && std::exchange(entry->http_wanted, false);
 }
 
 bool DatabaseTable::detach_http_worker_if_idle(DatabaseOid database) {

@@ -2,6 +2,7 @@
 
 #include "convert.hpp"
 #include "guard.hpp"
+#include "interval_setting.hpp"
 #include "securatlas/pg/schedules.hpp"
 
 extern "C" {
@@ -40,37 +41,10 @@ constexpr config_enum_entry kMessageLevels[] = {
     {"panic", PANIC, false},   {nullptr, 0, false},
 };
 
-// A check hook must not throw: an exception is the reason that the value is refused for.
-template <class F>
-bool check(F&& body) {
-    try {
-        body();
-        return true;
-    } catch (const std::exception& error) {
-        GUC_check_errdetail("%s", error.what());
-        return false;
-    }
-}
-
 extern "C" {
 
 bool securatlas_check_timezone(char** value, void**, GucSource) {
-    return check([value] { require_zone(*value); });
-}
-
-bool securatlas_check_interval(char** value, void** extra, GucSource) {
-    return check([value, extra] {
-        const Interval* interval = call([value] {
-            return DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(*value),
-                                                         ObjectIdGetDatum(InvalidOid),
-                                                         Int32GetDatum(-1)));
-        });
-        const std::int64_t span = to_duration(*interval).count();
-        if (span < 0) throw Error("22023", "The interval must not be negative.");
-        *extra = allocate_setting_extra(sizeof span);
-        if (*extra == nullptr) throw std::bad_alloc();
-        *static_cast<std::int64_t*>(*extra) = span;
-    });
+    return check_setting([value] { require_zone(*value); });
 }
 
 void securatlas_assign_retention(const char*, void* extra) {

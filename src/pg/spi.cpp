@@ -144,6 +144,14 @@ std::string Row::as_text(int column) const {
     return bytes.data == nullptr ? std::string() : std::string(bytes.data, bytes.length);
 }
 
+std::string Row::as_bytes(int column) const {
+    const Bytes bytes = call([this, column]() -> Bytes {
+        if (is_null(column)) return {nullptr, 0};
+        return text_bytes(value(column));
+    });
+    return bytes.data == nullptr ? std::string() : std::string(bytes.data, bytes.length);
+}
+
 std::optional<core::Duration> Row::as_interval(int column) const {
     if (is_null(column)) return std::nullopt;
     return to_duration(*DatumGetIntervalP(value(column)));

@@ -38,6 +38,11 @@ struct Parameter {
     }
     static Parameter of(std::string_view value);
     static Parameter null(Oid type) { return {type}; }
+    static Parameter of_bytes(std::string_view value) {
+        Parameter bytes = of(value);  // text and bytea have the same form
+        bytes.type = BYTEAOID;
+        return bytes;
+    }
     static Parameter of_oid(Oid value) { return {OIDOID, ObjectIdGetDatum(value), false}; }
 
     // Arrays. Empty texts become NULL.
@@ -64,10 +69,12 @@ class Row {
     Oid as_oid(int column) const;
     core::Instant as_instant(int column) const;
     std::string as_text(int column) const;  // empty for NULL; through the type's output function
+    std::string as_bytes(int column) const;  // of a bytea; empty for NULL
     std::optional<core::Duration> as_interval(int column) const;
 
+    Datum value(int column) const;  // as it is stored; lives as long as the result
+
   private:
-    Datum value(int column) const;
     HeapTuple tuple_;
     TupleDesc description_;
 };

@@ -168,6 +168,8 @@ class DatabaseTable {
                        bool overflowed) noexcept;
     static void notify_extension_changed(DatabaseOid database) noexcept;
     static void wake_http_worker(DatabaseOid database) noexcept;
+    // Ends the http worker (SIGTERM); another one follows. False if there is none.
+    static bool restart_http_worker(DatabaseOid database);
 
     // Ends all processes of the extension in a database and keeps them from being started until
     // release(), or until this backend is gone. Returns the pids that have to be gone.
@@ -198,6 +200,8 @@ class DatabaseTable {
 
     // -- the http worker
     static bool attach_http_worker(DatabaseOid database);
+    // Whether work came since it last asked.
+    static bool take_http_wanted(DatabaseOid database);
     // False if work came in the meantime: do not exit.
     static bool detach_http_worker_if_idle(DatabaseOid database);
     static Pid http_worker_pid(DatabaseOid database);

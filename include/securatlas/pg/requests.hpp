@@ -1,0 +1,101 @@
+// The catalog of HTTP requests: net.http_request_queue and net._http_response.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "securatlas/core/request.hpp"
+#include "securatlas/core/retry_policy.hpp"
+#include "securatlas/core/time.hpp"
+
+namespace securatlas::pg::requests {
+
+// ---- for SQL functions (in the caller's transaction, with the owner's rights) -----------------
+
+// A request whose parts have been checked.
+struct NewRequest {
+    core::Method method = core::Method::get;
+    std::string url;                    // core::Url::text()
+    std::vector<core::Header> headers;
+    std::optional<std::string> body;
+    std::chrono::milliseconds timeout{5000};
+    std::string idempotency_key;        // empty: one is made
+};
+
+// Puts a request of the current role, and of the current run, into the queue, and wakes the http
+// worker when the transaction commits. Returns its id. Throws Error 53400 if net.max_pending_requests
+// wait already.
+std::int64_t enqueue(const NewRequest& request);
+
+// ---- for the http worker (inside its transaction, with its rights) ----------------------------
+
+// For the process that drives the queue, once: reads it by its indexes whatever the statistics of
+// the moment say.
+void prepare_process();
+
+// False if somebody keeps one of the tables locked; the transaction cannot write then. Never waits.
+bool try_lock();
+
+// A row of the queue. Its texts are as they stand in the table, and may be damaged.
+struct QueuedRequest {
+    core::RequestId id{};
+    std::string method;
+    std::string url;
+    std::optional<std::vector<core::Header>> headers;  // nullopt: not an object of texts
+    std::string body;
+    std::chrono::milliseconds timeout{};
+    core::Instant ready_at = core::kLongAgo;
+    int attempts = 0;  // that have ended
+    int max_attempts = 0;
+    std::string retry;
+    core::Instant expires_at = core::kNever;
+    std::string idempotency_key;
+};
+
+// Up to `limit` requests that may be sent at `now`, oldest first: of those that became ready at
+// `since` or later, without the `taken` ones.
+struct Position {
+    core::Instant since = core::kLongAgo;
+    core::Instant now;
+};
+std::vector<QueuedRequest> read_ready(const Position& position,
+                                      const std::vector<std::int64_t>& taken, int limit);
+
+// When the next of the requests that may not be sent at `now` may be; nullopt if there is none.
+std::optional<core::Instant> next_ready(core::Instant now);
+
+// How a request ended: with a response, or with an error.
+struct Response {
+    core::RequestId id{};
+    std::optional<int> status_code;
+    std::optional<std::string> content_type;
+    std::vector<core::Header> headers;
+    std::string body;  // any bytes
+    bool truncated = false;
+    bool timed_out = false;
+    std::string error;  // empty: there is a response
+    int attempts = 0;
+    std::optional<core::Duration> duration;  // of the last attempt
+};
+
+// Takes requests out of the queue and puts their responses in. A request that is not in the queue
+// any more leaves nothing.
+void record_responses(const std::vector<Response>& responses);
+
+// An attempt that is followed by another one.
+struct Retry {
+    core::RequestId id{};
+    int attempts = 0;
+    core::Instant ready_at;
+    std::string error;
+};
+void record_retries(const std::vector<Retry>& retries);
+
+// Removes up to `limit` responses that were recorded before this instant; returns their number.
+std::uint64_t remove_responses(core::Instant before, int limit);
+
+}  // namespace securatlas::pg::requests

@@ -1,0 +1,117 @@
+-- ==== schema net: tables =====================================================================
+
+CREATE SCHEMA net;
+COMMENT ON SCHEMA net IS 'HTTP requests that are sent when their transaction commits, and the responses. USAGE is the right to use it.';
+
+CREATE SEQUENCE net.http_request_queue_id_seq;
+COMMENT ON SEQUENCE net.http_request_queue_id_seq IS 'Numbers of requests.';
+
+-- The functions of this schema insert into it past the executor: no trigger sees these rows, and
+-- constraints are what the functions check. Later columns are to be added at the end.
+CREATE TABLE net.http_request_queue (
+    id                      bigint PRIMARY KEY DEFAULT pg_catalog.nextval('net.http_request_queue_id_seq'),
+    method                  text NOT NULL,
+    url                     text NOT NULL,
+    headers                 jsonb NOT NULL DEFAULT '{}',
+    body                    bytea,
+    timeout_milliseconds    int NOT NULL DEFAULT 5000,
+    sealed_headers          bytea,
+    created                 timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    created_by              oid,
+    runid                   bigint,
+    attempts                int NOT NULL DEFAULT 0,
+    max_attempts            int NOT NULL DEFAULT pg_catalog.current_setting('net.max_attempts')::int,
+    retry                   text NOT NULL DEFAULT 'unsent',
+    ready_at                timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    expires_at              timestamptz,
+    idempotency_key         text DEFAULT pg_catalog.gen_random_uuid()::text,
+    on_response             text,
+    store_response          text NOT NULL DEFAULT 'full',
+    last_error              text
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+        autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0,
+        autovacuum_analyze_threshold = 10000);
+CREATE INDEX http_request_queue_ready_idx ON net.http_request_queue (ready_at, id);
+COMMENT ON TABLE net.http_request_queue IS 'Requests that wait or are being sent. A row goes when its response is recorded.';
+COMMENT ON COLUMN net.http_request_queue.id IS 'Number of the request; its response has the same.';
+COMMENT ON COLUMN net.http_request_queue.method IS 'GET, POST, DELETE, ....';
+COMMENT ON COLUMN net.http_request_queue.url IS 'Where it is sent to, query included.';
+COMMENT ON COLUMN net.http_request_queue.headers IS 'Its headers, one member each.';
+COMMENT ON COLUMN net.http_request_queue.body IS 'Its body; NULL: none.';
+COMMENT ON COLUMN net.http_request_queue.timeout_milliseconds IS 'Time that an attempt may take, 1 to 3600000.';
+COMMENT ON COLUMN net.http_request_queue.sealed_headers IS 'Headers whose values are secret, encrypted; NULL: none.';
+COMMENT ON COLUMN net.http_request_queue.created IS 'When it was made.';
+COMMENT ON COLUMN net.http_request_queue.created_by IS 'Role that made it.';
+COMMENT ON COLUMN net.http_request_queue.runid IS 'Run of a job that made it; NULL: none.';
+COMMENT ON COLUMN net.http_request_queue.attempts IS 'Attempts that have ended.';
+COMMENT ON COLUMN net.http_request_queue.max_attempts IS 'Attempts that are made at most.';
+COMMENT ON COLUMN net.http_request_queue.retry IS 'Which attempts are followed by another: never, unsent, idempotent, always.';
+COMMENT ON COLUMN net.http_request_queue.ready_at IS 'It is not sent before.';
+COMMENT ON COLUMN net.http_request_queue.expires_at IS 'It is not sent after.';
+COMMENT ON COLUMN net.http_request_queue.idempotency_key IS 'Sent as Idempotency-Key with every attempt.';
+COMMENT ON COLUMN net.http_request_queue.on_response IS 'Function to be called with the response, as regprocedure prints it: a column of that type would keep pg_upgrade from working.';
+COMMENT ON COLUMN net.http_request_queue.store_response IS 'What is recorded of the response.';
+COMMENT ON COLUMN net.http_request_queue.last_error IS 'Why the last attempt failed.';
+
+CREATE TABLE net._http_response (
+    id              bigint PRIMARY KEY,
+    status_code     int,
+    content_type    text,
+    headers         jsonb,
+    content         text,
+    timed_out       boolean,
+    error_msg       text,
+    created         timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    content_bytes   bytea,
+    truncated       boolean,
+    attempts        int,
+    duration_ms     double precision,
+    method          text,
+    url             text,
+    runid           bigint,
+    created_by      oid,
+    callback_state  text,
+    callback_error  text
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
+CREATE INDEX _http_response_created_idx ON net._http_response (created);
+CREATE INDEX _http_response_runid_idx ON net._http_response (runid) WHERE runid IS NOT NULL;
+COMMENT ON TABLE net._http_response IS 'How requests ended. Rows older than net.ttl are removed.';
+COMMENT ON COLUMN net._http_response.id IS 'Number of the request.';
+COMMENT ON COLUMN net._http_response.status_code IS 'HTTP status; NULL: there was no response.';
+COMMENT ON COLUMN net._http_response.content_type IS 'Content-Type of the response.';
+COMMENT ON COLUMN net._http_response.headers IS 'Headers of the response; those that came more than once are arrays.';
+COMMENT ON COLUMN net._http_response.content IS 'Body of the response, if it is text in the encoding of the database.';
+COMMENT ON COLUMN net._http_response.timed_out IS 'The time was up.';
+COMMENT ON COLUMN net._http_response.error_msg IS 'Why there was no response; NULL: there was one.';
+COMMENT ON COLUMN net._http_response.created IS 'When it was recorded.';
+COMMENT ON COLUMN net._http_response.content_bytes IS 'Body of the response, if it is not text.';
+COMMENT ON COLUMN net._http_response.truncated IS 'The body was longer than net.max_response_bytes; the rest is missing.';
+COMMENT ON COLUMN net._http_response.attempts IS 'Attempts that were made.';
+COMMENT ON COLUMN net._http_response.duration_ms IS 'Time that the last attempt took.';
+COMMENT ON COLUMN net._http_response.method IS 'Method of the request.';
+COMMENT ON COLUMN net._http_response.url IS 'URL of the request.';
+COMMENT ON COLUMN net._http_response.runid IS 'Run of a job that made the request; NULL: none.';
+COMMENT ON COLUMN net._http_response.created_by IS 'Role that made the request.';
+COMMENT ON COLUMN net._http_response.callback_state IS 'State of the call of the request''s function.';
+COMMENT ON COLUMN net._http_response.callback_error IS 'Why that call failed.';
+
+-- Neither table is dumped: a restored database would send again what the original has sent.
+
+-- ==== who sees what ==========================================================================
+-- USAGE on the schema is the gate. Behind it everybody may read, and sees what he, or a role that
+-- he is a member of, has made: bodies and headers are not for pg_monitor. Nobody but a superuser
+-- writes the tables; the functions check and insert.
+
+ALTER TABLE net.http_request_queue ENABLE ROW LEVEL SECURITY;
+CREATE POLICY request_see ON net.http_request_queue FOR SELECT
+    USING (pg_catalog.pg_has_role(created_by, 'USAGE'));
+ALTER TABLE net._http_response ENABLE ROW LEVEL SECURITY;
+CREATE POLICY response_see ON net._http_response FOR SELECT
+    USING (pg_catalog.pg_has_role(created_by, 'USAGE'));
+GRANT SELECT ON net.http_request_queue, net._http_response TO PUBLIC;
+
+CREATE FUNCTION net._request_inserted() RETURNS trigger
+    LANGUAGE C AS 'MODULE_PATHNAME', 'securatlas_request_inserted';
+COMMENT ON FUNCTION net._request_inserted() IS 'Wakes the http worker at commit, for rows that a superuser writes himself.';
+CREATE TRIGGER request_inserted AFTER INSERT OR UPDATE ON net.http_request_queue
+    FOR EACH STATEMENT EXECUTE FUNCTION net._request_inserted();

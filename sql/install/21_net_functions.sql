@@ -1,0 +1,128 @@
+-- ==== schema net: functions ==================================================================
+
+CREATE FUNCTION net.http_get(
+        url text,
+        params jsonb DEFAULT '{}',
+        headers jsonb DEFAULT '{}',
+        timeout_milliseconds int DEFAULT 5000)
+    RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_http_get';
+COMMENT ON FUNCTION net.http_get(text, jsonb, jsonb, int) IS 'Makes a GET request, which is sent when the transaction commits; returns its id.';
+CREATE FUNCTION net.http_post(
+        url text,
+        body jsonb DEFAULT '{}',
+        params jsonb DEFAULT '{}',
+        headers jsonb DEFAULT '{"Content-Type": "application/json"}',
+        timeout_milliseconds int DEFAULT 5000)
+    RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_http_post';
+COMMENT ON FUNCTION net.http_post(text, jsonb, jsonb, jsonb, int) IS 'Makes a POST request, which is sent when the transaction commits; returns its id.';
+CREATE FUNCTION net.http_delete(
+        url text,
+        params jsonb DEFAULT '{}',
+        headers jsonb DEFAULT '{}',
+        timeout_milliseconds int DEFAULT 5000,
+        body jsonb DEFAULT NULL)
+    RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_http_delete';
+COMMENT ON FUNCTION net.http_delete(text, jsonb, jsonb, int, jsonb) IS 'Makes a DELETE request, which is sent when the transaction commits; returns its id.';
+
+-- ==== the response to a request ==============================================================
+
+CREATE TYPE net.request_status AS ENUM ('PENDING', 'SUCCESS', 'ERROR');
+COMMENT ON TYPE net.request_status IS 'What has become of a request.';
+CREATE TYPE net.http_response AS (status_code int, headers jsonb, body text);
+COMMENT ON TYPE net.http_response IS 'A response.';
+CREATE TYPE net.http_response_result AS (status net.request_status, message text, response net.http_response);
+COMMENT ON TYPE net.http_response_result IS 'A response, or why there is none.';
+
+CREATE FUNCTION net._await_response(request_id bigint) RETURNS boolean
+    LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- What this transaction has made is sent after it; what its snapshot cannot see never comes.
+    IF EXISTS (SELECT FROM net.http_request_queue q
+                WHERE q.id = request_id AND q.xmin = pg_current_xact_id_if_assigned()::xid) THEN
+        RAISE object_not_in_prerequisite_state
+            USING MESSAGE = format('cannot wait for request %s in the transaction that made it', request_id),
+                  DETAIL = 'A request is sent when its transaction commits.',
+                  HINT = 'Wait for it in another transaction.';
+    END IF;
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE object_not_in_prerequisite_state
+            USING MESSAGE = 'cannot wait for a response in a ' || current_setting('transaction_isolation') || ' transaction',
+                  HINT = 'Use READ COMMITTED.';
+    END IF;
+    WHILE NOT EXISTS (SELECT FROM net._http_response r WHERE r.id = request_id) LOOP
+        PERFORM pg_sleep(0.05);
+    END LOOP;
+    RETURN true;
+END $$;
+COMMENT ON FUNCTION net._await_response(bigint) IS 'Waits until the response to a request is recorded.';
+
+CREATE FUNCTION net._http_collect_response(request_id bigint, async boolean DEFAULT true)
+    RETURNS net.http_response_result
+    LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found_response net._http_response;
+    is_queued boolean;
+BEGIN
+    is_queued := EXISTS (SELECT FROM net.http_request_queue q WHERE q.id = request_id);
+    IF is_queued AND NOT async THEN
+        PERFORM net._await_response(request_id);
+    END IF;
+    SELECT r.* INTO found_response FROM net._http_response r WHERE r.id = request_id;
+    IF found_response.id IS NULL AND is_queued THEN
+        RETURN ('PENDING', 'request is pending', NULL)::net.http_response_result;
+    END IF;
+    IF found_response.id IS NULL OR found_response.error_msg IS NOT NULL THEN
+        RETURN ('ERROR', coalesce(found_response.error_msg, 'request matching request_id not found'),
+                NULL)::net.http_response_result;
+    END IF;
+    RETURN ('SUCCESS', 'ok', (found_response.status_code, found_response.headers,
+                              found_response.content)::net.http_response)::net.http_response_result;
+END $$;
+COMMENT ON FUNCTION net._http_collect_response(bigint, boolean) IS 'The response to a request; with async => false, waits for it.';
+CREATE FUNCTION net.http_collect_response(request_id bigint, async boolean DEFAULT true)
+    RETURNS net.http_response_result
+    LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT net._http_collect_response(request_id, async) $$;
+COMMENT ON FUNCTION net.http_collect_response(bigint, boolean) IS 'The response to a request; with async => false, waits for it.';
+
+-- ==== the http worker ========================================================================
+
+CREATE FUNCTION net.wake() RETURNS void
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_net_wake';
+COMMENT ON FUNCTION net.wake() IS 'Makes the http worker look for requests when the transaction commits. Requests made by functions need no wake.';
+CREATE FUNCTION net.worker_restart() RETURNS boolean
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_net_worker_restart';
+COMMENT ON FUNCTION net.worker_restart() IS 'Ends the http worker of this database and starts a new one; what was in flight is sent again. False: there was none.';
+REVOKE ALL ON FUNCTION net.worker_restart() FROM PUBLIC;
+CREATE FUNCTION net._worker_is_up() RETURNS boolean
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_net_worker_is_up';
+COMMENT ON FUNCTION net._worker_is_up() IS 'True if the http worker of this database is there, or the scheduler, which starts it when there are requests.';
+CREATE FUNCTION net.wait_until_running() RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    WHILE NOT net._worker_is_up() LOOP
+        PERFORM pg_sleep(0.05);
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION net.wait_until_running() IS 'Waits until requests of this database can be sent.';
+CREATE FUNCTION net.check_worker_is_up() RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT net._worker_is_up() THEN
+        RAISE object_not_in_prerequisite_state
+            USING MESSAGE = 'the http worker of this database is not up',
+                  DETAIL = 'Neither it nor the scheduler that starts it is running.',
+                  HINT = 'See the server log.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION net.check_worker_is_up() IS 'An error if requests of this database cannot be sent now.';
+
+-- ==== URLs ===================================================================================
+
+CREATE FUNCTION net._urlencode_string(string varchar) RETURNS text
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_urlencode_string';
+COMMENT ON FUNCTION net._urlencode_string(varchar) IS 'Percent-encodes all but letters, digits and "-._~".';
+CREATE FUNCTION net._encode_url_with_params_array(url text, params_array text[]) RETURNS text
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'securatlas_encode_url_with_params_array';
+COMMENT ON FUNCTION net._encode_url_with_params_array(text, text[]) IS 'A URL with parameters, "name=value" each and encoded already, after those it has.';

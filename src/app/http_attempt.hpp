@@ -1,0 +1,39 @@
+// From a row of the queue to an attempt, and from how the attempt ended to what is recorded.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <variant>
+
+#include "securatlas/core/result.hpp"
+#include "securatlas/core/retry_policy.hpp"
+#include "securatlas/http/exchange.hpp"
+#include "securatlas/pg/requests.hpp"
+
+namespace securatlas::app {
+
+// What is remembered of a request while it is with the worker.
+struct Attempt {
+    core::Method method = core::Method::get;
+    core::RetryMode retry = core::RetryMode::unsent;
+    int number = 1;  // 1 is the first
+    int max = 1;
+};
+
+struct Prepared {
+    Attempt attempt;
+    http::Request request;
+};
+
+// Checks the row again, which somebody may have damaged; the failure says what is wrong with it.
+core::Result<Prepared, std::string> prepare_attempt(pg::requests::QueuedRequest row,
+                                                    std::size_t max_response_bytes);
+
+// The end of the request, or another attempt. `random` is in [0, 1).
+using Verdict = std::variant<pg::requests::Response, pg::requests::Retry>;
+Verdict judge(http::Completed completed, const Attempt& attempt, core::Instant now, double random);
+
+// The end of a request that was not sent this time; `attempts` have ended before.
+pg::requests::Response failed_response(core::RequestId id, int attempts, std::string error);
+
+}  // namespace securatlas::app

@@ -1,0 +1,214 @@
+// A request goes into the queue past SQL: no plan, no change of role or search_path, which would
+// cost more than all the rest, and nothing that an object of a user's could come between. The
+// columns are those of the install script, in its order.
+#include <array>
+
+#include "json.hpp"
+#include "owner_scope.hpp"
+#include "securatlas/pg/command.hpp"
+#include "securatlas/pg/commit_actions.hpp"
+#include "securatlas/pg/net_settings.hpp"
+#include "securatlas/pg/requests.hpp"
+#include "shared_memory.hpp"
+#include "spi.hpp"
+
+extern "C" {
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "commands/sequence.h"
+#include "executor/executor.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+}
+
+namespace securatlas::pg::requests {
+namespace {
+
+enum Column : std::size_t {
+    kId,
+    kMethod,
+    kUrl,
+    kHeaders,
+    kBody,
+    kTimeout,
+    kSealedHeaders,
+    kCreated,
+    kCreatedBy,
+    kRunId,
+    kAttempts,
+    kMaxAttempts,
+    kRetry,
+    kReadyAt,
+    kExpiresAt,
+    kIdempotencyKey,
+    kOnResponse,
+    kStoreResponse,
+    kLastError,
+    kColumnCount
+};
+
+struct QueueRow {
+    std::array<Datum, kColumnCount> values{};
+    std::array<bool, kColumnCount> nulls{};
+
+    void set(Column column, Datum value) { values[column] = value; }
+    void set_null(Column column) { nulls[column] = true; }
+};
+
+struct Relations {
+    Oid queue;
+    Oid sequence;
+};
+
+Relations find_relations() {
+    const Relations found = call([] {
+        const Oid schema = get_namespace_oid("net", true);
+        if (!OidIsValid(schema)) return Relations{InvalidOid, InvalidOid};
+        return Relations{get_relname_relid("http_request_queue", schema),
+                         get_relname_relid("http_request_queue_id_seq", schema)};
+    });
+    if (!OidIsValid(found.queue) || !OidIsValid(found.sequence)) {
+        throw Error("55000", "extension \"securatlas_sched\" is not in this database", "",
+                    "Run CREATE EXTENSION securatlas_sched.");
+    }
+    return found;
+}
+
+Datum text_datum(std::string_view text) { return Parameter::of(text).value; }
+
+Datum random_uuid_text() {
+    return call([] {
+        const Datum uuid = DirectFunctionCall1(gen_random_uuid, Datum{0});
+        return PointerGetDatum(
+            cstring_to_text(DatumGetCString(DirectFunctionCall1(uuid_out, uuid))));
+    });
+}
+
+QueueRow make_row(const NewRequest& request, std::int64_t id) {
+    QueueRow row;
+    row.set(kId, Int64GetDatum(id));
+    row.set(kMethod, text_datum(core::method_name(request.method)));
+    row.set(kUrl, text_datum(request.url));
+    row.set(kHeaders, headers_as_jsonb(request.headers));
+    if (request.body) {
+        row.set(kBody, text_datum(*request.body));  // a bytea has the same form
+    } else {
+        row.set_null(kBody);
+    }
+    row.set(kTimeout, Int32GetDatum(static_cast<std::int32_t>(request.timeout.count())));
+    row.set_null(kSealedHeaders);
+    const TimestampTz now = GetCurrentTimestamp();
+    row.set(kCreated, TimestampTzGetDatum(now));
+    row.set(kCreatedBy, ObjectIdGetDatum(GetUserId()));
+    if (const CurrentRun* run = current_run()) {
+        row.set(kRunId, Int64GetDatum(static_cast<std::int64_t>(run->order.run)));
+    } else {
+        row.set_null(kRunId);
+    }
+    row.set(kAttempts, Int32GetDatum(0));
+    row.set(kMaxAttempts, Int32GetDatum(net_settings().max_attempts));
+    row.set(kRetry, text_datum(core::retry_mode_name(core::RetryMode::unsent)));
+    row.set(kReadyAt, TimestampTzGetDatum(now));
+    row.set_null(kExpiresAt);
+    row.set(kIdempotencyKey, request.idempotency_key.empty()
+                                 ? random_uuid_text()
+                                 : text_datum(request.idempotency_key));
+    row.set_null(kOnResponse);
+    row.set(kStoreResponse, text_datum("full"));
+    row.set_null(kLastError);
+    return row;
+}
+
+// C world. What the executor does for INSERT when there are no triggers and no constraints to check.
+void insert(Relation queue, const QueueRow& row) {
+    const TupleDesc description = RelationGetDescr(queue);
+    if (description->natts < static_cast<int>(kColumnCount)) {
+        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                        errmsg("table net.http_request_queue is not the one of this extension"),
+                        errhint("Run ALTER EXTENSION securatlas_sched UPDATE.")));
+    }
+    TupleTableSlot* slot = table_slot_create(queue, nullptr);
+    ExecClearTuple(slot);
+    for (int i = 0; i < description->natts; ++i) {
+        const auto column = static_cast<std::size_t>(i);
+        const bool known = column < kColumnCount;
+        slot->tts_values[i] = known ? row.values[column] : Datum{0};
+        slot->tts_isnull[i] = !known || row.nulls[column];
+    }
+    ExecStoreVirtualTuple(slot);
+    table_tuple_insert(queue, slot, GetCurrentCommandId(true), 0, nullptr);
+    EState* state = CreateExecutorState();
+    auto* target = makeNode(ResultRelInfo);
+    InitResultRelInfo(target, queue, 0, nullptr, 0);
+    ExecOpenIndices(target, false);
+    insert_index_entries(target, slot, state);
+    ExecCloseIndices(target);
+    FreeExecutorState(state);
+    ExecDropSingleTupleTableSlot(slot);
+}
+
+// ---- the limit -------------------------------------------------------------------------------
+
+// What this process knows of the queue in its current transaction. An estimate: rows that were
+// counted once, and those that were made since.
+struct Pending {
+    TransactionId transaction = InvalidTransactionId;
+    std::int64_t count = 0;
+};
+constinit Pending pending;
+
+std::int64_t estimate(Oid queue) {
+    return call([queue] {
+        return DatumGetInt64(DirectFunctionCall1(pg_stat_get_live_tuples, ObjectIdGetDatum(queue)));
+    });
+}
+
+std::int64_t count_up_to(std::int64_t limit) {
+    static Statement query(
+        "SELECT count(*) FROM (SELECT FROM net.http_request_queue LIMIT $1) AS request");
+    OwnerScope owner;
+    Spi spi;
+    query.execute({Parameter::of(limit)});
+    std::int64_t count = 0;
+    Statement::each_row([&count](const Row& row) { count = row.as_int64(1); });
+    return count;
+}
+
+// The statistics decide that nothing is to be feared; that there are too many is counted.
+void check_limit(Oid queue) {
+    const TransactionId transaction = call([] { return GetTopTransactionId(); });
+    if (pending.transaction != transaction) pending = {transaction, estimate(queue)};
+    const std::int64_t limit = net_settings().max_pending_requests;
+    if (pending.count >= limit) {
+        pending.count = count_up_to(limit);
+        if (pending.count >= limit) {
+            throw Error("53400", "too many HTTP requests are waiting",
+                        "net.max_pending_requests is " + std::to_string(limit) + ".",
+                        "Make requests again when some have been sent, or raise the limit.");
+        }
+    }
+    ++pending.count;
+}
+
+}  // namespace
+
+std::int64_t enqueue(const NewRequest& request) {
+    (void)require_shared_state();
+    call([] { PreventCommandIfReadOnly("INSERT"); });
+    const Relations relations = find_relations();
+    check_limit(relations.queue);
+    const std::int64_t id = call([&] { return nextval_internal(relations.sequence, false); });
+    const QueueRow row = make_row(request, id);
+    call([&] {
+        Relation queue = table_open(relations.queue, RowExclusiveLock);
+        insert(queue, row);
+        table_close(queue, NoLock);
+    });
+    at_commit::wake_http_worker();
+    return id;
+}
+
+}  // namespace securatlas::pg::requests
