@@ -39,31 +39,28 @@ core::Result<Prepared, std::string> prepare_attempt(pg::requests::QueuedRequest 
     if (!row.headers) return damaged("headers are not an object of texts");
     const auto retry = core::parse_retry_mode(row.retry);
     if (!retry) return damaged("unknown retry mode");
-    if (!row.idempotency_key.empty() &&
-        core::find_header(*row.headers, kKeyHeader) == nullptr) {
+    if (!row.idempotency_key.empty() && core::find_header(*row.headers, kKeyHeader) == nullptr) {
         row.headers->push_back({kKeyHeader, row.idempotency_key});
     }
     for (const core::Header& header : *row.headers) {
         if (const auto error = core::check_header(header)) return damaged(error->message);
     }
     const Attempt attempt{*method, *retry, row.attempts + 1, row.max_attempts};
-    return Prepared{attempt,
-                    {.id = row.id,
-                     .method = *method,
-                     .url = url->text(),
-                     .headers = std::move(*row.headers),
-                     .body = std::move(row.body),
-                     .timeout = row.timeout,
-                     .max_response_bytes = max_response_bytes,
-                     .may_resend = core::should_retry(*retry, core::Outcome::broken, *method,
-                                                      false)}};
+    return Prepared{
+        attempt,
+        {.id = row.id,
+         .method = *method,
+         .url = url->text(),
+         .headers = std::move(*row.headers),
+         .body = std::move(row.body),
+         .timeout = row.timeout,
+         .max_response_bytes = max_response_bytes,
+         .may_resend = core::should_retry(*retry, core::Outcome::broken, *method, false)}};
 }
 
-Verdict judge(http::Completed completed, const Attempt& attempt, core::Instant now,
-              double random) {
-    const bool again =
-        attempt.number < attempt.max &&
-        core::should_retry(attempt.retry, completed.outcome, attempt.method, false);
+Verdict judge(http::Completed completed, const Attempt& attempt, core::Instant now, double random) {
+    const bool again = attempt.number < attempt.max &&
+                       core::should_retry(attempt.retry, completed.outcome, attempt.method, false);
     if (again) {
         return pg::requests::Retry{.id = completed.id,
                                    .attempts = attempt.number,

@@ -23,7 +23,8 @@
 namespace securatlas::app {
 namespace {
 
-// Results are recorded together with those that come this much later, unless there are none to come.
+// Results are recorded together with those that come this much later, unless there are none to
+// come.
 constexpr core::Duration kGroupTime = std::chrono::milliseconds(5);
 constexpr std::size_t kMaxGroup = 1000;
 constexpr core::Duration kReadFromStart = std::chrono::seconds(1);

@@ -27,7 +27,7 @@ class HttpWorker {
     struct Reading {
         std::vector<pg::requests::QueuedRequest> rows;
         bool from_start = false;
-        bool is_last = false;  // there are no more
+        bool is_last = false;                     // there are no more
         std::optional<core::Instant> next_ready;  // if is_last
     };
 

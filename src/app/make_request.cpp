@@ -17,12 +17,7 @@ pg::Error null_argument(const char* name, const char* hint = "") {
 }
 
 core::Url checked(core::Result<core::Url, core::UrlError> url) {
-    if (!url) {
-        throw pg::Error(kInvalid, url.error().message, url.error().detail,
-                        url.error().part == core::UrlPart::scheme
-                            ? "A URL begins with http:// or https://."
-                            : "");
-    }
+    if (!url) throw pg::Error(kInvalid, url.error().message, url.error().detail);
     return std::move(url).value();
 }
 

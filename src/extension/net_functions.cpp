@@ -43,13 +43,13 @@ struct Places {
 };
 
 Datum make_request(FunctionCallInfo fcinfo, core::Method method, const Places& at) {
-    return Int64GetDatum(app::make_request(
-        {.method = method,
-         .url = ext::text_argument(fcinfo, 0),
-         .params = object_argument(fcinfo, at.params),
-         .headers = object_argument(fcinfo, at.headers),
-         .body = at.body < 0 ? std::nullopt : json_argument(fcinfo, at.body),
-         .timeout_milliseconds = ext::int_argument(fcinfo, at.timeout)}));
+    return Int64GetDatum(
+        app::make_request({.method = method,
+                           .url = ext::text_argument(fcinfo, 0),
+                           .params = object_argument(fcinfo, at.params),
+                           .headers = object_argument(fcinfo, at.headers),
+                           .body = at.body < 0 ? std::nullopt : json_argument(fcinfo, at.body),
+                           .timeout_milliseconds = ext::int_argument(fcinfo, at.timeout)}));
 }
 
 // The elements that are not NULL.
@@ -75,7 +75,8 @@ std::vector<std::string> texts_argument(FunctionCallInfo fcinfo, int index) {
 
 Datum text_result(std::string_view text) {
     return pg::call([text] {
-        return PointerGetDatum(cstring_to_text_with_len(text.data(), static_cast<int>(text.size())));
+        return PointerGetDatum(
+            cstring_to_text_with_len(text.data(), static_cast<int>(text.size())));
     });
 }
 
@@ -132,8 +133,9 @@ PGDLLEXPORT Datum securatlas_net_wake(PG_FUNCTION_ARGS) {
 
 PGDLLEXPORT Datum securatlas_net_worker_restart(PG_FUNCTION_ARGS) {
     (void)fcinfo;
-    return entry(
-        [] { return BoolGetDatum(pg::DatabaseTable::restart_http_worker(pg::current_database())); });
+    return entry([] {
+        return BoolGetDatum(pg::DatabaseTable::restart_http_worker(pg::current_database()));
+    });
 }
 
 PGDLLEXPORT Datum securatlas_net_worker_is_up(PG_FUNCTION_ARGS) {
@@ -152,8 +154,8 @@ PGDLLEXPORT Datum securatlas_urlencode_string(PG_FUNCTION_ARGS) {
 
 PGDLLEXPORT Datum securatlas_encode_url_with_params_array(PG_FUNCTION_ARGS) {
     return entry([fcinfo] {
-        return text_result(app::url_with_parameters(*ext::text_argument(fcinfo, 0),
-                                                    texts_argument(fcinfo, 1)));
+        return text_result(
+            app::url_with_parameters(*ext::text_argument(fcinfo, 0), texts_argument(fcinfo, 1)));
     });
 }
 

@@ -113,16 +113,16 @@ QueueRow make_row(const NewRequest& request, std::int64_t id) {
     row.set(kRetry, text_datum(core::retry_mode_name(core::RetryMode::unsent)));
     row.set(kReadyAt, TimestampTzGetDatum(now));
     row.set_null(kExpiresAt);
-    row.set(kIdempotencyKey, request.idempotency_key.empty()
-                                 ? random_uuid_text()
-                                 : text_datum(request.idempotency_key));
+    row.set(kIdempotencyKey, request.idempotency_key.empty() ? random_uuid_text()
+                                                             : text_datum(request.idempotency_key));
     row.set_null(kOnResponse);
     row.set(kStoreResponse, text_datum("full"));
     row.set_null(kLastError);
     return row;
 }
 
-// C world. What the executor does for INSERT when there are no triggers and no constraints to check.
+// C world. What the executor does for INSERT when there are no triggers and no constraints to
+// check.
 void insert(Relation queue, const QueueRow& row) {
     const TupleDesc description = RelationGetDescr(queue);
     if (description->natts < static_cast<int>(kColumnCount)) {

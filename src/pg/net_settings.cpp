@@ -26,9 +26,10 @@ void securatlas_assign_ttl(const char*, void* extra) {
 
 }  // extern "C"
 
+// Those that count when a request is made can be changed in a session, by a superuser.
 void define_number(const char* name, const char* help, int* variable, int initial, int low,
-                   int high, int flags = 0) {
-    DefineCustomIntVariable(name, help, nullptr, variable, initial, low, high, PGC_SIGHUP, flags,
+                   int high, GucContext context, int flags = 0) {
+    DefineCustomIntVariable(name, help, nullptr, variable, initial, low, high, context, flags,
                             nullptr, nullptr, nullptr);
 }
 
@@ -40,14 +41,15 @@ void define_net_settings() {
                                securatlas_check_interval, securatlas_assign_ttl, nullptr);
     define_number("net.max_connections",
                   "Requests of a database that may be in flight at the same time.",
-                  &variables.max_connections, 256, 1, 10'000);
+                  &variables.max_connections, 256, 1, 10'000, PGC_SIGHUP);
     define_number("net.max_attempts", "Attempts at sending a request.", &variables.max_attempts, 3,
-                  1, 1000);
+                  1, 1000, PGC_SUSET);
     define_number("net.max_response_bytes", "Bytes of a response's body that are kept.",
-                  &variables.max_response_bytes, 1024 * 1024, 0, 256 * 1024 * 1024, GUC_UNIT_BYTE);
+                  &variables.max_response_bytes, 1024 * 1024, 0, 256 * 1024 * 1024, PGC_SIGHUP,
+                  GUC_UNIT_BYTE);
     define_number("net.max_pending_requests",
                   "Requests that may wait in a database; more are refused.",
-                  &variables.max_pending_requests, 1'000'000, 1, INT_MAX);
+                  &variables.max_pending_requests, 1'000'000, 1, INT_MAX, PGC_SUSET);
 }
 
 NetSettings net_settings() {

@@ -54,8 +54,8 @@ QueuedRequest queued_request(const Row& row) {
 std::optional<std::size_t> text_length(const Response& response) {
     constexpr std::size_t kLongestCharacter = 4;
     const std::string& body = response.body;
-    const auto valid = static_cast<std::size_t>(pg_encoding_verifymbstr(
-        GetDatabaseEncoding(), body.data(), static_cast<int>(body.size())));
+    const auto valid = static_cast<std::size_t>(
+        pg_encoding_verifymbstr(GetDatabaseEncoding(), body.data(), static_cast<int>(body.size())));
     if (valid == body.size()) return valid;
     if (response.truncated && body.size() - valid < kLongestCharacter) return valid;
     return std::nullopt;
@@ -140,8 +140,8 @@ SELECT id, method, url, headers, body, timeout_milliseconds, ready_at, attempts,
  WHERE ready_at >= $1 AND ready_at <= $2 AND id NOT IN (SELECT unnest($3))
  ORDER BY ready_at, id LIMIT $4)");
     Spi spi;
-    query.execute({Parameter::of(position.since), Parameter::of(position.now),
-                   Parameter::of(taken), Parameter::of(std::int32_t{limit})});
+    query.execute({Parameter::of(position.since), Parameter::of(position.now), Parameter::of(taken),
+                   Parameter::of(std::int32_t{limit})});
     std::vector<QueuedRequest> requests;
     requests.reserve(SPI_processed);
     Statement::each_row([&requests](const Row& row) { requests.push_back(queued_request(row)); });

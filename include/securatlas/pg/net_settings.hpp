@@ -9,10 +9,10 @@
 namespace securatlas::pg {
 
 struct NetSettings {
-    core::Duration ttl;               // age at which a response is removed; 0: never
-    int max_connections;              // requests of a database that are in flight at a time
-    int max_attempts;                 // of requests that do not say it themselves
-    std::size_t max_response_bytes;   // of a body; the rest is dropped
+    core::Duration ttl;                 // age at which a response is removed; 0: never
+    int max_connections;                // requests of a database that are in flight at a time
+    int max_attempts;                   // of requests that do not say it themselves
+    std::size_t max_response_bytes;     // of a body; the rest is dropped
     std::int64_t max_pending_requests;  // in the queue; more are refused
 };
 

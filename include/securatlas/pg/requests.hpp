@@ -19,16 +19,16 @@ namespace securatlas::pg::requests {
 // A request whose parts have been checked.
 struct NewRequest {
     core::Method method = core::Method::get;
-    std::string url;                    // core::Url::text()
+    std::string url;  // core::Url::text()
     std::vector<core::Header> headers;
     std::optional<std::string> body;
     std::chrono::milliseconds timeout{5000};
-    std::string idempotency_key;        // empty: one is made
+    std::string idempotency_key;  // empty: one is made
 };
 
 // Puts a request of the current role, and of the current run, into the queue, and wakes the http
-// worker when the transaction commits. Returns its id. Throws Error 53400 if net.max_pending_requests
-// wait already.
+// worker when the transaction commits. Returns its id. Throws Error 53400 if
+// net.max_pending_requests wait already.
 std::int64_t enqueue(const NewRequest& request);
 
 // ---- for the http worker (inside its transaction, with its rights) ----------------------------
