@@ -179,12 +179,7 @@ SELECT fn_recompute_tenant_risk_score('00000000-0000-0000-0000-0000000000ff');
 ROLLBACK TO unknown;
 SELECT fn_recompute_tenant_risk_score(NULL);
 ROLLBACK TO unknown;
--- Inside a run of cron a snapshot is a nightly one.
-SET LOCAL cron.run_id = '42';
-SELECT fn_recompute_all_tenant_risk_scores();
-SELECT snapshot_type, count(*) FROM tenant_risk_snapshots GROUP BY 1 ORDER BY 1;
 -- Another rule, other scores: B has nothing but findings.
-SET LOCAL cron.run_id = '';
 DELETE FROM tenant_risk_snapshots;
 UPDATE securatlas.risk_rule SET value = CASE name WHEN 'integration_findings' THEN 1 ELSE 0 END
  WHERE kind = 'weight';
