@@ -1,5 +1,6 @@
 #include "history_writer.hpp"
 
+#include <algorithm>
 #include <map>
 #include <tuple>
 
@@ -46,38 +47,86 @@ HistoryWriter::Written HistoryWriter::flush(core::Instant planned_until,
     Written written;
     if (!has_work() || monotonic_now < try_at_) return written;
     try {
-        pg::Transaction transaction;
-        if (!pg::runs::try_lock_history()) {
+        const bool done = write_new(planned_until, written) && write_changes(written) &&
+                          write_jobs();
+        if (done) {
+            pause_ = core::Duration(0);
+        } else {
             begin_pause(monotonic_now);
-            return written;
         }
-        write(planned_until, written);
-        transaction.commit_asynchronously();
-    } catch (...) {
+    } catch (const pg::Error& error) {
+        // What was committed before is in `written` and must not be lost with the error.
+        written.error = error;
         begin_pause(monotonic_now);
-        throw;
     }
-    clear();
     return written;
 }
 
-void HistoryWriter::write(core::Instant planned_until, Written& written) {
-    for (const pg::RunReport& report : outcomes_) {
-        const core::RunOutcome outcome = pg::runs::record_outcome(report);
-        const bool retryable = core::is_retryable(report.sqlstate.data());
-        written.events.push_back(core::RunEnded{report.order.run, outcome, retryable});
-    }
-    if (!claims_.empty()) write_claims(written);
+// New rows, together with how far they take the planning.
+bool HistoryWriter::write_new(core::Instant planned_until, Written& written) {
+    if (claims_.empty() && skips_.empty()) return true;
+    pg::Transaction transaction;
+    if (!pg::runs::try_lock_history()) return false;
+    Written here;
+    if (!claims_.empty()) write_claims(here);
     if (!skips_.empty()) pg::runs::record_skips(skips_);
-    write_waits();
+    pg::runs::set_planned_until(planned_until);
+    transaction.commit_asynchronously();
+    written = std::move(here);
+    claims_.clear();
+    skips_.clear();
+    return true;
+}
+
+// Changes of rows. Those that somebody has locked are kept.
+bool HistoryWriter::write_changes(Written& written) {
+    if (outcomes_.empty() && waits_.empty() && skipped_runs_.empty() && active_.empty()) {
+        return true;
+    }
+    pg::Transaction transaction;
+    if (!pg::runs::try_lock_history()) return false;
+    std::vector<core::Event> ended;
+    std::vector<pg::RunReport> locked;
+    for (const pg::RunReport& report : outcomes_) {
+        const auto outcome = pg::runs::record_outcome(report);
+        if (!outcome) {
+            locked.push_back(report);
+            continue;
+        }
+        const bool retryable = core::is_retryable(report.sqlstate.data());
+        ended.push_back(core::RunEnded{report.order.run, *outcome, retryable});
+    }
+    const auto locked_runs = write_waits();
     if (!active_.empty()) pg::runs::show_running(active_);
+    transaction.commit_asynchronously();
+    std::move(ended.begin(), ended.end(), std::back_inserter(written.events));
+    outcomes_ = std::move(locked);
+    waits_.clear();
+    active_.clear();
+    std::erase_if(skipped_runs_, [&locked_runs](const core::SkipRun& skip) {
+        return std::find(locked_runs.begin(), locked_runs.end(),
+                         static_cast<std::int64_t>(skip.run)) == locked_runs.end();
+    });
+    return outcomes_.empty() && skipped_runs_.empty();
+}
+
+// Changes of jobs. Those that somebody has locked are kept.
+bool HistoryWriter::write_jobs() {
+    if (pauses_.empty() && removals_.empty()) return true;
+    std::vector<core::PauseJob> pauses;
+    std::vector<core::DeleteJob> removals;
+    pg::Transaction transaction;
     for (const core::PauseJob& pause : pauses_) {
-        pg::jobs::pause_with_note(static_cast<std::int64_t>(pause.job), pause.note);
+        const auto job = static_cast<std::int64_t>(pause.job);
+        if (!pg::jobs::pause_with_note(job, pause.note)) pauses.push_back(pause);
     }
     for (const core::DeleteJob& removal : removals_) {
-        pg::jobs::remove(static_cast<std::int64_t>(removal.job));
+        if (!pg::jobs::remove(static_cast<std::int64_t>(removal.job))) removals.push_back(removal);
     }
-    if (!claims_.empty() || !skips_.empty()) pg::runs::set_planned_until(planned_until);
+    transaction.commit();
+    pauses_ = std::move(pauses);
+    removals_ = std::move(removals);
+    return pauses_.empty() && removals_.empty();
 }
 
 void HistoryWriter::write_claims(Written& written) {
@@ -94,34 +143,21 @@ void HistoryWriter::write_claims(Written& written) {
     }
 }
 
-void HistoryWriter::write_waits() {
+// Returns the runs that are to be skipped and are locked.
+std::vector<std::int64_t> HistoryWriter::write_waits() {
     if (!waits_.empty()) {
         const auto [runs, reasons] = columns_of(waits_);
         pg::runs::explain_waits(runs, reasons);
     }
-    if (!skipped_runs_.empty()) {
-        const auto [runs, reasons] = columns_of(skipped_runs_);
-        pg::runs::skip_waiting(runs, reasons);
-    }
+    if (skipped_runs_.empty()) return {};
+    const auto [runs, reasons] = columns_of(skipped_runs_);
+    return pg::runs::skip_waiting(runs, reasons);
 }
 
 void HistoryWriter::begin_pause(core::Duration monotonic_now) {
     pause_ = pause_ == core::Duration(0) ? kFirstPause : (std::min)(pause_ * 2, kLongestPause);
     try_at_ = monotonic_now + pause_;
     active_.clear();
-}
-
-void HistoryWriter::clear() {
-    claims_.clear();
-    skips_.clear();
-    waits_.clear();
-    skipped_runs_.clear();
-    pauses_.clear();
-    removals_.clear();
-    outcomes_.clear();
-    active_.clear();
-    pause_ = core::Duration(0);
-    try_at_ = core::Duration(0);
 }
 
 std::optional<core::Duration> HistoryWriter::next_try(core::Duration monotonic_now) const {

@@ -5,13 +5,15 @@
 #include <vector>
 
 #include "securatlas/core/scheduler.hpp"
+#include "securatlas/pg/error.hpp"
 #include "securatlas/pg/runs.hpp"
 
 namespace securatlas::app {
 
-// Writes in groups, one transaction for all that has come up. If the history is locked by somebody,
-// or the transaction fails, everything is kept and tried again after a pause: nothing is lost, and
-// the scheduler goes on with what needs no writing.
+// Writes in groups: one transaction for all new rows, one for all changes of rows, one for jobs. If
+// the history or a row is locked by somebody, or a transaction fails, what it was to write is kept
+// and tried again after a pause: nothing is lost, nothing waits, and the scheduler goes on with what
+// needs no writing.
 class HistoryWriter {
   public:
     void add(core::ClaimRun claim) { claims_.push_back(std::move(claim)); }
@@ -28,11 +30,12 @@ class HistoryWriter {
     std::size_t waiting_claims() const { return claims_.size(); }
 
     // Writes what it has, if it is time to try. `planned_until` goes with the claims. Returns what
-    // became of them, as events for the machine, in `events`, and the runs of the claims in `runs`.
-    // Throws pg::Error if it failed; then a pause begins.
+    // became of them, as events for the machine, in `events`, the runs of the claims in `runs`, and
+    // the error that ended it, if one did; then a pause begins.
     struct Written {
         std::vector<core::Event> events;
         std::vector<pg::runs::RunRow> runs;
+        std::optional<pg::Error> error;
     };
     Written flush(core::Instant planned_until, core::Duration monotonic_now);
 
@@ -40,11 +43,14 @@ class HistoryWriter {
     std::optional<core::Duration> next_try(core::Duration monotonic_now) const;
 
   private:
-    void write(core::Instant planned_until, Written& written);
+    // Each is one transaction; false: something is left.
+    bool write_new(core::Instant planned_until, Written& written);
+    bool write_changes(Written& written);
+    bool write_jobs();
+
     void write_claims(Written& written);
-    void write_waits();
+    std::vector<std::int64_t> write_waits();
     void begin_pause(core::Duration monotonic_now);
-    void clear();
 
     std::vector<core::ClaimRun> claims_;
     std::vector<core::RecordSkip> skips_;

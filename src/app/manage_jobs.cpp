@@ -71,19 +71,21 @@ pg::Error no_such_job(const std::string& name) {
                      "See cron.job for the jobs that you may manage.");
 }
 
-pg::jobs::Found find_job(std::optional<std::int64_t> id) {
+using pg::jobs::Lock;
+
+pg::jobs::Found find_job(std::optional<std::int64_t> id, Lock lock) {
     if (!id) throw null_argument("job_id");
-    const auto found = pg::jobs::find_for_update(*id);
+    const auto found = pg::jobs::find(*id, lock);
     if (!found || !pg::may_manage(found->username)) throw no_such_job(std::to_string(*id));
     return *found;
 }
 
 // The caller's own job of this name, else the only one of other roles that he may manage.
-pg::jobs::Found find_job(const OptionalText& argument, const char* what = "job_name") {
+pg::jobs::Found find_job(const OptionalText& argument, Lock lock, const char* what = "job_name") {
     const std::string& name = required(argument, what);
     const std::string caller = pg::current_user_name();
     std::optional<pg::jobs::Found> found;
-    for (pg::jobs::Found& candidate : pg::jobs::find_named_for_update(name)) {
+    for (pg::jobs::Found& candidate : pg::jobs::find_named(name, lock)) {
         if (candidate.username == caller) return candidate;
         if (!pg::may_manage(candidate.username)) continue;
         if (found) {
@@ -123,8 +125,8 @@ void check_changes(const pg::jobs::Changes& changes) {
     check_number(changes.max_failures, "max_failures", 1, INT_MAX);
 }
 
-pg::jobs::Found find_job(const JobName& job) {
-    return std::visit([](const auto& argument) { return find_job(argument); }, job);
+pg::jobs::Found find_job(const JobName& job, Lock lock = Lock::update) {
+    return std::visit([lock](const auto& argument) { return find_job(argument, lock); }, job);
 }
 
 }  // namespace
@@ -167,7 +169,7 @@ void alter_job(const Alteration& alteration) {
                         "You must specify at least one job attribute to change when calling "
                         "alter_job");
     }
-    const auto found = pg::jobs::find_for_update(*alteration.job);
+    const auto found = pg::jobs::find(*alteration.job, Lock::update);
     if (!found || !pg::may_manage(found->username)) {
         throw pg::Error(kNotThere, "Job " + std::to_string(*alteration.job) +
                                        " does not exist or you don't own it");
@@ -212,7 +214,9 @@ void resume_job(const JobName& job) {
 }
 
 std::int64_t run_job(const JobName& job) {
-    const std::int64_t run = pg::runs::request(find_job(job).id);
+    const pg::jobs::Found found = find_job(job, Lock::none);
+    const std::int64_t run = pg::runs::request(found.id);
+    if (run == 0) throw no_such_job(found.name);  // unscheduled in this very moment
     pg::at_commit::notify(pg::Notice::Kind::run_requested, run);
     return run;
 }
@@ -236,8 +240,8 @@ void run_after(const OptionalText& job, const OptionalText& after, const Optiona
         throw pg::Error(kInvalid, "invalid condition: " + when, "",
                         "Use 'finished' or 'succeeded'.");
     }
-    const pg::jobs::Found waiting = find_job(job);
-    const pg::jobs::Found first = find_job(after, "after_job_name");
+    const pg::jobs::Found waiting = find_job(job, Lock::update);
+    const pg::jobs::Found first = find_job(after, Lock::update, "after_job_name");
     if (waiting.id == first.id || pg::jobs::depends_on(first.id, waiting.id)) {
         throw pg::Error(kInvalid, "job '" + waiting.name + "' can not run after '" + first.name + "'",
                         waiting.id == first.id
@@ -248,8 +252,8 @@ void run_after(const OptionalText& job, const OptionalText& after, const Optiona
 }
 
 void remove_run_after(const OptionalText& job, const OptionalText& after) {
-    const pg::jobs::Found waiting = find_job(job);
-    const pg::jobs::Found first = find_job(after, "after_job_name");
+    const pg::jobs::Found waiting = find_job(job, Lock::update);
+    const pg::jobs::Found first = find_job(after, Lock::update, "after_job_name");
     if (!pg::jobs::remove_dependency(waiting.id, first.id)) {
         throw pg::Error(kNotThere,
                         "job '" + waiting.name + "' does not run after '" + first.name + "'");

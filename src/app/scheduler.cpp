@@ -46,7 +46,7 @@ SchedulerProcess::SchedulerProcess(pg::DatabaseOid database)
     : database_(database), machine_(random_source()), dispatcher_(database) {}
 
 void SchedulerProcess::run() {
-    start();
+    while (!try_start()) pg::wait(kPauseAfterError);
     while (!extension_is_gone_) {
         try {
             turn();
@@ -63,8 +63,21 @@ void SchedulerProcess::run() {
 
 // ---- start ---------------------------------------------------------------------------------
 
-void SchedulerProcess::start() {
+// False: the history is locked, or something failed; it is tried again.
+bool SchedulerProcess::try_start() {
+    try {
+        return start();
+    } catch (const pg::Error& error) {
+        note_error(error);
+    }
+    events_.clear();
+    known_jobs_.clear();
+    return false;
+}
+
+bool SchedulerProcess::start() {
     pg::Transaction transaction;
+    if (!pg::runs::try_lock_history()) return false;
     const auto adopted = adopt_runs();
     const core::Instant now = pg::now();
     core::Started started;
@@ -85,6 +98,7 @@ void SchedulerProcess::start() {
     events_.push_back(std::move(started));
     transaction.commit();
     http_wanted_ = true;  // requests may wait from a former life
+    return true;
 }
 
 std::vector<core::AdoptedRun> SchedulerProcess::adopt_runs() {
@@ -314,6 +328,7 @@ void SchedulerProcess::take_written(HistoryWriter::Written written) {
     }
     std::move(held_events_.begin(), held_events_.end(), std::back_inserter(events_));
     held_events_.clear();
+    if (written.error) note_error(*written.error);
 }
 
 // ---- what users see ------------------------------------------------------------------------

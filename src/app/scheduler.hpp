@@ -26,7 +26,8 @@ class SchedulerProcess {
   private:
     static constexpr int kRoundsPerTurn = 4;
 
-    void start();
+    bool try_start();
+    bool start();
     std::vector<core::AdoptedRun> adopt_runs();
     std::optional<core::Instant> settle_planning_state(core::Instant now);
 

@@ -98,6 +98,18 @@ std::vector<PlanRow> collect_plan_rows(const Facts& facts) {
     return rows;
 }
 
+// True if the row is locked, or is not there at all. To be called inside an Spi.
+bool lock_without_waiting(std::int64_t id) {
+    static Statement lock("SELECT FROM cron.job WHERE jobid = $1 FOR UPDATE SKIP LOCKED");
+    static Statement look("SELECT FROM cron.job WHERE jobid = $1");
+    return lock.execute({Parameter::of(id)}) > 0 || look.execute({Parameter::of(id)}) == 0;
+}
+
+void delete_row(std::int64_t id) {
+    static Statement statement("DELETE FROM cron.job WHERE jobid = $1");
+    statement.execute({Parameter::of(id)});
+}
+
 Found found_row(const Row& row) {
     return {row.as_int64(1), row.as_text(2), row.as_text(3), row.as_text(4), row.as_bool(5)};
 }
@@ -122,16 +134,19 @@ std::vector<PlanRow> read(const std::vector<std::int64_t>& ids) {
     return collect_plan_rows(facts);
 }
 
-void pause_with_note(std::int64_t id, std::string_view note) {
+bool pause_with_note(std::int64_t id, std::string_view note) {
     static Statement update("UPDATE cron.job SET active = false, note = $2 WHERE jobid = $1");
     Spi spi;
+    if (!lock_without_waiting(id)) return false;
     update.execute({Parameter::of(id), Parameter::of(note)});
+    return true;
 }
 
-void remove(std::int64_t id) {
-    static Statement statement("DELETE FROM cron.job WHERE jobid = $1");
+bool remove(std::int64_t id) {
     Spi spi;
-    statement.execute({Parameter::of(id)});
+    if (!lock_without_waiting(id)) return false;
+    delete_row(id);
+    return true;
 }
 
 std::uint64_t move_database(std::string_view from, std::string_view to, std::string_view note) {
@@ -147,11 +162,13 @@ UPDATE cron.job
 
 std::uint64_t remove_finished_one_offs() {
     static Statement statement(R"(
-DELETE FROM cron.job j
+DELETE FROM cron.job WHERE jobid IN (
+SELECT j.jobid FROM cron.job j
  WHERE strpos(j.schedule, '@') > 0 AND j.schedule ~* '^\s*((CRON_TZ|TZ)=\S+\s+)?@at\s'
    AND EXISTS (SELECT FROM cron.job_run_details d
                 WHERE d.jobid = j.jobid AND d.status = 'succeeded' AND d.trigger <> 'manual'
-                  AND d.scheduled_at >= j.planned_from))");
+                  AND d.scheduled_at >= j.planned_from)
+   FOR UPDATE SKIP LOCKED))");
     Spi spi;
     return statement.execute({});
 }
@@ -176,25 +193,30 @@ RETURNING j.jobid)");
     return id;
 }
 
-std::optional<Found> find_for_update(std::int64_t id) {
-    static Statement query(
+std::optional<Found> find(std::int64_t id, Lock lock) {
+    static Statement plain(
+        "SELECT jobid, jobname, username, database, active FROM cron.job WHERE jobid = $1");
+    static Statement locking(
         "SELECT jobid, jobname, username, database, active FROM cron.job WHERE jobid = $1 "
         "FOR UPDATE");
     OwnerScope owner;
     Spi spi;
-    query.execute({Parameter::of(id)});
+    (lock == Lock::update ? locking : plain).execute({Parameter::of(id)});
     std::optional<Found> found;
     Statement::each_row([&found](const Row& row) { found = found_row(row); });
     return found;
 }
 
-std::vector<Found> find_named_for_update(std::string_view name) {
-    static Statement query(
+std::vector<Found> find_named(std::string_view name, Lock lock) {
+    static Statement plain(
+        "SELECT jobid, jobname, username, database, active FROM cron.job WHERE jobname = $1 "
+        "ORDER BY jobid");
+    static Statement locking(
         "SELECT jobid, jobname, username, database, active FROM cron.job WHERE jobname = $1 "
         "ORDER BY jobid FOR UPDATE");
     OwnerScope owner;
     Spi spi;
-    query.execute({Parameter::of(name)});
+    (lock == Lock::update ? locking : plain).execute({Parameter::of(name)});
     std::vector<Found> found;
     Statement::each_row([&found](const Row& row) { found.push_back(found_row(row)); });
     return found;
@@ -233,7 +255,8 @@ UPDATE cron.job
 
 void remove_as_owner(std::int64_t id) {
     OwnerScope owner;
-    remove(id);
+    Spi spi;
+    delete_row(id);
 }
 
 void add_dependency(std::int64_t job, std::int64_t after, std::string_view condition) {

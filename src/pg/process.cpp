@@ -43,7 +43,8 @@ void connect_as_superuser(unsigned int database) {
         BackgroundWorkerInitializeConnectionByOid(database, BOOTSTRAP_SUPERUSERID, 0);
         set_for_process("search_path", "pg_catalog, pg_temp");
         set_for_process("statement_timeout", "0");
-        set_for_process("lock_timeout", "0");
+        // These processes avoid to wait for locks; where they have to, it is not for long.
+        set_for_process("lock_timeout", "1s");
         set_for_process("idle_in_transaction_session_timeout", "0");
         set_for_process("default_transaction_isolation", "read committed");
         set_for_process("default_transaction_read_only", "off");

@@ -127,19 +127,31 @@ void explain_waits(const std::vector<std::int64_t>& runs, const std::vector<std:
     static Statement statement(R"(
 UPDATE cron.job_run_details r SET reason = c.reason
   FROM unnest($1, $2) AS c(runid, reason)
- WHERE r.runid = c.runid AND r.status = 'starting')");
+ WHERE r.runid = c.runid AND r.status = 'starting'
+   AND r.runid IN (SELECT l.runid FROM cron.job_run_details l WHERE l.runid = ANY ($1)
+                      FOR UPDATE SKIP LOCKED))");
     Spi spi;
     statement.execute({Parameter::of(runs), Parameter::of(reasons)});
 }
 
-void skip_waiting(const std::vector<std::int64_t>& runs, const std::vector<std::string>& reasons) {
+std::vector<std::int64_t> skip_waiting(const std::vector<std::int64_t>& runs,
+                                       const std::vector<std::string>& reasons) {
     static Statement statement(R"(
 UPDATE cron.job_run_details r
    SET status = 'skipped', reason = c.reason, start_time = t.now, end_time = t.now
   FROM unnest($1, $2) AS c(runid, reason), clock_timestamp() AS t(now)
- WHERE r.runid = c.runid AND r.status = 'starting')");
+ WHERE r.runid = c.runid AND r.status = 'starting'
+   AND r.runid IN (SELECT l.runid FROM cron.job_run_details l WHERE l.runid = ANY ($1)
+                      FOR UPDATE SKIP LOCKED))");
+    static Statement left(
+        "SELECT runid FROM cron.job_run_details WHERE runid = ANY ($1) AND status = 'starting'");
     Spi spi;
-    statement.execute({Parameter::of(runs), Parameter::of(reasons)});
+    const Parameter these = Parameter::of(runs);
+    statement.execute({these, Parameter::of(reasons)});
+    left.execute({these});
+    std::vector<std::int64_t> locked;
+    Statement::each_row([&locked](const Row& row) { locked.push_back(row.as_int64(1)); });
+    return locked;
 }
 
 void show_running(const std::vector<ActiveRun>& active) {
@@ -147,7 +159,9 @@ void show_running(const std::vector<ActiveRun>& active) {
 UPDATE cron.job_run_details r
    SET status = 'running', job_pid = c.pid, start_time = c.started, reason = NULL
   FROM unnest($1, $2, $3) AS c(runid, pid, started)
- WHERE r.runid = c.runid AND r.status = 'starting')");
+ WHERE r.runid = c.runid AND r.status = 'starting'
+   AND r.runid IN (SELECT l.runid FROM cron.job_run_details l WHERE l.runid = ANY ($1)
+                      FOR UPDATE SKIP LOCKED))");
     std::vector<std::int64_t> ids;
     std::vector<std::int32_t> pids;
     std::vector<core::Instant> started;
@@ -160,35 +174,36 @@ UPDATE cron.job_run_details r
     statement.execute({Parameter::of(ids), Parameter::of(pids), Parameter::of(started)});
 }
 
-core::RunOutcome record_outcome(const RunReport& report) {
+std::optional<core::RunOutcome> record_outcome(const RunReport& report) {
     static Statement statement(R"(
 UPDATE cron.job_run_details
    SET status = $2, return_message = $3, sqlstate = $4, reason = $5, job_pid = COALESCE($6, job_pid),
        start_time = COALESCE($7, start_time, $8), end_time = $8,
        transactional = transactional AND $9
  WHERE runid = $1 AND status IN ('starting', 'running'))");
-    static Statement look(
-        "SELECT status = 'succeeded' FROM cron.job_run_details WHERE runid = $1");
+    static Statement lock(
+        "SELECT status FROM cron.job_run_details WHERE runid = $1 FOR UPDATE SKIP LOCKED");
+    static Statement look("SELECT FROM cron.job_run_details WHERE runid = $1");
     const bool started = report.started_at != core::kLongAgo;
     const std::string reason(report.reason.data());
     const Parameter run = Parameter::of(static_cast<std::int64_t>(report.order.run));
     Spi spi;
-    const std::uint64_t updated = statement.execute(
-        {run,
-         Parameter::of(outcome_text(report.outcome)),
+    if (lock.execute({run}) == 0) {
+        // Somebody else has the row, or has deleted it.
+        return look.execute({run}) > 0 ? std::nullopt : std::optional(report.outcome);
+    }
+    std::string status;
+    Statement::each_row([&status](const Row& row) { status = row.as_text(1); });
+    if (status == "succeeded") return core::RunOutcome::succeeded;
+    statement.execute(
+        {run, Parameter::of(outcome_text(report.outcome)),
          Parameter::of(std::string_view(report.message.data())),
          Parameter::of(std::string_view(report.sqlstate.data())),
          reason.empty() ? Parameter::null(TEXTOID) : Parameter::of(std::string_view(reason)),
          report.pid == 0 ? Parameter::null(INT4OID) : Parameter::of(std::int32_t{report.pid}),
          started ? Parameter::of(report.started_at) : Parameter::null(TIMESTAMPTZOID),
          Parameter::of(report.ended_at), Parameter::of(report.transactional)});
-    core::RunOutcome outcome = report.outcome;
-    if (updated > 0) return outcome;
-    look.execute({run});
-    Statement::each_row([&outcome](const Row& row) {
-        if (row.as_bool(1)) outcome = core::RunOutcome::succeeded;
-    });
-    return outcome;
+    return report.outcome;
 }
 
 std::vector<RunRow> read_waiting(const std::vector<std::int64_t>& ids) {
@@ -312,7 +327,7 @@ std::uint64_t purge(core::Duration retention, int rows_per_job, int limit) {
 DELETE FROM cron.job_run_details WHERE runid IN (
     SELECT runid FROM cron.job_run_details
      WHERE start_time < $1 AND status IN ('succeeded', 'failed', 'skipped')
-     ORDER BY start_time LIMIT $2))");
+     ORDER BY start_time LIMIT $2 FOR UPDATE SKIP LOCKED))");
     static Statement by_number(R"(
 DELETE FROM cron.job_run_details WHERE runid IN (
     SELECT d.runid

@@ -42,9 +42,9 @@ void read_all(int page_size, const std::function<void(const std::vector<PlanRow>
 // Those of the ids that exist.
 std::vector<PlanRow> read(const std::vector<std::int64_t>& ids);
 
-// Makes a job inactive, with a note.
-void pause_with_note(std::int64_t id, std::string_view note);
-void remove(std::int64_t id);
+// Makes a job inactive, with a note. These two return false if somebody has the row locked.
+bool pause_with_note(std::int64_t id, std::string_view note);
+bool remove(std::int64_t id);
 
 // Jobs that named `from` as their database name `to`; with `note`, they become inactive.
 std::uint64_t move_database(std::string_view from, std::string_view to, std::string_view note);
@@ -74,10 +74,13 @@ struct Found {
     bool active;
 };
 
-// The job with this id, if there is one. The row is locked until the transaction ends.
-std::optional<Found> find_for_update(std::int64_t id);
-// Jobs of this name, of all roles; the rows are locked.
-std::vector<Found> find_named_for_update(std::string_view name);
+// Whether the rows that are found are locked until the transaction ends.
+enum class Lock { none, update };
+
+// The job with this id, if there is one.
+std::optional<Found> find(std::int64_t id, Lock lock);
+// Jobs of this name, of all roles.
+std::vector<Found> find_named(std::string_view name, Lock lock);
 
 struct Changes {
     std::optional<std::string> schedule, command, database, username, timezone, overlap, missed,

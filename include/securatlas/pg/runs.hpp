@@ -32,18 +32,21 @@ std::vector<RunRow> claim(const std::vector<core::ClaimRun>& claims, bool log_ru
 
 void record_skips(const std::vector<core::RecordSkip>& skips);
 
+// The statements below skip rows that somebody else has locked: the scheduler waits for nobody.
+
 // Of waiting runs: a new reason to wait.
 void explain_waits(const std::vector<std::int64_t>& runs, const std::vector<std::string>& reasons);
 
-// Waiting runs that will not start.
-void skip_waiting(const std::vector<std::int64_t>& runs, const std::vector<std::string>& reasons);
+// Waiting runs that will not start. Returns those that are locked, to be tried again.
+std::vector<std::int64_t> skip_waiting(const std::vector<std::int64_t>& runs,
+                                       const std::vector<std::string>& reasons);
 
 // Shows runs as running. Those that have ended in the meantime stay as they are.
 void show_running(const std::vector<ActiveRun>& active);
 
 // Writes an outcome that the worker could not write, and returns what the row tells from now on: the
-// worker may have committed another outcome just before it died.
-core::RunOutcome record_outcome(const RunReport& report);
+// worker may have committed another outcome just before it died. nullopt: the row is locked.
+std::optional<core::RunOutcome> record_outcome(const RunReport& report);
 
 // Rows that a user's cron.run_job() has made; those of the ids that still wait.
 std::vector<RunRow> read_waiting(const std::vector<std::int64_t>& ids);
