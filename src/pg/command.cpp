@@ -173,12 +173,23 @@ std::string describe(const Error& error) {
     return text;
 }
 
+// As a session's error is logged; it was caught, and has not been.
+void log_failure(const Error& error) {
+    call([&error] {
+        ereport(LOG, (errmsg("run failed: %s", error.message().c_str()),
+                      error.detail().empty() ? 0 : errdetail("%s", error.detail().c_str()),
+                      error.hint().empty() ? 0 : errhint("%s", error.hint().c_str()),
+                      error.context().empty() ? 0 : errcontext_msg("%s", error.context().c_str())));
+    });
+}
+
 // The failure in a transaction of its own; what cannot be recorded here the scheduler records.
 void record_failure(RunReport& report, const runs::Task& task) {
     if (!report.order.logged || report.order.parcel != 0) return;
     try {
         call([] { StartTransactionCommand(); });
         runs::record_end(report, task);
+        state.last_commit = true;
         call([] { CommitTransactionCommand(); });
         report.recorded = true;
     } catch (const std::exception& error) {
@@ -235,6 +246,7 @@ RunReport execute_run(const RunOrder& order, const runs::Task& task) {
         report.ended_at = now();
         assign_text(report.sqlstate, error.sqlstate());
         assign_message(report.message, describe(error));
+        log_failure(error);
         if (error.sqlstate() == "57014") set_cancel_reason(report);
         record_failure(report, task);
     }
