@@ -71,7 +71,15 @@ bool HistoryWriter::write_new(core::Instant planned_until, Written& written) {
     if (!claims_.empty()) write_claims(here);
     if (!skips_.empty()) pg::runs::record_skips(skips_);
     pg::runs::set_planned_until(planned_until);
-    transaction.commit_asynchronously();
+    // The outcome of a run with a row can not be durable before its claim. Of a run without one
+    // nothing is kept but planned_until: that it is not run twice has to be durable first.
+    const bool all_logged = std::all_of(here.runs.begin(), here.runs.end(),
+                                        [](const pg::runs::RunRow& run) { return run.logged; });
+    if (all_logged) {
+        transaction.commit_asynchronously();
+    } else {
+        transaction.commit();
+    }
     written = std::move(here);
     claims_.clear();
     skips_.clear();

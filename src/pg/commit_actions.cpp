@@ -89,6 +89,12 @@ void notify(Notice::Kind kind, std::int64_t id) {
 void notify_everything() { pend().everything = true; }
 void want_scheduler(DatabaseOid database) { pend().scheduler = database; }
 void extension_changed() { pend().extension = true; }
-void wake_http_worker() { pend().http = true; }
+void wake_http_worker() {
+    if (!pend().http) {
+        // A request must not be sent by a transaction that a crash may still undo.
+        call([] { ForceSyncCommit(); });
+    }
+    pending.http = true;
+}
 
 }  // namespace securatlas::pg::at_commit

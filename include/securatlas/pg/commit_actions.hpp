@@ -20,6 +20,7 @@ void want_scheduler(DatabaseOid database);
 // The extension may have been dropped from this database.
 void extension_changed();
 
+// The transaction has made requests. Its commit waits for the disk, whatever synchronous_commit is.
 void wake_http_worker();
 
 }  // namespace securatlas::pg::at_commit
