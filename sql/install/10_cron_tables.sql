@@ -20,7 +20,7 @@ CREATE TABLE cron.job (
     username        text NOT NULL DEFAULT CURRENT_USER,
     active          boolean NOT NULL DEFAULT true,
     jobname         text,
-    timezone        text,
+    timezone        text CHECK (timezone <> ''),
     max_runtime     interval CHECK (max_runtime > '0'),
     max_retries     int NOT NULL DEFAULT 0 CHECK (max_retries BETWEEN 0 AND 1000),
     retry_period    interval NOT NULL DEFAULT '1 minute' CHECK (retry_period > '0'),

@@ -133,6 +133,7 @@ pg::jobs::Found find_job(const JobName& job, Lock lock = Lock::update) {
 
 std::int64_t schedule_job(const ScheduleRequest& request) {
     if (request.named) check_name(required(request.name, "job_name"));
+    if (request.in_database) required(request.database, "database");
     pg::jobs::Definition definition{
         .name = request.name,
         .schedule = required(request.schedule, "schedule"),

@@ -69,8 +69,6 @@ void Scheduler::State::take(const JobLoaded& event) {
     const bool was_active = job.job.active && !job.gone && !fresh;
     const bool known = !fresh && !job.gone;
     const int failures = job.job.consecutive_failures;
-    // What is due at this step is not claimed yet.
-    const bool unclaimed = was_active && job.next <= now;
 
     for (const Dependency& old : job.job.after) dependents.erase({old.after, event.job.id});
     job.job = event.job;
@@ -91,7 +89,7 @@ void Scheduler::State::take(const JobLoaded& event) {
         job.job.consecutive_failures = was_active ? failures : 0;
     }
     if (!job.job.active) skip_waiting(job, kPaused, false);
-    if (started) plan(job, std::max(unclaimed ? last_step : now, job.job.planned_from));
+    if (started) plan(job, first_unplanned(job));
     mark(job);
 }
 

@@ -56,6 +56,14 @@ void Scheduler::State::clock_set_back() {
     }
 }
 
+// Occurrences after this instant are to be planned. What fell between the last step and this one is
+// not claimed yet. The only occurrence of a job that runs once is not lost, however late its
+// transaction committed.
+Instant Scheduler::State::first_unplanned(const JobState& job) const {
+    if (is_once(job.job)) return std::max(job.last_due, job.job.planned_from);
+    return std::max(last_step == kLongAgo ? now : last_step, job.job.planned_from);
+}
+
 void Scheduler::State::plan(JobState& job, Instant after) {
     job.next = job.job.active && !job.gone ? next_after(job.job, after) : kNever;
     set_timer(job);

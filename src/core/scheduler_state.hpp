@@ -103,6 +103,7 @@ struct Scheduler::State {
 
     // ---- planning: scheduler_plan.cpp
     void clock_set_back();
+    Instant first_unplanned(const JobState& job) const;
     void plan(JobState& job, Instant after);
     void collect_due();
     void collect_due(JobState& job);

@@ -109,7 +109,8 @@ PGDLLEXPORT Datum securatlas_schedule_in_database(PG_FUNCTION_ARGS) {
                                                 .command = ext::text_argument(fcinfo, 2),
                                                 .database = ext::text_argument(fcinfo, 3),
                                                 .username = ext::text_argument(fcinfo, 4),
-                                                .active = ext::bool_argument(fcinfo, 5)}));
+                                                .active = ext::bool_argument(fcinfo, 5),
+                                                .in_database = true}));
     });
 }
 

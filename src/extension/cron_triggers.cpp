@@ -1,8 +1,11 @@
 // Triggers on cron.job and cron.job_dependency: what is written there is valid, and the scheduler
 // learns of it at commit.
+#include <algorithm>
+
 #include "arguments.hpp"
 #include "securatlas/pg/commit_actions.hpp"
 #include "securatlas/pg/jobs.hpp"
+#include "securatlas/pg/process.hpp"
 #include "securatlas/pg/schedules.hpp"
 
 extern "C" {
@@ -12,6 +15,7 @@ extern "C" {
 #include "utils/rel.h"
 }
 
+namespace core = securatlas::core;
 namespace pg = securatlas::pg;
 
 namespace {
@@ -58,14 +62,29 @@ bool plans_anew(const TriggerData* trigger, HeapTuple before, HeapTuple after) {
     return resumed || text_differs("schedule") || text_differs("timezone");
 }
 
-HeapTuple with_planned_from_now(const TriggerData* trigger, HeapTuple tuple) {
+core::Instant instant_of(const TriggerData* trigger, HeapTuple tuple, const char* name) {
+    return pg::call([=] {
+        const Column column = column_of(tuple, trigger->tg_relation->rd_att, name);
+        return column.is_null ? pg::now() : pg::to_instant(DatumGetTimestampTz(column.value));
+    });
+}
+
+HeapTuple with_planned_from(const TriggerData* trigger, HeapTuple tuple, core::Instant from) {
     return pg::call([=] {
         int column = SPI_fnumber(trigger->tg_relation->rd_att, "planned_from");
-        Datum now = TimestampTzGetDatum(GetCurrentTimestamp());
+        Datum value = TimestampTzGetDatum(pg::to_timestamp(from));
         bool is_null = false;
-        return heap_modify_tuple_by_cols(tuple, trigger->tg_relation->rd_att, 1, &column, &now,
+        return heap_modify_tuple_by_cols(tuple, trigger->tg_relation->rd_att, 1, &column, &value,
                                          &is_null);
     });
+}
+
+// The only instant of "@at" is the job's even if it has passed: the rule for missed occurrences
+// decides.
+core::Instant not_after_only_instant(const core::Schedule& schedule, core::Instant planned_from) {
+    if (schedule.kind() != core::ScheduleKind::at) return planned_from;
+    const core::Instant only = std::get<core::Schedule::At>(schedule.body()).instant;
+    return (std::min)(planned_from, only - core::Duration(1));
 }
 
 HeapTuple check_job(const TriggerData* trigger) {
@@ -73,11 +92,13 @@ HeapTuple check_job(const TriggerData* trigger) {
     HeapTuple after = update ? trigger->tg_newtuple : trigger->tg_trigtuple;
     const std::string schedule = text_of(trigger, after, "schedule");
     if (update && !plans_anew(trigger, trigger->tg_trigtuple, after)) return after;
+    core::Instant from = update ? pg::now() : instant_of(trigger, after, "planned_from");
     // A job may be paused whatever its schedule has become.
     if (!update || bool_of(trigger, after, "active")) {
-        (void)pg::read_schedule(schedule, text_of(trigger, after, "timezone"));
+        const auto zoned = pg::read_schedule(schedule, text_of(trigger, after, "timezone"));
+        from = not_after_only_instant(*zoned.schedule, from);
     }
-    return update ? with_planned_from_now(trigger, after) : after;
+    return with_planned_from(trigger, after, from);
 }
 
 void tell_changes(const TriggerData* trigger) {

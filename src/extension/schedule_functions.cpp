@@ -25,6 +25,13 @@ std::string require_schedule(FunctionCallInfo fcinfo) {
     return *schedule;
 }
 
+// Empty: the default.
+std::string timezone_argument(FunctionCallInfo fcinfo, int index) {
+    const auto timezone = ext::text_argument(fcinfo, index);
+    if (timezone && timezone->empty()) pg::require_zone(*timezone);
+    return timezone.value_or(std::string());
+}
+
 std::vector<core::Instant> next_runs(FunctionCallInfo fcinfo) {
     const auto count = ext::int_argument(fcinfo, 1);
     const auto after = ext::instant_argument(fcinfo, 2);
@@ -34,7 +41,7 @@ std::vector<core::Instant> next_runs(FunctionCallInfo fcinfo) {
         throw pg::Error("22023", "count is out of range", "It must be from 0 to 10000.");
     }
     const auto zoned = pg::read_schedule(require_schedule(fcinfo),
-                                         ext::text_argument(fcinfo, 3).value_or(std::string()));
+                                         timezone_argument(fcinfo, 3));
     const core::Instant anchor = ext::instant_argument(fcinfo, 4).value_or(*after);
     std::vector<core::Instant> runs;
     core::Instant last = *after;
@@ -60,7 +67,7 @@ Datum array_of(const std::vector<core::Instant>& instants) {
 
 std::string explain(FunctionCallInfo fcinfo) {
     const auto zoned = pg::read_schedule(require_schedule(fcinfo),
-                                         ext::text_argument(fcinfo, 1).value_or(std::string()));
+                                         timezone_argument(fcinfo, 1));
     return core::explain_schedule(*zoned.schedule, zoned.zone_name);
 }
 

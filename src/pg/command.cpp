@@ -111,9 +111,8 @@ class RunScope {
     CurrentRun run_;
 };
 
-void start_timeouts(const runs::Task& task) {
+void start_run_timeout(const runs::Task& task) {
     call([&task] {
-        if (StatementTimeout > 0) enable_timeout_after(STATEMENT_TIMEOUT, StatementTimeout);
         if (!task.max_runtime) return;
         const auto limit = std::chrono::ceil<std::chrono::milliseconds>(*task.max_runtime).count();
         const int limit_ms = static_cast<int>((std::min)(limit, std::int64_t{INT_MAX / 2}));
@@ -186,6 +185,7 @@ void log_failure(const Error& error) {
 // The failure in a transaction of its own; what cannot be recorded here the scheduler records.
 void record_failure(RunReport& report, const runs::Task& task) {
     if (!report.order.logged || report.order.parcel != 0) return;
+    state.last_commit = true;  // nothing of the command's is in the transaction that follows
     try {
         call([] { StartTransactionCommand(); });
         runs::record_end(report, task);
@@ -235,7 +235,7 @@ RunReport execute_run(const RunOrder& order, const runs::Task& task) {
     report.started_at = state.started_at;
     try {
         refuse_if_cancelled(order);
-        start_timeouts(task);
+        start_run_timeout(task);
         StatementTag tag{};
         call([&task, &tag] { run_statements(task.command.c_str(), &tag); });
         finish(report, task, tag);

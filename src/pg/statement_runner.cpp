@@ -8,10 +8,12 @@ extern "C" {
 #include "tcop/dest.h"
 #include "tcop/pquery.h"
 #include "tcop/tcopprot.h"
+#include "storage/proc.h"
 #include "tcop/utility.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
 #include "utils/snapmgr.h"
+#include "utils/timeout.h"
 }
 
 namespace securatlas::pg {
@@ -65,9 +67,20 @@ void run_statement(RawStmt* parsed, const char* command, bool top_level, Stateme
     build_completion_tag(tag->text, &completion);
 }
 
+// As for a query of a client: a command may set statement_timeout for its own next statements, and
+// those of one transaction share it.
+void arm_statement_timeout() {
+    if (StatementTimeout <= 0) {
+        disable_timeout(STATEMENT_TIMEOUT, false);
+    } else if (!get_timeout_active(STATEMENT_TIMEOUT)) {
+        enable_timeout_after(STATEMENT_TIMEOUT, StatementTimeout);
+    }
+}
+
 // After a statement that is not the last: what PostgreSQL does between the statements of a query.
 void between_statements(const Node* statement) {
     if (IsA(statement, TransactionStmt)) {
+        disable_timeout(STATEMENT_TIMEOUT, false);
         CommitTransactionCommand();
         StartTransactionCommand();
     } else {
@@ -100,6 +113,7 @@ void run_statements(const char* command, StatementTag* tag) {
     MemoryContextReset(MessageContext);
     SetCurrentStatementStartTimestamp();
     StartTransactionCommand();
+    arm_statement_timeout();
     MemoryContextSwitchTo(MessageContext);
     List* statements = pg_parse_query(command);
     const bool alone = list_length(statements) == 1;
@@ -108,6 +122,7 @@ void run_statements(const char* command, StatementTag* tag) {
     foreach (cell, statements) {
         RawStmt* statement = lfirst_node(RawStmt, cell);
         CHECK_FOR_INTERRUPTS();
+        arm_statement_timeout();
         if (!alone) BeginImplicitTransactionBlock();
         MemoryContextSwitchTo(MessageContext);
         run_statement(statement, command, alone, tag);

@@ -22,7 +22,8 @@ struct ScheduleRequest {
     OptionalText database;  // nullopt: this database
     OptionalText username;  // nullopt: the caller
     std::optional<bool> active;
-    bool named = true;      // the function that was called takes a name
+    bool named = true;         // the function that was called takes a name
+    bool in_database = false;  // ... and a database
 };
 std::int64_t schedule_job(const ScheduleRequest& request);
 std::int64_t schedule_job_once(const OptionalText& name, std::optional<core::Instant> run_at,
