@@ -194,6 +194,7 @@ void SchedulerProcess::turn() {
     for (const pg::RunReport& report : dispatcher_.hand_out(pg::monotonic_now())) {
         writer_.add_outcome(report);
     }
+    plan_next_show();
     start_http_worker();
     purge();
     purge_responses();
@@ -335,18 +336,13 @@ void SchedulerProcess::take_written(HistoryWriter::Written written) {
 
 void SchedulerProcess::show_progress() {
     const core::Duration monotonic = pg::monotonic_now();
-    next_show_.reset();
     std::vector<pg::ActiveRun> to_show;
     const core::Instant now = pg::now();
     for (const pg::ActiveRun& run : pg::WorkerTable::active_runs(database_)) {
         if (run.pid == 0 || run.started_at == core::kLongAgo || !run.order.logged) continue;
         const auto id = static_cast<std::int64_t>(run.order.run);
         if (shown_.contains(id)) continue;
-        const core::Duration left = run.started_at + kShowAfter - now;
-        if (left > core::Duration(0)) {
-            next_show_ = next_show_ ? (std::min)(*next_show_, left) : left;
-            continue;
-        }
+        if (now < run.started_at + kShowAfter) continue;
         shown_.insert(id);
         to_show.push_back(run);
     }
@@ -355,7 +351,19 @@ void SchedulerProcess::show_progress() {
          dispatcher_.explain_waits(monotonic - kShowAfter, monotonic)) {
         writer_.add(wait);
     }
-    if (dispatcher_.waiting() > 0 && !next_show_) next_show_ = kShowAfter;
+}
+
+// At a turn's end, because workers may start what it handed out while the scheduler sleeps.
+void SchedulerProcess::plan_next_show() {
+    next_show_.reset();
+    if (dispatcher_.waiting() > 0) next_show_ = kShowAfter;
+    for (const pg::ActiveRun& run : pg::WorkerTable::active_runs(database_)) {
+        const auto id = static_cast<std::int64_t>(run.order.run);
+        if (!run.order.logged || shown_.contains(id)) continue;
+        const bool started = run.pid != 0 && run.started_at != core::kLongAgo;
+        const core::Duration left = started ? run.started_at + kShowAfter - pg::now() : kShowAfter;
+        next_show_ = next_show_ ? (std::min)(*next_show_, left) : left;
+    }
 }
 
 void SchedulerProcess::publish() {

@@ -49,6 +49,7 @@ class SchedulerProcess {
     void take_written(HistoryWriter::Written written);
 
     void show_progress();
+    void plan_next_show();
     void publish();
     void note_error(const pg::Error& error);
     void start_http_worker();

@@ -201,5 +201,36 @@ TEST(SchedulerInterrupted, AdoptedRunsAreRunning) {
     EXPECT_EQ(std::get<StartRun>(scheduler.step(kDay + 2min - 1s, events).at(0)).run, RunId{6});
 }
 
+TEST(SchedulerMissed, WhatFellDueBetweenTheChangeOfAJobAndItsLoadingIsNotLost) {
+    for (const auto& [planned_from, runs] : {std::pair{kDay + 55s, 1u}, {kDay + 65s, 0u}}) {
+        Simulator world;
+        world.start();
+        world.now = kDay + 50s;
+        world.step();
+        world.now = kDay + 70s;
+        world.step({JobLoaded{make_job(1, "* * * * *", planned_from)}});
+        EXPECT_EQ(world.rows.size(), runs);
+        EXPECT_EQ(world.row(1, kDay + 1min) != nullptr, runs == 1);
+    }
+}
+
+TEST(SchedulerMissed, AOneOffIsNotLostHoweverLateItIsLoaded) {
+    Simulator world;
+    world.start();
+    world.now = kDay + 100s;
+    world.step();
+    world.now = kDay + 110s;
+    world.gives = [](const Key&) { return Simulator::Result{RunOutcome::failed, false}; };
+    const Job job = make_job(1, "@at 2026-11-24 00:01:00+00", kDay + 59s);
+    world.add(job);
+    world.step({JobLoaded{job}});
+    world.run_until(kDay + 2min);
+    ASSERT_EQ(world.rows.size(), 1u);
+    EXPECT_EQ(world.row(1, kDay + 1min)->status, Status::failed);
+    EXPECT_EQ(world.row(1, kDay + 1min)->trigger, RunTrigger::once);
+    world.step({JobLoaded{job}});  // changed in another way: its instant has had its run
+    EXPECT_TRUE(world.said<ClaimRun>().empty());
+}
+
 }  // namespace
 }  // namespace securatlas::core::test
