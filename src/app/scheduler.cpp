@@ -79,20 +79,21 @@ bool SchedulerProcess::start() {
     pg::Transaction transaction;
     if (!pg::runs::try_lock_history()) return false;
     const auto adopted = adopt_runs();
-    const core::Instant now = pg::now();
     core::Started started;
-    started.planned_until = settle_planning_state(now);
+    started.planned_until = settle_planning_state(pg::now());
     if (!started.planned_until || *started.planned_until < pg::server_start()) {
         started.server_start = pg::server_start();
     }
     std::vector<std::int64_t> alive;
-    for (const core::AdoptedRun& run : adopted) {
-        alive.push_back(static_cast<std::int64_t>(run.run));
-    }
+    for (const auto& run : adopted) alive.push_back(static_cast<std::int64_t>(run.run));
     pg::jobs::remove_finished_one_offs();
     load_all_jobs();  // before: an interrupted run is no failure of its job
-    for (const auto& [occurrence, transactional] : pg::runs::end_interrupted(alive)) {
-        started.interrupted.push_back({occurrence, transactional});
+    // Before the first life nothing was interrupted: what waits has been asked for since.
+    all_requested_ = !started.planned_until;
+    if (started.planned_until) {
+        for (const auto& [occurrence, transactional] : pg::runs::end_interrupted(alive)) {
+            started.interrupted.push_back({occurrence, transactional});
+        }
     }
     started.adopted = adopted;
     events_.push_back(std::move(started));
@@ -276,8 +277,7 @@ void SchedulerProcess::read_requested_runs() {
 }
 
 void SchedulerProcess::watch_clock() {
-    const core::Duration offset =
-        pg::now().time_since_epoch() - pg::monotonic_now();
+    const core::Duration offset = pg::now().time_since_epoch() - pg::monotonic_now();
     if (clock_offset_ && std::chrono::abs(offset - *clock_offset_) > kClockStep) {
         status_.last_clock_step = pg::now();
     }
