@@ -185,7 +185,6 @@ void log_failure(const Error& error) {
 // The failure in a transaction of its own; what cannot be recorded here the scheduler records.
 void record_failure(RunReport& report, const runs::Task& task) {
     if (!report.order.logged || report.order.parcel != 0) return;
-    state.last_commit = true;  // nothing of the command's is in the transaction that follows
     try {
         call([] { StartTransactionCommand(); });
         runs::record_end(report, task);
