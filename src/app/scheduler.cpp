@@ -78,6 +78,7 @@ bool SchedulerProcess::try_start() {
 bool SchedulerProcess::start() {
     pg::Transaction transaction;
     if (!pg::runs::try_lock_history()) return false;
+    http_wanted_ = pg::requests::may_have_requests();  // from a former life
     const auto adopted = adopt_runs();
     core::Started started;
     started.planned_until = settle_planning_state(pg::now());
@@ -98,7 +99,6 @@ bool SchedulerProcess::start() {
     started.adopted = adopted;
     events_.push_back(std::move(started));
     transaction.commit();
-    http_wanted_ = true;  // requests may wait from a former life
     return true;
 }
 

@@ -1,4 +1,4 @@
-// The http worker's side of the catalog of requests.
+// The side of the catalog of requests that background processes use.
 #include "securatlas/pg/requests.hpp"
 
 #include "json.hpp"
@@ -129,6 +129,16 @@ bool try_lock() {
         }
         return true;
     });
+}
+
+bool may_have_requests() {
+    static Statement query("SELECT EXISTS (SELECT FROM net.http_request_queue)");
+    if (!try_lock()) return true;
+    Spi spi;
+    query.execute({});
+    bool found = false;
+    Statement::each_row([&found](const Row& row) { found = row.as_bool(1); });
+    return found;
 }
 
 std::vector<QueuedRequest> read_ready(const Position& position,

@@ -74,6 +74,12 @@ is(response_to("http_get('" . $stub->url('/bytes/2000000') . "')", 'length(conte
 is(response_to("http_get('" . $stub->url('/status/204') . "')", "status_code, content"), '204|',
 	'a response without a body');
 
+# Bytes that are no text are kept apart. The row is a superuser's own.
+$url = $stub->url('/echo?bytes');
+sql("INSERT INTO net.http_request_queue (method, url, body) VALUES ('POST', '$url', '\\x00ff41')");
+wait_for($node, "SELECT content IS NULL, content_bytes FROM net._http_response WHERE url = '$url'", 't|\\x00ff41',
+	'a body that is no text');
+
 # 503 with Retry-After is sent again, with the same key; without it, it is an answer.
 is(response_to("http_post('" . $stub->url('/status/503?retry_after=0') . "')", 'status_code, attempts'), '503|3',
 	'Retry-After is obeyed');
@@ -124,6 +130,14 @@ for my $arrived (grep { $_->{path} =~ /killed/ } $stub->requests)
 is(scalar(keys %seen), 60, 'each arrived at least once');
 ok((grep { $_ > 1 } values %seen) > 0, 'those in flight arrived again');
 is(scalar(grep { keys %$_ != 1 } values %keys), 0, 'with the same key');
+
+# ---- a request for later outlives a restart ------------------------------------------------------
+$url = $stub->url('/later');
+sql("INSERT INTO net.http_request_queue (method, url, ready_at) VALUES ('GET', '$url', clock_timestamp() + '4 seconds')");
+$node->restart;
+wait_for($node, "SELECT status_code FROM net._http_response WHERE url = '$url'", '200', 'a request for later is sent');
+is(sql("SELECT created >= (SELECT pg_postmaster_start_time()) FROM net._http_response WHERE url = '$url'"), 't',
+	'after the restart');
 
 # ---- old responses go, in an idle database too ---------------------------------------------------
 sql("ALTER SYSTEM SET net.ttl = '1 second'");

@@ -31,7 +31,7 @@ struct NewRequest {
 // net.max_pending_requests wait already.
 std::int64_t enqueue(const NewRequest& request);
 
-// ---- for the http worker (inside its transaction, with its rights) ----------------------------
+// ---- for the http worker and the scheduler (inside their transaction, with their rights) ------
 
 // For the process that drives the queue, once: reads it by its indexes whatever the statistics of
 // the moment say.
@@ -39,6 +39,9 @@ void prepare_process();
 
 // False if somebody keeps one of the tables locked; the transaction cannot write then. Never waits.
 bool try_lock();
+
+// Whether the queue holds anything. True as well if it cannot be looked into now.
+bool may_have_requests();
 
 // A row of the queue. Its texts are as they stand in the table, and may be damaged.
 struct QueuedRequest {
