@@ -1,0 +1,85 @@
+# Processes are killed at random moments under load. What the history calls succeeded has happened
+# exactly once, and nothing is lost.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use Sched;
+use Time::HiRes qw(usleep);
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $rounds = $ENV{SCHED_CRASH_ROUNDS} // 20;
+
+my $node = new_node('crash', log_min_messages => 'fatal');
+$node->start;
+install($node);
+make_effects($node);
+
+# Short runs, runs that are killed in their middle, and occurrences that overlap.
+my %commands = (
+	fast => effect(),
+	slow => 'SELECT pg_sleep(0.3); ' . effect(),
+	late => effect() . '; SELECT pg_sleep(0.2)');
+for my $role (qw(anna bert carl))
+{
+	$node->safe_psql('postgres', "CREATE ROLE $role LOGIN; GRANT USAGE ON SCHEMA cron TO $role");
+	for my $name (sort keys %commands)
+	{
+		my $schedule = $name eq 'slow' ? '@every 2 seconds' : '1 second';
+		$node->safe_psql('postgres', qq{
+			SELECT cron.schedule_in_database('${role}_$name', '$schedule', \$c\$$commands{$name}\$c\$,
+			                                 'postgres', '$role');
+			SELECT cron.configure_job(jobid, missed => 'all', catchup_window => '1 hour',
+			                          overlap_policy => 'buffer_all')
+			  FROM cron.job WHERE jobname = '${role}_$name'});
+	}
+}
+
+my $succeeded = "SELECT count(*) FROM cron.job_run_details WHERE status = 'succeeded'";
+
+# A pid of that kind, which may be gone when it is used.
+sub victim
+{
+	my ($kind) = @_;
+	my @pids;
+	wait_until(sub { @pids = our_pids($node, $kind); return @pids > 0 }, "a $kind");
+	return $pids[ rand @pids ];
+}
+
+my %deeds = (
+	'kill a job worker' => sub { return kill 9, victim('job worker') },
+	'kill the scheduler' => sub { return kill 9, victim('scheduler') },
+	'kill the postmaster' => sub { kill_server($node); $node->start; return 1 },
+	'terminate the scheduler' => sub { return kill 'TERM', victim('scheduler') });
+my @names = sort keys %deeds;
+my $seed = $ENV{SCHED_CRASH_SEED} // time();
+srand($seed);
+note("SCHED_CRASH_SEED=$seed");
+
+wait_for($node, "SELECT ($succeeded) >= 9", 't', 'runs are made');
+for my $round (1 .. $rounds)
+{
+	my $name = $names[ $round % @names ];
+	my $before = $node->safe_psql('postgres', $succeeded);
+	usleep(rand 900_000);    # the moment is the test's input
+	wait_until($deeds{$name}, $name);
+	wait_for($node, "SELECT ($succeeded) > $before", 't', "round $round: $name, and runs go on");
+}
+
+my $end = $node->safe_psql('postgres', 'SELECT now()');
+wait_for($node, qq{
+	SELECT bool_and(EXISTS (SELECT FROM effects e WHERE e.jobid = j.jobid AND e.scheduled_at >= '$end'))
+	  FROM cron.job j}, 't', 'every job has caught up');
+settle($node);
+exactly_once($node, "after $rounds rounds");
+my $interrupted = $node->safe_psql('postgres',
+	"SELECT count(*) FROM cron.job_run_details WHERE status = 'failed' AND reason = 'server restarted'");
+cmp_ok($interrupted, '>', 0, "runs were interrupted ($interrupted)");
+is($node->safe_psql('postgres', q{
+	SELECT runid, reason, sqlstate, return_message FROM cron.job_run_details
+	 WHERE status <> 'succeeded' AND (reason IS NULL OR reason NOT IN ('server restarted', 'job is paused'))}),
+	'', 'runs failed for no other reason');
+
+$node->stop;
+done_testing();

@@ -1,0 +1,219 @@
+# What the TAP tests of securatlas_sched share.
+package Sched;
+
+use strict;
+use warnings;
+use Exporter 'import';
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+our @EXPORT = qw(
+  new_node install wait_for wait_until scheduler_pid our_pids is_gone cpu_ticks log_count
+  kill_server
+  make_effects effect settle exactly_once
+);
+
+# A node that preloads the extension; not started. Settings are added to its configuration.
+sub new_node
+{
+	my ($name, %settings) = @_;
+	my $init = delete $settings{init} // {};
+	my $node = PostgreSQL::Test::Cluster->new($name);
+	$node->init(%$init);
+	my %all = (
+		shared_preload_libraries => "'securatlas_sched'",
+		max_worker_processes => 20,
+		restart_after_crash => 'on',
+		autovacuum => 'off',
+		%settings);
+	$node->append_conf('postgresql.conf', "$_ = $all{$_}") for sort keys %all;
+	return $node;
+}
+
+# Creates the extension in a database, and waits until its scheduler is there.
+sub install
+{
+	my ($node, $database) = @_;
+	$database //= 'postgres';
+	$node->safe_psql($database, 'CREATE EXTENSION securatlas_sched');
+	return scheduler_pid($node, $database);
+}
+
+# Polls until the query's result is `expected`; ends the test if it never is.
+sub wait_for
+{
+	my ($node, $sql, $expected, $what, $database) = @_;
+	$database //= 'postgres';
+	$node->poll_query_until($database, $sql, $expected)
+	  or BAIL_OUT_here($node, $database, "timed out: $what");
+	pass($what);
+	return;
+}
+
+# Polls a condition of the test itself.
+sub wait_until
+{
+	my ($condition, $what) = @_;
+	my $deadline = time() + $PostgreSQL::Test::Utils::timeout_default;
+	until ($condition->())
+	{
+		die "timed out: $what" if time() > $deadline;
+		select(undef, undef, undef, 0.02);
+	}
+	return;
+}
+
+# Shows what the history says, and ends this test.
+sub BAIL_OUT_here
+{
+	my ($node, $database, $what) = @_;
+	my ($rc, $out) = $node->psql($database,
+		"SELECT jobid, jobname, runid, status, attempt, trigger, reason, sqlstate,
+		        left(return_message, 120), scheduled_at
+		   FROM cron.job_run_details ORDER BY runid DESC LIMIT 15");
+	diag($out // '');
+	my ($rc2, $out2) = $node->psql($database, "SELECT * FROM cron.scheduler_status");
+	diag($out2 // '');
+	die $what;
+}
+
+# Waits for the scheduler of a database and returns its pid.
+sub scheduler_pid
+{
+	my ($node, $database) = @_;
+	$database //= 'postgres';
+	my $query = "SELECT pid FROM pg_stat_activity
+	  WHERE backend_type = 'securatlas_sched scheduler' AND datname = '$database'
+	    AND pid = (SELECT pid FROM cron.scheduler_status)";
+	$node->poll_query_until($database, "SELECT EXISTS ($query)")
+	  or die "no scheduler in $database";
+	return $node->safe_psql($database, $query);
+}
+
+# Processes of the extension: all of them, or those of one kind (launcher, scheduler, job worker).
+sub our_pids
+{
+	my ($node, $kind) = @_;
+	my $pattern = defined $kind ? "securatlas_sched $kind" : 'securatlas_sched %';
+	return split /\n/, $node->safe_psql('postgres',
+		"SELECT pid FROM pg_stat_activity WHERE backend_type LIKE '$pattern' ORDER BY pid");
+}
+
+sub proc_stat
+{
+	my ($pid) = @_;
+	open(my $file, '<', "/proc/$pid/stat") or return;
+	my $line = <$file> // return;
+	$line =~ s/^.*\) //;    # pid and name, which may hold anything
+	return split ' ', $line;
+}
+
+# A process that nobody has waited for yet is gone, too.
+sub is_gone
+{
+	my ($pid) = @_;
+	my @stat = proc_stat($pid);
+	return !@stat || $stat[0] eq 'Z';
+}
+
+# Kills the postmaster; its children must see that and end by themselves.
+sub kill_server
+{
+	my ($node) = @_;
+	my @pids = split /\n/, $node->safe_psql('postgres',
+		"SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()");
+	push @pids, $node->{_pid};
+	$node->kill9;
+	wait_until(sub { !grep { !is_gone($_) } @pids }, 'the children of a killed postmaster end');
+	# A parent that waits for it slowly, or never, would keep its lock files valid.
+	unlink $node->data_dir . '/postmaster.pid', $node->host . '/.s.PGSQL.' . $node->port . '.lock';
+	return;
+}
+
+# CPU time of a process, in ticks of 10 ms.
+sub cpu_ticks
+{
+	my ($pid) = @_;
+	my @stat = proc_stat($pid) or die "process $pid is gone";
+	return $stat[11] + $stat[12];
+}
+
+# How often the server log says it.
+sub log_count
+{
+	my ($node, $pattern) = @_;
+	my $log = slurp_file($node->logfile);
+	my $count = () = $log =~ /$pattern/g;
+	return $count;
+}
+
+# ---- exactly once ---------------------------------------------------------------------------
+
+# The table that effect() writes to.
+sub make_effects
+{
+	my ($node, $database) = @_;
+	$database //= 'postgres';
+	$node->safe_psql($database, q{
+		CREATE TABLE effects (jobid bigint, scheduled_at timestamptz, at timestamptz DEFAULT clock_timestamp());
+		GRANT INSERT ON effects TO PUBLIC;});
+	return;
+}
+
+# A command that leaves one row for the occurrence that it runs for.
+sub effect
+{
+	return q{INSERT INTO public.effects (jobid, scheduled_at)
+	         SELECT current_setting('cron.job_id')::bigint, current_setting('cron.scheduled_at')::timestamptz};
+}
+
+# Pauses all jobs and waits until no run is left.
+sub settle
+{
+	my ($node, $database) = @_;
+	$database //= 'postgres';
+	$node->safe_psql($database, "SELECT cron.pause(jobid) FROM cron.job WHERE active");
+	wait_for($node, "SELECT count(*) FROM cron.job_run_details WHERE status IN ('starting', 'running')",
+		'0', 'all runs have ended', $database);
+	return;
+}
+
+# The promise: what the history calls succeeded and what is in the table are the same, and between
+# the first and the last no occurrence is missing. Call it when settled.
+sub exactly_once
+{
+	my ($node, $what, $database) = @_;
+	$database //= 'postgres';
+	my $runs = $node->safe_psql($database,
+		"SELECT count(*) FROM cron.job_run_details WHERE status = 'succeeded'");
+	cmp_ok($runs, '>', 0, "$what: there are runs ($runs)");
+	is($node->safe_psql($database, q{
+		SELECT jobid, scheduled_at, count(*) FROM effects GROUP BY 1, 2 HAVING count(*) > 1}),
+		'', "$what: no effect twice");
+	is($node->safe_psql($database, q{
+		SELECT jobid, scheduled_at, count(*) FROM cron.job_run_details WHERE status = 'succeeded'
+		 GROUP BY 1, 2 HAVING count(*) > 1}),
+		'', "$what: no occurrence succeeded twice");
+	is($node->safe_psql($database, q{
+		SELECT 'no effect', d.jobid, d.scheduled_at, d.runid FROM cron.job_run_details d
+		 WHERE d.status = 'succeeded' AND NOT EXISTS (
+		       SELECT FROM effects e WHERE (e.jobid, e.scheduled_at) = (d.jobid, d.scheduled_at))
+		UNION ALL
+		SELECT 'no outcome', e.jobid, e.scheduled_at, NULL FROM effects e WHERE NOT EXISTS (
+		       SELECT FROM cron.job_run_details d WHERE d.status = 'succeeded'
+		          AND (e.jobid, e.scheduled_at) = (d.jobid, d.scheduled_at))}),
+		'', "$what: outcomes and effects are the same");
+	is($node->safe_psql($database, q{
+		SELECT j.jobname, r.run_at
+		  FROM cron.job j
+		  JOIN (SELECT jobid, min(scheduled_at) AS first, max(scheduled_at) AS last, count(*)
+		          FROM effects GROUP BY jobid) e USING (jobid),
+		       LATERAL cron.next_runs(j.schedule, 10000, e.first, j.timezone) AS r(run_at)
+		 WHERE r.run_at < e.last AND NOT EXISTS (
+		       SELECT FROM effects x WHERE (x.jobid, x.scheduled_at) = (j.jobid, r.run_at))}),
+		'', "$what: no occurrence is missing");
+	return;
+}
+
+1;
