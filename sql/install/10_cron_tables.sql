@@ -173,6 +173,9 @@ CREATE TRIGGER dependency_changed AFTER INSERT OR UPDATE OR DELETE ON cron.job_d
     FOR EACH ROW EXECUTE FUNCTION cron._job_changed();
 CREATE TRIGGER dependency_truncated AFTER TRUNCATE ON cron.job_dependency
     FOR EACH STATEMENT EXECUTE FUNCTION cron._job_changed();
+-- A dump that is restored brings the row of its origin. Not fired by the scheduler's own row.
+CREATE TRIGGER state_restored AFTER INSERT ON cron.scheduler_state
+    FOR EACH STATEMENT EXECUTE FUNCTION cron._job_changed();
 -- A restore or a replicated change counts too.
 ALTER TABLE cron.job ENABLE ALWAYS TRIGGER job_check;
 ALTER TABLE cron.job ENABLE ALWAYS TRIGGER job_changed;

@@ -6,6 +6,7 @@
 
 #include <random>
 
+#include "planning_state.hpp"
 #include "securatlas/app/processes.hpp"
 #include "securatlas/pg/error.hpp"
 #include "securatlas/pg/identity.hpp"
@@ -82,6 +83,7 @@ bool SchedulerProcess::start() {
     const auto adopted = adopt_runs();
     core::Started started;
     started.planned_until = settle_planning_state(pg::now());
+    planned_until_ = started.planned_until.value_or(pg::now());
     if (!started.planned_until || *started.planned_until < pg::server_start()) {
         started.server_start = pg::server_start();
     }
@@ -108,24 +110,6 @@ std::vector<core::AdoptedRun> SchedulerProcess::adopt_runs() {
         if (run.pid != 0) adopted.push_back({run.order.run, run.order.occurrence});
     }
     return adopted;
-}
-
-// The database may have been renamed, or be a copy of another one, since its scheduler last ran.
-std::optional<core::Instant> SchedulerProcess::settle_planning_state(core::Instant now) {
-    const pg::runs::PlanningState state = pg::runs::read_planning_state();
-    const std::string name = pg::current_database_name();
-    if (!state.former_name.empty()) pg::jobs::move_database(state.former_name, name, {});
-    if (!state.copied_from.empty() && state.copied_from != name) {
-        // The original goes on with these jobs itself, if it is still there.
-        const std::string note = state.original_exists
-                                     ? "paused: this database is a copy of \"" + state.copied_from +
-                                           "\", which runs the job; cron.resume() runs it here too"
-                                     : std::string();
-        pg::jobs::move_database(state.copied_from, name, note);
-    }
-    const auto planned_until = state.planned_until ? state.planned_until : state.copied_planned_until;
-    pg::runs::reset_planning_state(planned_until.value_or(now));
-    return planned_until;
 }
 
 // ---- jobs ----------------------------------------------------------------------------------
@@ -158,6 +142,7 @@ void SchedulerProcess::reload_changed_jobs() {
     if (changed_jobs_.empty() && !reload_all_) return;
     pg::Transaction transaction;
     if (reload_all_) {
+        settle_restored_state(planned_until_);
         load_all_jobs();
     } else {
         std::unordered_set<std::int64_t> gone(changed_jobs_.begin(), changed_jobs_.end());

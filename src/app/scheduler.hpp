@@ -29,7 +29,6 @@ class SchedulerProcess {
     bool try_start();
     bool start();
     std::vector<core::AdoptedRun> adopt_runs();
-    std::optional<core::Instant> settle_planning_state(core::Instant now);
 
     void load_all_jobs();
     void load_job(const pg::jobs::PlanRow& row);

@@ -102,7 +102,7 @@ HeapTuple check_job(const TriggerData* trigger) {
 }
 
 void tell_changes(const TriggerData* trigger) {
-    if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event)) {
+    if (TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event)) {
         pg::at_commit::notify_everything();
         return;
     }
