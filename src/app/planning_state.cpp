@@ -26,7 +26,8 @@ void move_jobs_here(const pg::runs::PlanningState& state) {
 std::optional<core::Instant> settle_planning_state(core::Instant now) {
     const pg::runs::PlanningState state = pg::runs::read_planning_state();
     move_jobs_here(state);
-    const auto planned_until = state.planned_until ? state.planned_until : state.copied_planned_until;
+    const auto planned_until =
+        state.planned_until ? state.planned_until : state.copied_planned_until;
     pg::runs::reset_planning_state(planned_until.value_or(now));
     return planned_until;
 }
