@@ -165,7 +165,6 @@ std::vector<std::int64_t> HistoryWriter::write_waits() {
 void HistoryWriter::begin_pause(core::Duration monotonic_now) {
     pause_ = pause_ == core::Duration(0) ? kFirstPause : (std::min)(pause_ * 2, kLongestPause);
     try_at_ = monotonic_now + pause_;
-    active_.clear();
 }
 
 std::optional<core::Duration> HistoryWriter::next_try(core::Duration monotonic_now) const {

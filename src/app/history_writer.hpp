@@ -23,8 +23,8 @@ class HistoryWriter {
     void add(core::PauseJob pause) { pauses_.push_back(std::move(pause)); }
     void add(core::DeleteJob removal) { removals_.push_back(removal); }
     void add_outcome(const pg::RunReport& report) { outcomes_.push_back(report); }
-    // Runs to be shown as running. Not kept: what is not shown now is shown later.
-    void show(std::vector<pg::ActiveRun> active) { active_ = std::move(active); }
+    // A run to be shown as running, unless it has ended by then.
+    void show(const pg::ActiveRun& run) { active_.push_back(run); }
 
     bool has_work() const;
     std::size_t waiting_claims() const { return claims_.size(); }

@@ -115,6 +115,14 @@ void check_number(const std::optional<int>& value, const char* name, int lowest,
                         std::to_string(highest) + ".");
 }
 
+void check_interval(const std::optional<pg::jobs::IntervalValue>& value, const char* name,
+                    core::Duration shortest) {
+    if (!value || value->length >= shortest) return;
+    throw pg::Error(kInvalid, std::string(name) + " is out of range",
+                    shortest > core::Duration(0) ? "It must be positive."
+                                                 : "It must not be negative.");
+}
+
 void check_changes(const pg::jobs::Changes& changes) {
     if (changes.timezone) pg::require_zone(*changes.timezone);
     check_word(changes.overlap, "overlap_policy",
@@ -123,6 +131,10 @@ void check_changes(const pg::jobs::Changes& changes) {
     check_word(changes.log_runs, "log_runs", {"all", "failures", "none"});
     check_number(changes.max_retries, "max_retries", 0, 1000);
     check_number(changes.max_failures, "max_failures", 1, INT_MAX);
+    check_interval(changes.max_runtime, "max_runtime", core::Duration(1));
+    check_interval(changes.retry_period, "retry_period", core::Duration(1));
+    check_interval(changes.catchup_window, "catchup_window", core::Duration(0));
+    check_interval(changes.jitter, "jitter", core::Duration(0));
 }
 
 pg::jobs::Found find_job(const JobName& job, Lock lock = Lock::update) {

@@ -6,7 +6,6 @@
 
 #include <random>
 
-#include "planning_state.hpp"
 #include "securatlas/app/processes.hpp"
 #include "securatlas/pg/error.hpp"
 #include "securatlas/pg/identity.hpp"
@@ -20,7 +19,6 @@
 namespace securatlas::app {
 namespace {
 
-constexpr int kJobsPerPage = 5000;
 constexpr core::Duration kShowAfter = std::chrono::milliseconds(500);
 constexpr core::Duration kPurgePause = std::chrono::minutes(10);
 constexpr core::Duration kPurgeResponsesPause = std::chrono::minutes(1);
@@ -60,104 +58,6 @@ void SchedulerProcess::run() {
     // Whoever still works for this database ends, and records nothing any more.
     pg::DatabaseTable::forget(database_);
     pg::WorkerTable::dismiss_all(database_);
-}
-
-// ---- start ---------------------------------------------------------------------------------
-
-// False: the history is locked, or something failed; it is tried again.
-bool SchedulerProcess::try_start() {
-    try {
-        return start();
-    } catch (const pg::Error& error) {
-        note_error(error);
-    }
-    events_.clear();
-    known_jobs_.clear();
-    return false;
-}
-
-bool SchedulerProcess::start() {
-    pg::Transaction transaction;
-    if (!pg::runs::try_lock_history()) return false;
-    http_wanted_ = pg::requests::may_have_requests();  // from a former life
-    const auto adopted = adopt_runs();
-    core::Started started;
-    started.planned_until = settle_planning_state(pg::now());
-    planned_until_ = started.planned_until.value_or(pg::now());
-    if (!started.planned_until || *started.planned_until < pg::server_start()) {
-        started.server_start = pg::server_start();
-    }
-    std::vector<std::int64_t> alive;
-    for (const auto& run : adopted) alive.push_back(static_cast<std::int64_t>(run.run));
-    pg::jobs::remove_finished_one_offs();
-    load_all_jobs();  // before: an interrupted run is no failure of its job
-    // Before the first life nothing was interrupted: what waits has been asked for since.
-    all_requested_ = !started.planned_until;
-    if (started.planned_until) {
-        for (const auto& [occurrence, transactional] : pg::runs::end_interrupted(alive)) {
-            started.interrupted.push_back({occurrence, transactional});
-        }
-    }
-    started.adopted = adopted;
-    events_.push_back(std::move(started));
-    transaction.commit();
-    return true;
-}
-
-std::vector<core::AdoptedRun> SchedulerProcess::adopt_runs() {
-    std::vector<core::AdoptedRun> adopted;
-    for (const pg::ActiveRun& run : pg::WorkerTable::active_runs(database_)) {
-        if (run.pid != 0) adopted.push_back({run.order.run, run.order.occurrence});
-    }
-    return adopted;
-}
-
-// ---- jobs ----------------------------------------------------------------------------------
-
-void SchedulerProcess::load_all_jobs() {
-    std::unordered_set<std::int64_t> gone = std::move(known_jobs_);
-    known_jobs_.clear();
-    pg::jobs::read_all(kJobsPerPage, [&](const std::vector<pg::jobs::PlanRow>& rows) {
-        for (const pg::jobs::PlanRow& row : rows) {
-            gone.erase(row.id);
-            load_job(row);
-        }
-        pg::check_interrupts();
-    });
-    for (const std::int64_t id : gone) events_.push_back(core::JobRemoved{core::JobId{id}});
-}
-
-void SchedulerProcess::load_job(const pg::jobs::PlanRow& row) {
-    auto job = loader_.load(row);
-    if (job) {
-        known_jobs_.insert(row.id);
-        events_.push_back(core::JobLoaded{std::move(job).value()});
-        return;
-    }
-    if (known_jobs_.erase(row.id) > 0) events_.push_back(core::JobRemoved{core::JobId{row.id}});
-    if (row.active) writer_.add(core::PauseJob{core::JobId{row.id}, job.error()});
-}
-
-void SchedulerProcess::reload_changed_jobs() {
-    if (changed_jobs_.empty() && !reload_all_) return;
-    pg::Transaction transaction;
-    if (reload_all_) {
-        settle_restored_state(planned_until_);
-        load_all_jobs();
-    } else {
-        std::unordered_set<std::int64_t> gone(changed_jobs_.begin(), changed_jobs_.end());
-        const std::vector<std::int64_t> ids(gone.begin(), gone.end());
-        for (const pg::jobs::PlanRow& row : pg::jobs::read(ids)) {
-            gone.erase(row.id);
-            load_job(row);
-        }
-        for (const std::int64_t id : gone) {
-            if (known_jobs_.erase(id) > 0) events_.push_back(core::JobRemoved{core::JobId{id}});
-        }
-    }
-    transaction.commit();
-    changed_jobs_.clear();
-    reload_all_ = false;
 }
 
 // ---- a turn --------------------------------------------------------------------------------
@@ -321,7 +221,6 @@ void SchedulerProcess::take_written(HistoryWriter::Written written) {
 
 void SchedulerProcess::show_progress() {
     const core::Duration monotonic = pg::monotonic_now();
-    std::vector<pg::ActiveRun> to_show;
     const core::Instant now = pg::now();
     for (const pg::ActiveRun& run : pg::WorkerTable::active_runs(database_)) {
         if (run.pid == 0 || run.started_at == core::kLongAgo || !run.order.logged) continue;
@@ -329,9 +228,8 @@ void SchedulerProcess::show_progress() {
         if (shown_.contains(id)) continue;
         if (now < run.started_at + kShowAfter) continue;
         shown_.insert(id);
-        to_show.push_back(run);
+        writer_.show(run);
     }
-    if (!to_show.empty()) writer_.show(std::move(to_show));
     for (const core::ExplainWait& wait :
          dispatcher_.explain_waits(monotonic - kShowAfter, monotonic)) {
         writer_.add(wait);

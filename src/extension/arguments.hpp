@@ -3,6 +3,7 @@
 
 #include "../pg/convert.hpp"
 #include "../pg/guard.hpp"
+#include "securatlas/pg/jobs.hpp"
 
 extern "C" {
 #include "utils/timestamp.h"
@@ -35,12 +36,15 @@ inline std::optional<core::Instant> instant_argument(FunctionCallInfo fcinfo, in
     return pg::to_instant(PG_GETARG_TIMESTAMPTZ(index));
 }
 
-// The text of an interval that means the same in every session: its ISO 8601 form has no locale.
-inline std::optional<std::string> interval_argument(FunctionCallInfo fcinfo, int index) {
+// An interval as a text that means the same in every session, and its length.
+inline std::optional<pg::jobs::IntervalValue> interval_argument(FunctionCallInfo fcinfo,
+                                                                int index) {
     if (PG_NARGS() <= index || PG_ARGISNULL(index)) return std::nullopt;
     const Interval* interval = PG_GETARG_INTERVAL_P(index);
-    return std::to_string(interval->month) + " months " + std::to_string(interval->day) +
-           " days " + std::to_string(interval->time) + " microseconds";
+    return pg::jobs::IntervalValue{std::to_string(interval->month) + " months " +
+                                       std::to_string(interval->day) + " days " +
+                                       std::to_string(interval->time) + " microseconds",
+                                   pg::to_duration(*interval)};
 }
 
 }  // namespace securatlas::extension

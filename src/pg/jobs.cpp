@@ -238,6 +238,9 @@ UPDATE cron.job
        note = CASE WHEN $18 THEN NULL ELSE COALESCE($17, note) END
  WHERE jobid = $1)");
     const auto text = Parameter::of_optional;
+    const auto interval = [](const std::optional<IntervalValue>& value) {
+        return value ? Parameter::of(std::string_view(value->text)) : Parameter::null(TEXTOID);
+    };
     const auto number = [](std::optional<int> value) {
         return value ? Parameter::of(std::int32_t{*value}) : Parameter::null(INT4OID);
     };
@@ -248,8 +251,8 @@ UPDATE cron.job
          text(changes.username), text(changes.timezone), text(changes.overlap),
          text(changes.missed), text(changes.log_runs),
          changes.active ? Parameter::of(*changes.active) : Parameter::null(BOOLOID),
-         number(changes.max_retries), number(changes.max_failures), text(changes.max_runtime),
-         text(changes.retry_period), text(changes.catchup_window), text(changes.jitter),
+         number(changes.max_retries), number(changes.max_failures), interval(changes.max_runtime),
+         interval(changes.retry_period), interval(changes.catchup_window), interval(changes.jitter),
          text(changes.note), Parameter::of(changes.clear_note)});
 }
 

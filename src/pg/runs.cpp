@@ -228,16 +228,18 @@ SELECT runid, jobid, scheduled_at, attempt, trigger, database, username
     return rows;
 }
 
-std::vector<Interrupted> end_interrupted(const std::vector<std::int64_t>& alive) {
+std::vector<Interrupted> end_interrupted(const std::vector<std::int64_t>& alive,
+                                         core::Instant server_start) {
     static Statement statement(R"(
 UPDATE cron.job_run_details
    SET status = 'failed', return_message = 'server restarted', reason = 'server restarted',
        sqlstate = '57P02', start_time = COALESCE(start_time, clock_timestamp()),
        end_time = clock_timestamp()
  WHERE status IN ('starting', 'running') AND runid <> ALL ($1)
+   AND NOT (status = 'starting' AND trigger = 'manual' AND scheduled_at >= $2)
 RETURNING jobid, scheduled_at, attempt, trigger, transactional)");
     Spi spi;
-    statement.execute({Parameter::of(alive)});
+    statement.execute({Parameter::of(alive), Parameter::of(server_start)});
     std::vector<Interrupted> interrupted;
     interrupted.reserve(SPI_processed);
     Statement::each_row([&interrupted](const Row& row) {

@@ -82,13 +82,19 @@ std::optional<Found> find(std::int64_t id, Lock lock);
 // Jobs of this name, of all roles.
 std::vector<Found> find_named(std::string_view name, Lock lock);
 
+// The table holds an interval as the user wrote it (months are not 30 days), so that it travels as
+// text; `length` counts them as such.
+struct IntervalValue {
+    std::string text;
+    core::Duration length;
+};
+
 struct Changes {
     std::optional<std::string> schedule, command, database, username, timezone, overlap, missed,
         log_runs;
     std::optional<bool> active;
     std::optional<int> max_retries, max_failures;
-    // Intervals as text: the table holds them as the user wrote them (months are not 30 days).
-    std::optional<std::string> max_runtime, retry_period, catchup_window, jitter;
+    std::optional<IntervalValue> max_runtime, retry_period, catchup_window, jitter;
     std::optional<std::string> note;
     bool clear_note = false;
 };

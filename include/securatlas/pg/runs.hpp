@@ -58,8 +58,11 @@ struct Interrupted {
     bool transactional;
 };
 
-// Ends all unfinished rows but those in `alive` as failed, "server restarted"; returns them.
-std::vector<Interrupted> end_interrupted(const std::vector<std::int64_t>& alive);
+// Ends all unfinished rows but those in `alive` as failed, "server restarted"; returns them. Manual
+// runs that were asked for since the server started, and have left no effects, go on waiting: the
+// scheduler may not have been there yet.
+std::vector<Interrupted> end_interrupted(const std::vector<std::int64_t>& alive,
+                                         core::Instant server_start);
 
 // What cron.scheduler_state tells of this database, and of the one it was copied from.
 struct PlanningState {
