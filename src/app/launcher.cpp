@@ -5,6 +5,8 @@
 // one whose database is held for DROP, RENAME or a copy is not.
 #include <algorithm>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "securatlas/app/processes.hpp"
 #include "securatlas/pg/error.hpp"
@@ -24,7 +26,7 @@ class Launcher {
   public:
     void run() {
         pg::DatabaseTable::attach_launcher();
-        pg::DatabaseTable::want_all(existing_databases());
+        unvisited_ = existing_databases();
         while (true) pg::wait(turn());
     }
 
@@ -32,11 +34,25 @@ class Launcher {
     // Does what there is to do, and returns how long it may wait.
     core::Duration turn() {
         follow_starting();
+        // The table has room for the databases that hold the extension, not for all at once: those
+        // that do not leave their entries to others.
+        if (!unvisited_.empty()) unvisited_ = pg::DatabaseTable::want_all(unvisited_);
         const std::vector<pg::DatabaseOid> wanted = pg::DatabaseTable::to_start();
         if (!wanted.empty()) start(wanted);
         const auto next = pg::DatabaseTable::next_start();
+        const bool is_settled = starting_.empty() && !next;
+        if (pg::DatabaseTable::take_overcrowded() || (is_settled && !unvisited_.empty())) {
+            tell_overcrowded();
+        }
         if (!starting_.empty() || pg::DatabaseTable::any_held()) return kRetryPause;
         return next ? (std::max)(*next - pg::now(), core::Duration(0)) : core::Duration::max();
+    }
+
+    void tell_overcrowded() {
+        if (std::exchange(is_overcrowded_, true)) return;
+        pg::write_log(pg::LogLevel::warning,
+                      "securatlas_sched: too many databases hold the extension; some of them have "
+                      "no scheduler");
     }
 
     void start(const std::vector<pg::DatabaseOid>& wanted) {
@@ -83,6 +99,8 @@ class Launcher {
     }
 
     std::unordered_map<pg::DatabaseOid, pg::Launched> starting_;
+    std::vector<pg::DatabaseOid> unvisited_;  // since the start of the server
+    bool is_overcrowded_ = false;             // and the log says so
     bool slots_are_out_ = false;
 };
 

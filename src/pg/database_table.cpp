@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <csignal>
+#include <utility>
 
 #include "convert.hpp"
 #include "guard.hpp"
@@ -92,7 +93,9 @@ void DatabaseTable::want_scheduler(DatabaseOid database) noexcept {
     SharedState* state = shared_state();
     if (state == nullptr) return;
     SharedLock lock(*state);
-    want(find_or_add(*state, database));
+    DatabaseState* entry = find_or_add(*state, database);
+    if (entry == nullptr) state->overcrowded = true;
+    want(entry);
     wake_launcher(*state);
 }
 
@@ -195,10 +198,23 @@ void DatabaseTable::attach_launcher() {
     call([] { before_shmem_exit(detach_launcher, 0); });
 }
 
-void DatabaseTable::want_all(const std::vector<DatabaseOid>& databases) {
+std::vector<DatabaseOid> DatabaseTable::want_all(const std::vector<DatabaseOid>& databases) {
+    SharedState& state = require_shared_state();
+    std::vector<DatabaseOid> left_over;
+    left_over.reserve(databases.size());  // nothing allocates under the lock
+    SharedLock lock(state);
+    for (const DatabaseOid database : databases) {
+        DatabaseState* entry = find_or_add(state, database);
+        want(entry);
+        if (entry == nullptr) left_over.push_back(database);
+    }
+    return left_over;
+}
+
+bool DatabaseTable::take_overcrowded() {
     SharedState& state = require_shared_state();
     SharedLock lock(state);
-    for (const DatabaseOid database : databases) want(find_or_add(state, database));
+    return std::exchange(state.overcrowded, false);
 }
 
 std::vector<DatabaseOid> DatabaseTable::to_start() {

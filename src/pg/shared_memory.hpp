@@ -63,6 +63,7 @@ struct SharedState {
     LWLock* lock;
     Pid launcher_pid;
     Latch* launcher_latch;
+    bool overcrowded;  // a database that asked for a scheduler got no entry
     DatabaseState databases[kMaxDatabases];
     int slot_count;
     WorkerSlotState slots[FLEXIBLE_ARRAY_MEMBER];

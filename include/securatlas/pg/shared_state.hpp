@@ -180,7 +180,10 @@ class DatabaseTable {
 
     // -- the launcher
     static void attach_launcher();
-    static void want_all(const std::vector<DatabaseOid>& databases);
+    // Wants a scheduler in each; returns those for which there is no entry left.
+    static std::vector<DatabaseOid> want_all(const std::vector<DatabaseOid>& databases);
+    // True, once, if want_scheduler() found no entry for a database.
+    static bool take_overcrowded();
     // Databases whose scheduler is wanted, not held, and not there.
     static std::vector<DatabaseOid> to_start();
     static void set_starting(DatabaseOid database);
