@@ -27,7 +27,7 @@ need_packages() {
 }
 
 BUILD_PACKAGES=(g++ make cmake postgresql-15 postgresql-server-dev-15 libcurl4-openssl-dev
-    libssl-dev nlohmann-json3-dev libgtest-dev perl)
+    libgtest-dev perl)
 TEST_PACKAGES=(libipc-run-perl tzdata)
 
 # PostgreSQL refuses to run as root: root hands over to the user postgres.
@@ -64,7 +64,8 @@ start_cluster() {
     local dir=$1 bin
     shift
     bin=$("$PG_CONFIG" --bindir)
-    as_postgres "$bin/initdb" -D "$dir/data" -A trust -U postgres --no-sync >"$dir/initdb.log" 2>&1 ||
+    as_postgres "$bin/initdb" -D "$dir/data" -A trust -U postgres --encoding=UTF8 --locale=C \
+        --no-sync >"$dir/initdb.log" 2>&1 ||
         { cat "$dir/initdb.log" >&2; die "initdb failed"; }
     {
         echo "listen_addresses = ''"
