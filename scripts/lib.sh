@@ -30,10 +30,11 @@ BUILD_PACKAGES=(g++ make cmake postgresql-15 postgresql-server-dev-15 libcurl4-o
     libgtest-dev perl)
 TEST_PACKAGES=(libipc-run-perl tzdata)
 
-# PostgreSQL refuses to run as root: root hands over to the user postgres.
+# PostgreSQL refuses to run as root: root hands over to the user postgres, who may have no access to
+# this directory.
 as_postgres() {
     if [ "$(id -u)" -eq 0 ]; then
-        runuser -u postgres -- "$@"
+        (cd / && exec runuser -u postgres -- "$@")
     else
         "$@"
     fi
