@@ -12,9 +12,11 @@ SELECT j.jobid, j.jobname, j.schedule, j.command, j.database, j.username, j.acti
        last.start_time AS last_run_at, last.status AS last_status,
        last.return_message AS last_message, last.end_time - last.start_time AS last_duration,
        (SELECT pg_catalog.count(DISTINCT d.scheduled_at) FROM cron.job_run_details d
-         WHERE d.jobid = j.jobid AND d.status = 'failed' AND d.scheduled_at >
+         WHERE d.jobid = j.jobid AND d.status = 'failed' AND d.trigger <> 'manual'
+           AND d.reason IS DISTINCT FROM 'cancelled' AND d.scheduled_at >
                COALESCE((SELECT pg_catalog.max(s.scheduled_at) FROM cron.job_run_details s
-                          WHERE s.jobid = j.jobid AND s.status = 'succeeded'), '-infinity'))
+                          WHERE s.jobid = j.jobid AND s.status = 'succeeded'
+                            AND s.trigger <> 'manual'), '-infinity'))
            AS consecutive_failures,
        day.runs AS runs_last_day, day.failures AS failures_last_day,
        day.average AS average_duration, day.p95 AS p95_duration,

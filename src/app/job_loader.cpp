@@ -66,6 +66,7 @@ core::Result<core::Job, std::string> JobLoader::load(const pg::jobs::PlanRow& ro
         .consecutive_failures = row.consecutive_failures,
         .after = dependencies_of(row),
         .last_occurrence = row.last_occurrence,
+        .last_failed = row.last_failed,
     };
 }
 

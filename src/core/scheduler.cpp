@@ -83,7 +83,7 @@ void Scheduler::State::take(const JobLoaded& event) {
         ++present;
         job.gone = false;
         job.last_due = job.last_finished = job.job.last_occurrence;
-        job.last_failed = job.job.consecutive_failures > 0;
+        job.last_failed = job.job.last_failed;
     } else {
         // Resumed after too many failures, it has as many tries again.
         job.job.consecutive_failures = was_active ? failures : 0;

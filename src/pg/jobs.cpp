@@ -35,6 +35,7 @@ PlanRow plan_row(const Row& row) {
         .consecutive_failures = 0,
         .after = {},
         .last_occurrence = core::kLongAgo,
+        .last_failed = false,
     };
 }
 
@@ -43,6 +44,7 @@ struct Facts {
     struct History {
         int consecutive_failures;
         core::Instant last_occurrence;
+        bool last_failed;
     };
     std::unordered_map<std::int64_t, std::vector<std::pair<std::int64_t, std::string>>> after;
     std::unordered_map<std::int64_t, History> history;
@@ -52,6 +54,7 @@ struct Facts {
         if (const auto found = history.find(row.id); found != history.end()) {
             row.consecutive_failures = found->second.consecutive_failures;
             row.last_occurrence = found->second.last_occurrence;
+            row.last_failed = found->second.last_failed;
         }
     }
 };
@@ -66,13 +69,17 @@ SELECT jobid, after_jobid, condition FROM cron.job_dependency
 SELECT j.jobid, (
            SELECT count(DISTINCT d.scheduled_at)::int
              FROM cron.job_run_details d
-            WHERE d.jobid = j.jobid AND d.status = 'failed'
+            WHERE d.jobid = j.jobid AND d.status = 'failed' AND d.trigger <> 'manual'
+              AND d.reason IS DISTINCT FROM 'cancelled'
               AND d.scheduled_at > GREATEST(j.planned_from, (
                   SELECT max(s.scheduled_at) FROM cron.job_run_details s
-                   WHERE s.jobid = j.jobid AND s.status = 'succeeded'))), (
-           SELECT max(d.scheduled_at) FROM cron.job_run_details d
-            WHERE d.jobid = j.jobid AND d.status IN ('succeeded', 'failed'))
+                   WHERE s.jobid = j.jobid AND s.status = 'succeeded' AND s.trigger <> 'manual'))),
+       last.scheduled_at, last.status = 'failed'
   FROM cron.job j
+  LEFT JOIN LATERAL (
+      SELECT d.scheduled_at, d.status FROM cron.job_run_details d
+       WHERE d.jobid = j.jobid AND d.status IN ('succeeded', 'failed')
+       ORDER BY d.scheduled_at DESC, d.attempt DESC LIMIT 1) last ON true
  WHERE ($1::bigint[] IS NULL OR j.jobid = ANY ($1))
    AND (j.max_failures IS NOT NULL OR j.jobid IN (SELECT after_jobid FROM cron.job_dependency)))");
     Facts facts;
@@ -82,8 +89,10 @@ SELECT j.jobid, (
     });
     history.execute({ids});
     Statement::each_row([&facts](const Row& row) {
-        facts.history[row.as_int64(1)] = {
-            row.as_int32(2), row.is_null(3) ? core::kLongAgo : row.as_instant(3)};
+        const bool any = !row.is_null(3);
+        facts.history[row.as_int64(1)] = {row.as_int32(2),
+                                          any ? row.as_instant(3) : core::kLongAgo,
+                                          any && row.as_bool(4)};
     });
     return facts;
 }

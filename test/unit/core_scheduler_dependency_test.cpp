@@ -119,7 +119,7 @@ TEST(SchedulerDependency, AFailureBeforeTheRestartSkipsItToo) {
     Simulator world = pair_of("30 1 * * *", "0 1 * * *", DependencyCondition::succeeded);
     world.jobs.at(JobId{1}).last_occurrence = kDay - 24h + 90min;
     world.jobs.at(JobId{2}).last_occurrence = kDay + 1h;
-    world.jobs.at(JobId{2}).consecutive_failures = 1;
+    world.jobs.at(JobId{2}).last_failed = true;
     world.crash();
     world.now = world.planned_until.emplace(kDay + 80min);
     world.start();

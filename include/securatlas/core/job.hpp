@@ -45,9 +45,10 @@ struct Job {
     int max_failures = 0;  // occurrences failed in a row that pause the job; 0: never
     int consecutive_failures = 0;  // read from the history when the job is loaded
     std::vector<Dependency> after;
-    // scheduled_at of the run that finished last, from the history; kLongAgo: there is none. It
-    // failed if consecutive_failures > 0. Neither counts the runs in Started::interrupted.
+    // scheduled_at of the run that finished last, from the history, and whether it did not succeed;
+    // kLongAgo: there is none. The runs in Started::interrupted do not count.
     Instant last_occurrence = kLongAgo;
+    bool last_failed = false;
 };
 
 }  // namespace securatlas::core

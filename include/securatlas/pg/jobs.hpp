@@ -34,6 +34,7 @@ struct PlanRow {
     int consecutive_failures;
     std::vector<std::pair<std::int64_t, std::string>> after;  // job, condition
     core::Instant last_occurrence;  // of the run that ended last; only of jobs that others wait for
+    bool last_failed;
 };
 
 // All rows, in pages of up to `page_size`, in no order.

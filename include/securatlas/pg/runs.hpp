@@ -107,7 +107,7 @@ struct Task {
 Task read_task(const RunOrder& order);
 
 // Writes the end of a run, with the extension owner's rights, into the current transaction. Throws
-// Error 55000 if somebody else has ended the run.
+// Error 57014 if somebody else has ended the run.
 void record_end(const RunReport& report, const Task& task);
 
 // Marks that the transaction which is about to commit is not the run's last: its effects and its
