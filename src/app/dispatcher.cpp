@@ -130,9 +130,12 @@ Dispatcher::Handed Dispatcher::hand(Known& known, core::Duration monotonic_now) 
         }
     }
     if (monotonic_now < try_at_) {
-        return pg::WorkerTable::assign_to_idle(database_, known.target, known.order)
-                   ? Handed::yes
-                   : Handed::not_now;
+        if (pg::WorkerTable::assign_to_idle(database_, known.target, known.order)) {
+            return Handed::yes;
+        }
+        // Before a younger run gets it: a role whose runs are many does not keep the others out.
+        pg::WorkerTable::make_room();
+        return Handed::not_now;
     }
     const auto assigned = pg::WorkerTable::assign(database_, known.target, known.order);
     switch (assigned.assignment) {
@@ -151,6 +154,7 @@ Dispatcher::Handed Dispatcher::hand(Known& known, core::Duration monotonic_now) 
         return Handed::yes;
     }
     pg::WorkerTable::release_reserved(assigned.slot, assigned.generation);
+    pg::WorkerTable::make_room();
     slots_are_out(monotonic_now);
     return Handed::not_now;
 }

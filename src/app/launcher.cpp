@@ -74,6 +74,7 @@ class Launcher {
             return;
         }
         pg::DatabaseTable::start_failed(database);
+        pg::WorkerTable::make_room();
         if (slots_are_out_) return;
         slots_are_out_ = true;
         pg::write_log(pg::LogLevel::warning,

@@ -29,29 +29,35 @@ bool give_to_idle(SharedState& state, DatabaseOid owner, const Target& target,
     return false;
 }
 
-WorkerTable::Assigned reserve(SharedState& state, DatabaseOid owner, const Target& target,
-                              const RunOrder& order) {
+// Asks an idle worker to leave, unless one is leaving already. False: there is none.
+bool make_one_leave(SharedState& state) {
     WorkerSlotState* idle = nullptr;
-    bool one_is_leaving = false;
     for (int i = 0; i < state.slot_count; ++i) {
         WorkerSlotState& slot = state.slots[i];
-        if (slot.state == SlotState::free) {
-            give(slot, order);
-            slot.state = SlotState::reserved;
-            slot.owner = owner;
-            slot.target = target;
-            slot.pid = 0;
-            ++slot.generation;
-            return {WorkerTable::Assignment::reserved, i, slot.generation};
-        }
+        if (slot.state == SlotState::leaving) return true;
         if (slot.state == SlotState::idle) idle = &slot;
-        if (slot.state == SlotState::leaving) one_is_leaving = true;
     }
-    if (one_is_leaving) return {WorkerTable::Assignment::waiting};
-    if (idle == nullptr) return {WorkerTable::Assignment::full};
+    if (idle == nullptr) return false;
     idle->state = SlotState::leaving;
     SetLatch(idle->latch);
-    return {WorkerTable::Assignment::waiting};
+    return true;
+}
+
+WorkerTable::Assigned reserve(SharedState& state, DatabaseOid owner, const Target& target,
+                              const RunOrder& order) {
+    for (int i = 0; i < state.slot_count; ++i) {
+        WorkerSlotState& slot = state.slots[i];
+        if (slot.state != SlotState::free) continue;
+        give(slot, order);
+        slot.state = SlotState::reserved;
+        slot.owner = owner;
+        slot.target = target;
+        slot.pid = 0;
+        ++slot.generation;
+        return {WorkerTable::Assignment::reserved, i, slot.generation};
+    }
+    return {make_one_leave(state) ? WorkerTable::Assignment::waiting
+                                  : WorkerTable::Assignment::full};
 }
 
 }  // namespace
@@ -68,6 +74,12 @@ bool WorkerTable::assign_to_idle(DatabaseOid owner, const Target& target, const 
     SharedState& state = require_shared_state();
     SharedLock lock(state);
     return give_to_idle(state, owner, target, order);
+}
+
+void WorkerTable::make_room() {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    make_one_leave(state);
 }
 
 bool WorkerTable::release_reserved(int index, std::uint32_t generation) {

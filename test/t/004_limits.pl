@@ -93,4 +93,30 @@ exactly_once($full, 'after the shortage');
 is(log_count($full, $no_slot), 1, 'still one line');
 $full->stop;
 
+# ---- worker slots that warm workers have ----------------------------------------------------
+
+# Launcher, scheduler, and one worker, which has always more to do for its own role.
+my $one = new_node('one_slot', max_worker_processes => 3, max_logical_replication_workers => 0);
+$one->start;
+$scheduler = install($one);
+make_effects($one);
+$one->safe_psql('postgres', 'CREATE ROLE anna LOGIN; CREATE ROLE bert LOGIN');
+$one->safe_psql('postgres', "SELECT cron.schedule_in_database('anna ' || i, '1 second',
+	\$c\$SELECT pg_sleep(0.2); " . effect() . "\$c\$, 'postgres', 'anna') FROM generate_series(1, 8) AS i");
+wait_for($one, 'SELECT count(*) > 8 FROM effects', 't', 'a worker is busy without a pause');
+$one->safe_psql('postgres', "SELECT cron.schedule_in_database('bert', '1 second',
+	\$c\$" . effect() . "\$c\$, 'postgres', 'bert')");
+wait_for($one, "SELECT count(*) > 2 FROM effects JOIN cron.job USING (jobid) WHERE jobname = 'bert'", 't',
+	'it makes room for the runs of another role');
+my $now = $one->safe_psql('postgres', 'SELECT clock_timestamp()');
+wait_for($one, "SELECT count(DISTINCT jobname) FROM effects JOIN cron.job USING (jobid) WHERE at > '$now'", '9',
+	'and gets it back');
+
+# A scheduler needs a slot, too.
+$one->safe_psql('postgres', "SELECT cron.pause(jobid) FROM cron.job WHERE username = 'anna' AND jobname <> 'anna 1'");
+$one->safe_psql('postgres', 'CREATE DATABASE other');
+install($one, 'other');
+pass('a scheduler gets the place of an idle worker');
+$one->stop;
+
 done_testing();

@@ -90,6 +90,9 @@ class WorkerTable {
     // Only an idle worker: for when no new one can be started.
     static bool assign_to_idle(DatabaseOid owner, const Target& target, const RunOrder& order);
 
+    // Worker slots of the server are out: an idle worker, of whatever target, is asked to leave.
+    static void make_room();
+
     // The reserved slot's worker could not be launched. True if the slot was still reserved.
     static bool release_reserved(int slot, std::uint32_t generation);
 
