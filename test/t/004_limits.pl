@@ -96,7 +96,8 @@ $full->stop;
 # ---- worker slots that warm workers have ----------------------------------------------------
 
 # Launcher, scheduler, and one worker, which has always more to do for its own role.
-my $one = new_node('one_slot', max_worker_processes => 3, max_logical_replication_workers => 0);
+my $one = new_node('one_slot', max_worker_processes => 3, max_logical_replication_workers => 0,
+	'cron.worker_idle_timeout' => "'1 h'");
 $one->start;
 $scheduler = install($one);
 make_effects($one);
@@ -113,7 +114,8 @@ wait_for($one, "SELECT count(DISTINCT jobname) FROM effects JOIN cron.job USING 
 	'and gets it back');
 
 # A scheduler needs a slot, too.
-$one->safe_psql('postgres', "SELECT cron.pause(jobid) FROM cron.job WHERE username = 'anna' AND jobname <> 'anna 1'");
+settle($one);
+is(scalar(our_pids($one, 'job worker')), 1, 'an idle worker stays');
 $one->safe_psql('postgres', 'CREATE DATABASE other');
 install($one, 'other');
 pass('a scheduler gets the place of an idle worker');
