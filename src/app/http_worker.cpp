@@ -108,9 +108,15 @@ void HttpWorker::look_for_work() {
 
 // ---- the tables ----------------------------------------------------------------------------
 
+// Enough is read ahead that slots are filled at once, and no more than memory is to hold.
+bool HttpWorker::wants_to_read() const {
+    return waiting_.size() <= max_connections() / 2 &&
+           waiting_bytes_ <= pg::requests::kMaxBytesRead / 2;
+}
+
 // When the next transaction may or has to be; nullopt: there is nothing for one.
 std::optional<core::Duration> HttpWorker::next_transaction() const {
-    if (more_ && waiting_.size() <= max_connections() / 2) return try_at_;
+    if (more_ && wants_to_read()) return try_at_;
     if (!has_results()) return std::nullopt;
     const bool is_group_complete =
         engine_.in_flight() == 0 || responses_.size() + retries_.size() >= kMaxGroup;
@@ -127,13 +133,14 @@ void HttpWorker::exchange_with_tables() {
     }
     pg::requests::record_responses(responses_);
     pg::requests::record_retries(retries_);
-    const Reading reading = more_ ? read_queue(monotonic) : Reading{};
+    const bool reads = more_ && wants_to_read();
+    Reading reading = reads ? read_queue(monotonic) : Reading{};
     transaction.commit();
     try_at_ = core::Duration(0);
     for (const pg::requests::Retry& retry : retries_) expect(retry.ready_at);
     responses_.clear();
     retries_.clear();
-    if (more_) take_over(reading, monotonic);
+    if (reads) take_over(std::move(reading), monotonic);
 }
 
 HttpWorker::Reading HttpWorker::read_queue(core::Duration monotonic) {
@@ -147,8 +154,9 @@ HttpWorker::Reading HttpWorker::read_queue(core::Duration monotonic) {
     for (const auto& row : waiting_) taken.push_back(static_cast<std::int64_t>(row.id));
     for (const auto& [id, attempt] : attempts_) taken.push_back(static_cast<std::int64_t>(id));
     const core::Instant now = pg::now();
-    reading.rows = pg::requests::read_ready({read_since_, now}, taken, static_cast<int>(room));
-    reading.is_last = reading.rows.size() < room;
+    auto ready = pg::requests::read_ready({read_since_, now}, taken, static_cast<int>(room));
+    reading.rows = std::move(ready.requests);
+    reading.is_last = ready.is_last;
     if (reading.is_last) reading.next_ready = pg::requests::next_ready(now);
     return reading;
 }
@@ -163,7 +171,10 @@ void HttpWorker::take_over(Reading reading, core::Duration monotonic) {
         read_from_start_at_ = core::Duration(0);
         if (reading.next_ready) expect(*reading.next_ready);
     }
-    std::ranges::move(reading.rows, std::back_inserter(waiting_));
+    for (pg::requests::QueuedRequest& row : reading.rows) {
+        waiting_bytes_ += row.body.size();
+        waiting_.push_back(std::move(row));
+    }
 }
 
 void HttpWorker::expect(core::Instant ready_at) {
@@ -176,6 +187,7 @@ void HttpWorker::start_waiting() {
     while (!waiting_.empty() && engine_.in_flight() < max_connections()) {
         pg::requests::QueuedRequest row = std::move(waiting_.front());
         waiting_.pop_front();
+        waiting_bytes_ -= row.body.size();
         start(std::move(row));
     }
 }

@@ -37,6 +37,7 @@ class HttpWorker {
     void take(Verdict verdict);
     void look_for_work();
 
+    bool wants_to_read() const;
     std::optional<core::Duration> next_transaction() const;
     void exchange_with_tables();
     Reading read_queue(core::Duration monotonic);
@@ -59,6 +60,7 @@ class HttpWorker {
     // A request is read into waiting_, goes to the engine (attempts_) as soon as a slot is free,
     // ends in responses_ or retries_, and is forgotten when that is committed.
     std::deque<pg::requests::QueuedRequest> waiting_;
+    std::size_t waiting_bytes_ = 0;  // of their bodies
     std::unordered_map<core::RequestId, Attempt> attempts_;
     std::vector<pg::requests::Response> responses_;
     std::vector<pg::requests::Retry> retries_;

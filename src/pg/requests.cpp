@@ -141,8 +141,7 @@ bool may_have_requests() {
     return found;
 }
 
-std::vector<QueuedRequest> read_ready(const Position& position,
-                                      const std::vector<std::int64_t>& taken, int limit) {
+Ready read_ready(const Position& position, const std::vector<std::int64_t>& taken, int limit) {
     static Statement query(R"(
 SELECT id, method, url, headers, body, timeout_milliseconds, ready_at, attempts, max_attempts,
        retry, expires_at, idempotency_key
@@ -150,12 +149,19 @@ SELECT id, method, url, headers, body, timeout_milliseconds, ready_at, attempts,
  WHERE ready_at >= $1 AND ready_at <= $2 AND id NOT IN (SELECT unnest($3))
  ORDER BY ready_at, id LIMIT $4)");
     Spi spi;
-    query.execute({Parameter::of(position.since), Parameter::of(position.now), Parameter::of(taken),
-                   Parameter::of(std::int32_t{limit})});
-    std::vector<QueuedRequest> requests;
-    requests.reserve(SPI_processed);
-    Statement::each_row([&requests](const Row& row) { requests.push_back(queued_request(row)); });
-    return requests;
+    const std::uint64_t found =
+        query.execute({Parameter::of(position.since), Parameter::of(position.now),
+                       Parameter::of(taken), Parameter::of(std::int32_t{limit})});
+    Ready ready;
+    ready.requests.reserve(found);
+    std::size_t bytes = 0;
+    Statement::each_row([&](const Row& row) {
+        if (bytes >= kMaxBytesRead) return;  // a long body is not fetched before it is looked at
+        ready.requests.push_back(queued_request(row));
+        bytes += ready.requests.back().body.size();
+    });
+    ready.is_last = found < static_cast<std::uint64_t>(limit) && ready.requests.size() == found;
+    return ready;
 }
 
 std::optional<core::Instant> next_ready(core::Instant now) {

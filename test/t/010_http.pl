@@ -74,6 +74,14 @@ is(response_to("http_get('" . $stub->url('/bytes/2000000') . "')", 'length(conte
 is(response_to("http_get('" . $stub->url('/status/204') . "')", "status_code, content"), '204|',
 	'a response without a body');
 
+# More than the worker reads at a time.
+sql("SELECT net.http_post('" . $stub->url('/long/')
+	  . "' || i, jsonb_build_object('long', repeat('x', 5000000))) FROM generate_series(1, 12) AS i");
+wait_for($node, "SELECT count(*) FROM net._http_response WHERE url LIKE '%/long/%' AND status_code = 200", '12',
+	'long bodies are sent');
+is(join(',', sort { $a <=> $b } map { length $_->{body} } grep { $_->{path} =~ m{^/long/} } $stub->requests),
+	join(',', (5000012) x 12), 'and arrive whole');
+
 # Bytes that are no text are kept apart. The row is a superuser's own.
 $url = $stub->url('/echo?bytes');
 sql("INSERT INTO net.http_request_queue (method, url, body) VALUES ('POST', '$url', '\\x00ff41')");

@@ -59,14 +59,19 @@ struct QueuedRequest {
     std::string idempotency_key;
 };
 
-// Up to `limit` requests that may be sent at `now`, oldest first: of those that became ready at
-// `since` or later, without the `taken` ones.
+// Requests that may be sent at `now`, oldest first: of those that became ready at `since` or later,
+// without the `taken` ones. Up to `limit` of them, and no more once their bodies have
+// kMaxBytesRead.
+inline constexpr std::size_t kMaxBytesRead = 16 * 1024 * 1024;
 struct Position {
     core::Instant since = core::kLongAgo;
     core::Instant now;
 };
-std::vector<QueuedRequest> read_ready(const Position& position,
-                                      const std::vector<std::int64_t>& taken, int limit);
+struct Ready {
+    std::vector<QueuedRequest> requests;
+    bool is_last = true;  // there are no more
+};
+Ready read_ready(const Position& position, const std::vector<std::int64_t>& taken, int limit);
 
 // When the next of the requests that may not be sent at `now` may be; nullopt if there is none.
 std::optional<core::Instant> next_ready(core::Instant now);
