@@ -66,14 +66,21 @@ Parameter fixed_array(const std::vector<T>& values, Oid array_type, Oid element,
 }  // namespace
 
 Spi::Spi() {
-    call([] {
+    pushed_ = call([] {
         if (SPI_connect() != SPI_OK_CONNECT) elog(ERROR, "SPI_connect failed");
+        // A background process has no portal whose snapshot SPI could use, and long values of a
+        // result are fetched after its statement.
+        const bool push = !ActiveSnapshotSet();
+        if (push) PushActiveSnapshot(GetTransactionSnapshot());
+        return push;
     });
 }
 
 Spi::~Spi() {
     // After an error the transaction's abort cleans up.
-    if (std::uncaught_exceptions() == 0) SPI_finish();
+    if (std::uncaught_exceptions() != 0) return;
+    if (pushed_) PopActiveSnapshot();
+    SPI_finish();
 }
 
 Parameter Parameter::of(std::string_view value) {
@@ -173,8 +180,6 @@ Portal Statement::open_cursor(std::initializer_list<Parameter> parameters) {
     if (plan_ == nullptr) prepare(parameters);
     Values values(parameters);
     return call([&] {
-        // The cursor's snapshot; the abort of the transaction closes both.
-        if (!ActiveSnapshotSet()) PushActiveSnapshot(GetTransactionSnapshot());
         return SPI_cursor_open(nullptr, plan_, values.values.data(), values.nulls.data(), true);
     });
 }
@@ -188,10 +193,7 @@ std::uint64_t Statement::fetch(Portal portal, long size) {
 }
 
 void Statement::close_cursor(Portal portal) {
-    call([portal] {
-        SPI_cursor_close(portal);
-        PopActiveSnapshot();
-    });
+    call([portal] { SPI_cursor_close(portal); });
 }
 
 std::uint64_t Statement::run(std::initializer_list<Parameter> parameters, bool latest) {
@@ -199,13 +201,9 @@ std::uint64_t Statement::run(std::initializer_list<Parameter> parameters, bool l
     Values values(parameters);
     return call([&] {
         const Snapshot snapshot = latest ? RegisterSnapshot(GetLatestSnapshot()) : nullptr;
-        // A background process has no portal whose snapshot SPI could use.
-        const bool push = !latest && !ActiveSnapshotSet();
-        if (push) PushActiveSnapshot(GetTransactionSnapshot());
-        const int status = SPI_execute_snapshot(plan_, values.values.data(),
-                                                values.nulls.data(), snapshot, InvalidSnapshot, false, true, 0);
+        const int status = SPI_execute_snapshot(plan_, values.values.data(), values.nulls.data(),
+                                                snapshot, InvalidSnapshot, false, true, 0);
         if (snapshot != nullptr) UnregisterSnapshot(snapshot);
-        if (push) PopActiveSnapshot();
         if (status < 0) elog(ERROR, "SPI failed: %s", SPI_result_code_string(status));
         return SPI_processed;
     });

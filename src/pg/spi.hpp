@@ -15,13 +15,16 @@ extern "C" {
 
 namespace securatlas::pg {
 
-// An SPI connection within the current transaction.
+// An SPI connection within the current transaction, with an active snapshot.
 class Spi {
   public:
     Spi();
     ~Spi();
     Spi(const Spi&) = delete;
     Spi& operator=(const Spi&) = delete;
+
+  private:
+    bool pushed_ = false;  // a snapshot, for its own life
 };
 
 // A parameter's value and type.
