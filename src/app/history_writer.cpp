@@ -15,6 +15,9 @@ namespace {
 constexpr core::Duration kFirstPause = std::chrono::milliseconds(20);
 constexpr core::Duration kLongestPause = std::chrono::seconds(1);
 
+// About ten milliseconds.
+constexpr std::size_t kClaimsAtOnce = 200;
+
 using ClaimKey = std::tuple<core::JobId, core::Instant, int>;
 
 ClaimKey key_of(const core::Occurrence& occurrence) {
@@ -62,26 +65,36 @@ HistoryWriter::Written HistoryWriter::flush(core::Instant planned_until,
     return written;
 }
 
-// New rows, together with how far they take the planning.
+// New rows; with the last of them, how far they take the planning. Many claims are written in
+// portions, so that the first runs do not wait for the claims of the last. Until planned_until
+// moves, what keeps a run from being claimed again is its row: a portion with runs that have none
+// goes on to the end.
 bool HistoryWriter::write_new(core::Instant planned_until, Written& written) {
     if (claims_.empty() && skips_.empty()) return true;
     pg::Transaction transaction;
     if (!pg::runs::try_lock_history()) return false;
     Written here;
-    if (!claims_.empty()) write_claims(here);
+    std::size_t done = 0;
+    bool all_logged = true;
+    while (done < claims_.size() && (done == 0 || !all_logged)) {
+        const auto first = claims_.begin() + static_cast<std::ptrdiff_t>(done);
+        const std::size_t count = (std::min)(claims_.size() - done, kClaimsAtOnce);
+        write_claims({first, first + static_cast<std::ptrdiff_t>(count)}, here);
+        done += count;
+        all_logged = std::all_of(here.runs.begin(), here.runs.end(),
+                                 [](const pg::runs::RunRow& run) { return run.logged; });
+    }
     if (!skips_.empty()) pg::runs::record_skips(skips_);
-    pg::runs::set_planned_until(planned_until);
+    if (done == claims_.size()) pg::runs::set_planned_until(planned_until);
     // The outcome of a run with a row can not be durable before its claim. Of a run without one
     // nothing is kept but planned_until: that it is not run twice has to be durable first.
-    const bool all_logged = std::all_of(here.runs.begin(), here.runs.end(),
-                                        [](const pg::runs::RunRow& run) { return run.logged; });
     if (all_logged) {
         transaction.commit_asynchronously();
     } else {
         transaction.commit();
     }
     written = std::move(here);
-    claims_.clear();
+    claims_.erase(claims_.begin(), claims_.begin() + static_cast<std::ptrdiff_t>(done));
     skips_.clear();
     return true;
 }
@@ -137,16 +150,18 @@ bool HistoryWriter::write_jobs() {
     return pauses_.empty() && removals_.empty();
 }
 
-void HistoryWriter::write_claims(Written& written) {
-    written.runs = pg::runs::claim(claims_, pg::settings().log_run);
+void HistoryWriter::write_claims(const std::vector<core::ClaimRun>& claims, Written& written) {
     std::map<ClaimKey, core::RunId> claimed;
-    for (const pg::runs::RunRow& run : written.runs) claimed[key_of(run.occurrence)] = run.run;
-    for (const core::ClaimRun& claim : claims_) {
+    for (pg::runs::RunRow& run : pg::runs::claim(claims, pg::settings().log_run)) {
+        claimed[key_of(run.occurrence)] = run.run;
+        written.runs.push_back(std::move(run));
+    }
+    for (const core::ClaimRun& claim : claims) {
         const auto found = claimed.find(key_of(claim.occurrence));
         if (found == claimed.end()) {
-            written.events.push_back(core::RunRefused{claim.occurrence});
+            written.events.emplace_back(core::RunRefused{claim.occurrence});
         } else {
-            written.events.push_back(core::RunClaimed{claim.occurrence, found->second});
+            written.events.emplace_back(core::RunClaimed{claim.occurrence, found->second});
         }
     }
 }

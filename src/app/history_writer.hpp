@@ -1,6 +1,7 @@
 // What the scheduler has to write into the history and into cron.job, kept until it is written.
 #pragma once
 
+#include <deque>
 #include <optional>
 #include <vector>
 
@@ -48,11 +49,11 @@ class HistoryWriter {
     bool write_changes(Written& written);
     bool write_jobs();
 
-    void write_claims(Written& written);
+    void write_claims(const std::vector<core::ClaimRun>& claims, Written& written);
     std::vector<std::int64_t> write_waits();
     void begin_pause(core::Duration monotonic_now);
 
-    std::vector<core::ClaimRun> claims_;
+    std::deque<core::ClaimRun> claims_;
     std::vector<core::RecordSkip> skips_;
     std::vector<core::ExplainWait> waits_;
     std::vector<core::SkipRun> skipped_runs_;

@@ -20,6 +20,8 @@ namespace securatlas::app {
 namespace {
 
 constexpr core::Duration kShowAfter = std::chrono::milliseconds(500);
+// Telling why each of thousands of runs waits costs more than many of them have to wait.
+constexpr core::Duration kExplainAfter = std::chrono::seconds(2);
 constexpr core::Duration kPurgePause = std::chrono::minutes(10);
 constexpr core::Duration kPurgeResponsesPause = std::chrono::minutes(1);
 constexpr int kPurgeBatch = 10'000;
@@ -76,6 +78,8 @@ void SchedulerProcess::turn() {
         take_written(writer_.flush(planned_until_, pg::monotonic_now()));
         if (events_.empty()) break;
         step();
+        // The next portion of claims comes in the next turn: these runs first.
+        if (writer_.waiting_claims() > 0) break;
     }
     for (const pg::RunReport& report : dispatcher_.hand_out(pg::monotonic_now())) {
         writer_.add_outcome(report);
@@ -230,8 +234,10 @@ void SchedulerProcess::show_progress() {
         shown_.insert(id);
         writer_.show(run);
     }
+    if (monotonic < explain_at_) return;  // it looks at all that wait
+    explain_at_ = monotonic + kShowAfter;
     for (const core::ExplainWait& wait :
-         dispatcher_.explain_waits(monotonic - kShowAfter, monotonic)) {
+         dispatcher_.explain_waits(monotonic - kExplainAfter, monotonic)) {
         writer_.add(wait);
     }
 }

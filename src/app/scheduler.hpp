@@ -84,6 +84,7 @@ class SchedulerProcess {
     core::Duration next_http_launch_{0};
     std::optional<core::Duration> next_show_;
     std::optional<core::Duration> error_pause_;
+    core::Duration explain_at_{0};
     core::Duration purge_at_{0};
     core::Duration purge_responses_at_{0};
     pg::SchedulerStatus status_;
