@@ -13,10 +13,6 @@ SELECT jobid, jobname, schedule, timezone, planned_from, active, overlap_policy,
        catchup_window, COALESCE(jitter, '0'), max_retries, retry_period, COALESCE(max_failures, 0)
   FROM cron.job )";
 
-const char* plan_query(std::string_view condition) {
-    return (new std::string(std::string(kPlanColumns) + std::string(condition)))->c_str();
-}
-
 PlanRow plan_row(const Row& row) {
     return {
         .id = row.as_int64(1),
@@ -59,13 +55,11 @@ struct Facts {
     }
 };
 
-// Of these jobs, or of all if `ids` is NULL. The history matters for jobs that have a limit for
-// failures, or that others wait for.
-Facts read_facts(const Parameter& ids) {
-    static Statement dependencies(R"(
-SELECT jobid, after_jobid, condition FROM cron.job_dependency
- WHERE $1::bigint[] IS NULL OR jobid = ANY ($1))");
-    static Statement history(R"(
+constexpr std::string_view kDependencies =
+    "SELECT jobid, after_jobid, condition FROM cron.job_dependency ";
+
+// The history matters for jobs that have a limit for failures, or that others wait for.
+constexpr std::string_view kHistory = R"(
 SELECT j.jobid, (
            SELECT count(DISTINCT d.scheduled_at)::int
              FROM cron.job_run_details d
@@ -80,14 +74,25 @@ SELECT j.jobid, (
       SELECT d.scheduled_at, d.status FROM cron.job_run_details d
        WHERE d.jobid = j.jobid AND d.status IN ('succeeded', 'failed')
        ORDER BY d.scheduled_at DESC, d.attempt DESC LIMIT 1) last ON true
- WHERE ($1::bigint[] IS NULL OR j.jobid = ANY ($1))
-   AND (j.max_failures IS NOT NULL OR j.jobid IN (SELECT after_jobid FROM cron.job_dependency)))");
+ WHERE (j.max_failures IS NOT NULL OR j.jobid IN (SELECT after_jobid FROM cron.job_dependency)) )";
+
+const char* query(std::string_view text, std::string_view condition) {
+    return (new std::string(std::string(text) + std::string(condition)))->c_str();
+}
+
+// The two statements that ask for the facts: of all jobs, or of those whose ids are the parameter.
+struct FactStatements {
+    Statement dependencies;
+    Statement history;
+};
+
+Facts read_facts(FactStatements& statements, std::initializer_list<Parameter> parameters) {
     Facts facts;
-    dependencies.execute({ids});
+    statements.dependencies.execute(parameters);
     Statement::each_row([&facts](const Row& row) {
         facts.after[row.as_int64(1)].emplace_back(row.as_int64(2), row.as_text(3));
     });
-    history.execute({ids});
+    statements.history.execute(parameters);
     Statement::each_row([&facts](const Row& row) {
         const bool any = !row.is_null(3);
         facts.history[row.as_int64(1)] = {row.as_int32(2),
@@ -128,18 +133,23 @@ Found found_row(const Row& row) {
 // ---- for the scheduler ---------------------------------------------------------------------
 
 void read_all(int page_size, const std::function<void(const std::vector<PlanRow>&)>& consume) {
-    static Statement query(plan_query(""));
+    static Statement jobs(query(kPlanColumns, ""));
+    static FactStatements of_all{Statement(query(kDependencies, "")),
+                                 Statement(query(kHistory, ""))};
     Spi spi;
-    const Facts facts = read_facts(Parameter::null(INT8ARRAYOID));
-    query.execute_in_pages({}, page_size, [&] { consume(collect_plan_rows(facts)); });
+    const Facts facts = read_facts(of_all, {});
+    jobs.execute_in_pages({}, page_size, [&] { consume(collect_plan_rows(facts)); });
 }
 
 std::vector<PlanRow> read(const std::vector<std::int64_t>& ids) {
-    static Statement query(plan_query("WHERE jobid = ANY ($1)"));
+    static Statement jobs(query(kPlanColumns, "WHERE jobid = ANY ($1)"));
+    static FactStatements of_these{
+        Statement(query(kDependencies, "WHERE jobid = ANY ($1)")),
+        Statement(query(kHistory, "AND j.jobid = ANY ($1)"))};
     Spi spi;
     const Parameter these = Parameter::of(ids);
-    const Facts facts = read_facts(these);
-    query.execute({these});
+    const Facts facts = read_facts(of_these, {these});
+    jobs.execute({these});
     return collect_plan_rows(facts);
 }
 
