@@ -12,6 +12,8 @@
 namespace securatlas::app {
 namespace {
 
+// Each is an update of a row, and who waits shortest needs it least.
+constexpr std::size_t kExplainAtOnce = 200;
 constexpr core::Duration kFirstPause = std::chrono::milliseconds(50);
 constexpr core::Duration kLongestPause = std::chrono::seconds(1);
 
@@ -217,6 +219,7 @@ std::vector<core::ExplainWait> Dispatcher::explain_waits(core::Duration since,
                   std::to_string(pg::settings().max_running_jobs) + ") is reached";
     for (const auto& [target, queue] : ready_) {
         for (const auto& [scheduled_at, run] : queue) {
+            if (waits.size() == kExplainAtOnce) return waits;
             Known& known = known_.at(static_cast<std::int64_t>(run));
             if (known.explained || known.ready_at > since) continue;
             known.explained = true;

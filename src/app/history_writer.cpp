@@ -15,8 +15,8 @@ namespace {
 constexpr core::Duration kFirstPause = std::chrono::milliseconds(20);
 constexpr core::Duration kLongestPause = std::chrono::seconds(1);
 
-// About ten milliseconds.
-constexpr std::size_t kClaimsAtOnce = 200;
+// About ten milliseconds of work.
+constexpr std::size_t kRowsAtOnce = 200;
 
 using ClaimKey = std::tuple<core::JobId, core::Instant, int>;
 
@@ -24,13 +24,14 @@ ClaimKey key_of(const core::Occurrence& occurrence) {
     return {occurrence.job, occurrence.scheduled_at, occurrence.attempt};
 }
 
-// Parallel arrays, the parameters of set-based statements.
+// A portion from `first` on as parallel arrays, the parameters of set-based statements.
 template <class Command>
-auto columns_of(const std::vector<Command>& commands) {
+auto columns_of(const std::vector<Command>& commands, std::size_t first) {
     std::pair<std::vector<std::int64_t>, std::vector<std::string>> columns;
-    for (const Command& command : commands) {
-        columns.first.push_back(static_cast<std::int64_t>(command.run));
-        columns.second.push_back(command.reason);
+    const std::size_t end = (std::min)(commands.size(), first + kRowsAtOnce);
+    for (std::size_t i = first; i < end; ++i) {
+        columns.first.push_back(static_cast<std::int64_t>(commands[i].run));
+        columns.second.push_back(commands[i].reason);
     }
     return columns;
 }
@@ -78,7 +79,7 @@ bool HistoryWriter::write_new(core::Instant planned_until, Written& written) {
     bool all_logged = true;
     while (done < claims_.size() && (done == 0 || !all_logged)) {
         const auto first = claims_.begin() + static_cast<std::ptrdiff_t>(done);
-        const std::size_t count = (std::min)(claims_.size() - done, kClaimsAtOnce);
+        const std::size_t count = (std::min)(claims_.size() - done, kRowsAtOnce);
         write_claims({first, first + static_cast<std::ptrdiff_t>(count)}, here);
         done += count;
         all_logged = std::all_of(here.runs.begin(), here.runs.end(),
@@ -166,15 +167,20 @@ void HistoryWriter::write_claims(const std::vector<core::ClaimRun>& claims, Writ
     }
 }
 
-// Returns the runs that are to be skipped and are locked.
+// Returns the runs that are to be skipped and are locked. In portions: the statements are planned
+// for few rows.
 std::vector<std::int64_t> HistoryWriter::write_waits() {
-    if (!waits_.empty()) {
-        const auto [runs, reasons] = columns_of(waits_);
+    for (std::size_t done = 0; done < waits_.size(); done += kRowsAtOnce) {
+        const auto [runs, reasons] = columns_of(waits_, done);
         pg::runs::explain_waits(runs, reasons);
     }
-    if (skipped_runs_.empty()) return {};
-    const auto [runs, reasons] = columns_of(skipped_runs_);
-    return pg::runs::skip_waiting(runs, reasons);
+    std::vector<std::int64_t> locked;
+    for (std::size_t done = 0; done < skipped_runs_.size(); done += kRowsAtOnce) {
+        const auto [runs, reasons] = columns_of(skipped_runs_, done);
+        const auto here = pg::runs::skip_waiting(runs, reasons);
+        locked.insert(locked.end(), here.begin(), here.end());
+    }
+    return locked;
 }
 
 void HistoryWriter::begin_pause(core::Duration monotonic_now) {
