@@ -26,7 +26,7 @@ need_packages() {
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" >/dev/null
 }
 
-BUILD_PACKAGES=(g++ make cmake postgresql-15 postgresql-server-dev-15 libcurl4-openssl-dev
+BUILD_PACKAGES=(g++ make cmake postgresql-15 postgresql-server-dev-15 libcurl4-openssl-dev libssl-dev
     libgtest-dev perl)
 TEST_PACKAGES=(libipc-run-perl tzdata)
 

@@ -6,6 +6,10 @@ COMMENT ON SCHEMA net IS 'HTTP requests that are sent when their transaction com
 CREATE SEQUENCE net.http_request_queue_id_seq;
 COMMENT ON SEQUENCE net.http_request_queue_id_seq IS 'Numbers of requests.';
 
+CREATE FUNCTION net._origin(url text) RETURNS text
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_origin';
+COMMENT ON FUNCTION net._origin(text) IS 'Scheme, host and port of a URL; empty if it is none that can be requested.';
+
 -- The functions of this schema insert into it past the executor: no trigger sees these rows, and
 -- constraints are what the functions check. Later columns are to be added at the end.
 CREATE TABLE net.http_request_queue (
@@ -27,11 +31,15 @@ CREATE TABLE net.http_request_queue (
     idempotency_key         text DEFAULT pg_catalog.gen_random_uuid()::text,
     on_response             text,
     store_response          text NOT NULL DEFAULT 'full',
-    last_error              text
+    last_error              text,
+    host                    text COLLATE "C" GENERATED ALWAYS AS (net._origin(url)) STORED,
+    own_key                 boolean NOT NULL DEFAULT false,
+    header_secrets          text[],
+    form_secrets            text[]
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
         autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0,
         autovacuum_analyze_threshold = 10000);
-CREATE INDEX http_request_queue_ready_idx ON net.http_request_queue (ready_at, id);
+CREATE INDEX http_request_queue_host_idx ON net.http_request_queue (host, ready_at, id);
 COMMENT ON TABLE net.http_request_queue IS 'Requests that wait or are being sent. A row goes when its response is recorded.';
 COMMENT ON COLUMN net.http_request_queue.id IS 'Number of the request; its response has the same.';
 COMMENT ON COLUMN net.http_request_queue.method IS 'GET, POST, DELETE, ....';
@@ -50,8 +58,12 @@ COMMENT ON COLUMN net.http_request_queue.ready_at IS 'It is not sent before.';
 COMMENT ON COLUMN net.http_request_queue.expires_at IS 'It is not sent after.';
 COMMENT ON COLUMN net.http_request_queue.idempotency_key IS 'Sent as Idempotency-Key with every attempt.';
 COMMENT ON COLUMN net.http_request_queue.on_response IS 'Function to be called with the response, as regprocedure prints it: a column of that type would keep pg_upgrade from working.';
-COMMENT ON COLUMN net.http_request_queue.store_response IS 'What is recorded of the response.';
+COMMENT ON COLUMN net.http_request_queue.store_response IS 'What is recorded of the response: full, headers (no body), status (neither), sealed (the body encrypted).';
 COMMENT ON COLUMN net.http_request_queue.last_error IS 'Why the last attempt failed.';
+COMMENT ON COLUMN net.http_request_queue.host IS 'Scheme, host and port of the URL: what limits for each host go by.';
+COMMENT ON COLUMN net.http_request_queue.own_key IS 'The idempotency key was given by the caller, who knows that the receiver heeds it.';
+COMMENT ON COLUMN net.http_request_queue.header_secrets IS 'Secrets that are put into its headers when it is sent; NULL: none.';
+COMMENT ON COLUMN net.http_request_queue.form_secrets IS 'Secrets that are put into its form when it is sent; NULL: none.';
 
 CREATE TABLE net._http_response (
     id              bigint PRIMARY KEY,
@@ -71,9 +83,17 @@ CREATE TABLE net._http_response (
     runid           bigint,
     created_by      oid,
     callback_state  text,
-    callback_error  text
+    callback_error  text,
+    state           text,
+    idempotency_key text,
+    sealed          boolean NOT NULL DEFAULT false,
+    on_response     text,
+    callback_attempts int NOT NULL DEFAULT 0,
+    callback_at     timestamptz
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 CREATE INDEX _http_response_created_idx ON net._http_response (created);
+CREATE INDEX _http_response_callback_idx ON net._http_response (created_by, callback_at, id)
+    WHERE callback_state = 'waiting';
 CREATE INDEX _http_response_runid_idx ON net._http_response (runid) WHERE runid IS NOT NULL;
 COMMENT ON TABLE net._http_response IS 'How requests ended. Rows older than net.ttl are removed.';
 COMMENT ON COLUMN net._http_response.id IS 'Number of the request.';
@@ -92,10 +112,42 @@ COMMENT ON COLUMN net._http_response.method IS 'Method of the request.';
 COMMENT ON COLUMN net._http_response.url IS 'URL of the request.';
 COMMENT ON COLUMN net._http_response.runid IS 'Run of a job that made the request; NULL: none.';
 COMMENT ON COLUMN net._http_response.created_by IS 'Role that made the request.';
-COMMENT ON COLUMN net._http_response.callback_state IS 'State of the call of the request''s function.';
-COMMENT ON COLUMN net._http_response.callback_error IS 'Why that call failed.';
+COMMENT ON COLUMN net._http_response.callback_state IS 'State of the call of on_response: waiting, done, failed; NULL: there is none to call.';
+COMMENT ON COLUMN net._http_response.callback_error IS 'Why the last call of on_response failed.';
+COMMENT ON COLUMN net._http_response.state IS 'How the request ended: succeeded (a status below 400), failed, expired, cancelled.';
+COMMENT ON COLUMN net._http_response.idempotency_key IS 'Idempotency-Key of the request.';
+COMMENT ON COLUMN net._http_response.sealed IS 'content_bytes is the body encrypted, which on_response alone gets to see.';
+COMMENT ON COLUMN net._http_response.on_response IS 'Function that is called with the response.';
+COMMENT ON COLUMN net._http_response.callback_attempts IS 'Calls of on_response that have failed.';
+COMMENT ON COLUMN net._http_response.callback_at IS 'on_response is not called before.';
 
 -- Neither table is dumped: a restored database would send again what the original has sent.
+
+-- Values are encrypted with the key in net.secret_key_file: dumped, and of use where that file is.
+CREATE TABLE net.secret (
+    name            text COLLATE "C" PRIMARY KEY CHECK (name ~ '^[A-Za-z0-9_.:/-]{1,200}$'),
+    sealed          bytea NOT NULL,
+    owner           regrole NOT NULL,
+    created         timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    updated         timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+COMMENT ON TABLE net.secret IS 'Texts that are put into requests when they are sent, encrypted.';
+COMMENT ON COLUMN net.secret.name IS 'What {{secret:name}} calls it.';
+COMMENT ON COLUMN net.secret.sealed IS 'Its value, encrypted.';
+COMMENT ON COLUMN net.secret.owner IS 'Role that made it: it and its members may use, replace and drop it, and grant its use.';
+COMMENT ON COLUMN net.secret.created IS 'When it was made.';
+COMMENT ON COLUMN net.secret.updated IS 'When it was given its value.';
+
+CREATE TABLE net.secret_grant (
+    name            text COLLATE "C" NOT NULL REFERENCES net.secret ON DELETE CASCADE,
+    role            regrole NOT NULL,
+    PRIMARY KEY (name, role)
+);
+COMMENT ON TABLE net.secret_grant IS 'Roles that may use a secret beside its owner.';
+COMMENT ON COLUMN net.secret_grant.name IS 'The secret.';
+COMMENT ON COLUMN net.secret_grant.role IS 'Role that may use it, and its members.';
+SELECT pg_catalog.pg_extension_config_dump('net.secret', '');
+SELECT pg_catalog.pg_extension_config_dump('net.secret_grant', '');
 
 -- ==== who sees what ==========================================================================
 -- USAGE on the schema is the gate. Behind it everybody may read, and sees what he, or a role that

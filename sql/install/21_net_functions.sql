@@ -24,6 +24,85 @@ CREATE FUNCTION net.http_delete(
     RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_http_delete';
 COMMENT ON FUNCTION net.http_delete(text, jsonb, jsonb, int, jsonb) IS 'Makes a DELETE request, which is sent when the transaction commits; returns its id.';
 
+CREATE FUNCTION net.http_put(
+        url text,
+        body jsonb DEFAULT '{}',
+        params jsonb DEFAULT '{}',
+        headers jsonb DEFAULT '{"Content-Type": "application/json"}',
+        timeout_milliseconds int DEFAULT 5000)
+    RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_http_put';
+COMMENT ON FUNCTION net.http_put(text, jsonb, jsonb, jsonb, int) IS 'Makes a PUT request, which is sent when the transaction commits; returns its id.';
+CREATE FUNCTION net.http_patch(
+        url text,
+        body jsonb DEFAULT '{}',
+        params jsonb DEFAULT '{}',
+        headers jsonb DEFAULT '{"Content-Type": "application/json"}',
+        timeout_milliseconds int DEFAULT 5000)
+    RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_http_patch';
+COMMENT ON FUNCTION net.http_patch(text, jsonb, jsonb, jsonb, int) IS 'Makes a PATCH request, which is sent when the transaction commits; returns its id.';
+CREATE FUNCTION net.http_post_form(
+        url text,
+        form jsonb,
+        headers jsonb DEFAULT '{}',
+        timeout_milliseconds int DEFAULT 5000)
+    RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_http_post_form';
+COMMENT ON FUNCTION net.http_post_form(text, jsonb, jsonb, int) IS 'Makes a POST request whose body is a form, which is sent when the transaction commits; returns its id. {{secret:name}} in a value is put in when it is sent.';
+CREATE FUNCTION net.http_post_form(
+        url text,
+        form jsonb,
+        headers jsonb,
+        timeout_milliseconds int,
+        max_attempts int,
+        retry text DEFAULT NULL,
+        idempotency_key text DEFAULT NULL,
+        not_before timestamptz DEFAULT NULL,
+        expires_in interval DEFAULT NULL,
+        on_response regprocedure DEFAULT NULL,
+        store_response text DEFAULT 'full')
+    RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_http_post_form';
+COMMENT ON FUNCTION net.http_post_form(text, jsonb, jsonb, int, int, text, text, timestamptz, interval, regprocedure, text) IS 'Makes a POST request whose body is a form, with all that net.http_request() can say.';
+CREATE FUNCTION net.http_request(
+        method text,
+        url text,
+        params jsonb DEFAULT '{}',
+        headers jsonb DEFAULT '{}',
+        body bytea DEFAULT NULL,
+        timeout_milliseconds int DEFAULT 5000,
+        max_attempts int DEFAULT NULL,
+        retry text DEFAULT NULL,
+        idempotency_key text DEFAULT NULL,
+        not_before timestamptz DEFAULT NULL,
+        expires_in interval DEFAULT NULL,
+        on_response regprocedure DEFAULT NULL,
+        store_response text DEFAULT 'full')
+    RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_http_request';
+COMMENT ON FUNCTION net.http_request(text, text, jsonb, jsonb, bytea, int, int, text, text, timestamptz, interval, regprocedure, text) IS 'Makes a request of any method, which is sent when the transaction commits; returns its id.';
+
+-- ==== secrets ================================================================================
+
+CREATE FUNCTION net.set_secret(name text, value text) RETURNS void
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'securatlas_set_secret';
+COMMENT ON FUNCTION net.set_secret(text, text) IS 'Makes a secret of the current role, or gives it a new value. {{secret:name}} in a header or form stands for it.';
+CREATE FUNCTION net.drop_secret(name text) RETURNS boolean
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'securatlas_drop_secret';
+COMMENT ON FUNCTION net.drop_secret(text) IS 'Removes a secret. False: there is none.';
+CREATE FUNCTION net.grant_secret(name text, role regrole) RETURNS void
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'securatlas_grant_secret';
+COMMENT ON FUNCTION net.grant_secret(text, regrole) IS 'Lets a role, and its members, use a secret. Nobody can read one.';
+CREATE FUNCTION net.revoke_secret(name text, role regrole) RETURNS boolean
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'securatlas_revoke_secret';
+COMMENT ON FUNCTION net.revoke_secret(text, regrole) IS 'Takes the use of a secret from a role. False: it was not granted.';
+
+CREATE VIEW net.secrets WITH (security_barrier) AS
+SELECT s.name, s.owner, s.created, s.updated,
+       ARRAY(SELECT g.role FROM net.secret_grant g WHERE g.name = s.name ORDER BY g.role::oid) AS granted_to
+  FROM net.secret s
+ WHERE pg_catalog.pg_has_role(s.owner, 'USAGE')
+    OR EXISTS (SELECT FROM net.secret_grant g
+                WHERE g.name = s.name AND pg_catalog.pg_has_role(g.role, 'USAGE'));
+COMMENT ON VIEW net.secrets IS 'Secrets that the current role may use. Their values cannot be read.';
+GRANT SELECT ON net.secrets TO PUBLIC;
+
 -- ==== the response to a request ==============================================================
 
 CREATE TYPE net.request_status AS ENUM ('PENDING', 'SUCCESS', 'ERROR');

@@ -5,6 +5,7 @@
 #include "securatlas/pg/launch.hpp"
 #include "securatlas/pg/net_settings.hpp"
 #include "securatlas/pg/run_settings.hpp"
+#include "securatlas/pg/sealing.hpp"
 #include "securatlas/pg/settings.hpp"
 
 namespace pg = securatlas::pg;
@@ -22,6 +23,7 @@ void _PG_init(void) {
         pg::define_settings();
         pg::define_net_settings();
         pg::define_run_settings();
+        pg::define_secret_key();
         pg::reserve_setting_prefixes();
         pg::request_shared_memory(pg::max_running_jobs_variable());
         securatlas::extension::install_hooks();

@@ -29,27 +29,52 @@ app::ObjectArgument object_argument(FunctionCallInfo fcinfo, int index) {
     return {State::object, std::move(*members)};
 }
 
-std::optional<std::string> json_argument(FunctionCallInfo fcinfo, int index) {
-    if (PG_ARGISNULL(index)) return std::nullopt;
-    return pg::json_as_utf8(PG_GETARG_DATUM(index));
+app::BodyArgument json_body(FunctionCallInfo fcinfo, int index) {
+    if (PG_ARGISNULL(index)) return {};
+    return {app::BodyArgument::Kind::json, pg::json_as_utf8(PG_GETARG_DATUM(index)), {}};
 }
 
-// Indexes of a function's arguments.
-struct Places {
-    int params;
-    int headers;
-    int timeout;
-    int body;  // -1: it has none
-};
+app::BodyArgument bytes_body(FunctionCallInfo fcinfo, int index) {
+    if (PG_ARGISNULL(index)) return {};
+    const bytea* bytes = pg::call([fcinfo, index] { return PG_GETARG_BYTEA_PP(index); });
+    return {app::BodyArgument::Kind::bytes,
+            std::string(VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes)),
+            {}};
+}
 
-Datum make_request(FunctionCallInfo fcinfo, core::Method method, const Places& at) {
-    return Int64GetDatum(
-        app::make_request({.method = method,
-                           .url = ext::text_argument(fcinfo, 0),
-                           .params = object_argument(fcinfo, at.params),
-                           .headers = object_argument(fcinfo, at.headers),
-                           .body = at.body < 0 ? std::nullopt : json_argument(fcinfo, at.body),
-                           .timeout_milliseconds = ext::int_argument(fcinfo, at.timeout)}));
+std::optional<core::Duration> span_argument(FunctionCallInfo fcinfo, int index) {
+    if (PG_ARGISNULL(index)) return std::nullopt;
+    return pg::to_duration(*PG_GETARG_INTERVAL_P(index));
+}
+
+// The arguments that follow timeout_milliseconds in the functions that have all.
+void set_options(app::RequestArguments& arguments, FunctionCallInfo fcinfo, int first) {
+    arguments.max_attempts = ext::int_argument(fcinfo, first);
+    arguments.retry = ext::text_argument(fcinfo, first + 1);
+    arguments.idempotency_key = ext::text_argument(fcinfo, first + 2);
+    arguments.not_before = ext::instant_argument(fcinfo, first + 3);
+    arguments.expires_in = span_argument(fcinfo, first + 4);
+    if (!PG_ARGISNULL(first + 5)) arguments.on_response = PG_GETARG_OID(first + 5);
+    arguments.store_response = ext::text_argument(fcinfo, first + 6);
+}
+
+// Arguments as net.http_post() has them.
+Datum make_json_request(FunctionCallInfo fcinfo, const char* method) {
+    return Int64GetDatum(app::make_request({.method = method,
+                                            .url = ext::text_argument(fcinfo, 0),
+                                            .params = object_argument(fcinfo, 2),
+                                            .headers = object_argument(fcinfo, 3),
+                                            .body = json_body(fcinfo, 1),
+                                            .timeout_milliseconds = ext::int_argument(fcinfo, 4)}));
+}
+
+app::RequestArguments form_arguments(FunctionCallInfo fcinfo) {
+    return {.method = "POST",
+            .url = ext::text_argument(fcinfo, 0),
+            .params = {app::ObjectArgument::State::object, {}},
+            .headers = object_argument(fcinfo, 2),
+            .body = {app::BodyArgument::Kind::form, {}, object_argument(fcinfo, 1)},
+            .timeout_milliseconds = ext::int_argument(fcinfo, 3)};
 }
 
 // The elements that are not NULL.
@@ -86,7 +111,12 @@ extern "C" {
 
 PG_FUNCTION_INFO_V1(securatlas_http_get);
 PG_FUNCTION_INFO_V1(securatlas_http_post);
+PG_FUNCTION_INFO_V1(securatlas_http_put);
+PG_FUNCTION_INFO_V1(securatlas_http_patch);
 PG_FUNCTION_INFO_V1(securatlas_http_delete);
+PG_FUNCTION_INFO_V1(securatlas_http_request);
+PG_FUNCTION_INFO_V1(securatlas_http_post_form);
+PG_FUNCTION_INFO_V1(securatlas_origin);
 PG_FUNCTION_INFO_V1(securatlas_request_inserted);
 PG_FUNCTION_INFO_V1(securatlas_net_wake);
 PG_FUNCTION_INFO_V1(securatlas_net_worker_restart);
@@ -96,22 +126,64 @@ PG_FUNCTION_INFO_V1(securatlas_encode_url_with_params_array);
 
 PGDLLEXPORT Datum securatlas_http_get(PG_FUNCTION_ARGS) {
     return entry([fcinfo] {
-        return make_request(fcinfo, core::Method::get,
-                            {.params = 1, .headers = 2, .timeout = 3, .body = -1});
+        return Int64GetDatum(
+            app::make_request({.method = "GET",
+                               .url = ext::text_argument(fcinfo, 0),
+                               .params = object_argument(fcinfo, 1),
+                               .headers = object_argument(fcinfo, 2),
+                               .timeout_milliseconds = ext::int_argument(fcinfo, 3)}));
     });
 }
 
 PGDLLEXPORT Datum securatlas_http_post(PG_FUNCTION_ARGS) {
-    return entry([fcinfo] {
-        return make_request(fcinfo, core::Method::post,
-                            {.params = 2, .headers = 3, .timeout = 4, .body = 1});
-    });
+    return entry([fcinfo] { return make_json_request(fcinfo, "POST"); });
+}
+
+PGDLLEXPORT Datum securatlas_http_put(PG_FUNCTION_ARGS) {
+    return entry([fcinfo] { return make_json_request(fcinfo, "PUT"); });
+}
+
+PGDLLEXPORT Datum securatlas_http_patch(PG_FUNCTION_ARGS) {
+    return entry([fcinfo] { return make_json_request(fcinfo, "PATCH"); });
 }
 
 PGDLLEXPORT Datum securatlas_http_delete(PG_FUNCTION_ARGS) {
     return entry([fcinfo] {
-        return make_request(fcinfo, core::Method::del,
-                            {.params = 1, .headers = 2, .timeout = 3, .body = 4});
+        return Int64GetDatum(
+            app::make_request({.method = "DELETE",
+                               .url = ext::text_argument(fcinfo, 0),
+                               .params = object_argument(fcinfo, 1),
+                               .headers = object_argument(fcinfo, 2),
+                               .body = json_body(fcinfo, 4),
+                               .timeout_milliseconds = ext::int_argument(fcinfo, 3)}));
+    });
+}
+
+PGDLLEXPORT Datum securatlas_http_request(PG_FUNCTION_ARGS) {
+    return entry([fcinfo] {
+        app::RequestArguments arguments{.method = ext::text_argument(fcinfo, 0),
+                                        .url = ext::text_argument(fcinfo, 1),
+                                        .params = object_argument(fcinfo, 2),
+                                        .headers = object_argument(fcinfo, 3),
+                                        .body = bytes_body(fcinfo, 4),
+                                        .timeout_milliseconds = ext::int_argument(fcinfo, 5)};
+        set_options(arguments, fcinfo, 6);
+        return Int64GetDatum(app::make_request(std::move(arguments)));
+    });
+}
+
+PGDLLEXPORT Datum securatlas_http_post_form(PG_FUNCTION_ARGS) {
+    return entry([fcinfo] {
+        app::RequestArguments arguments = form_arguments(fcinfo);
+        if (PG_NARGS() > 4) set_options(arguments, fcinfo, 4);
+        return Int64GetDatum(app::make_request(std::move(arguments)));
+    });
+}
+
+PGDLLEXPORT Datum securatlas_origin(PG_FUNCTION_ARGS) {
+    return entry([fcinfo] {
+        const auto url = core::Url::parse(*ext::text_argument(fcinfo, 0));
+        return text_result(url ? url->origin() : std::string());
     });
 }
 

@@ -44,6 +44,15 @@ inline bool role_owns_database(Oid role, Oid database) {
 #endif
 }
 
+// C world.
+inline bool role_may_execute(Oid role, Oid function) {
+#if PG_VERSION_NUM < 160000
+    return pg_proc_aclcheck(function, role, ACL_EXECUTE) == ACLCHECK_OK;
+#else
+    return object_aclcheck(ProcedureRelationId, function, role, ACL_EXECUTE) == ACLCHECK_OK;
+#endif
+}
+
 // C world. Runs a portal from its start to its end.
 inline void run_portal_to_end(Portal portal, bool top_level, DestReceiver* receiver,
                               QueryCompletion* completion) {

@@ -5,10 +5,12 @@
 
 #include "json.hpp"
 #include "owner_scope.hpp"
+#include "sealed_headers.hpp"
 #include "securatlas/pg/command.hpp"
 #include "securatlas/pg/commit_actions.hpp"
 #include "securatlas/pg/net_settings.hpp"
 #include "securatlas/pg/requests.hpp"
+#include "securatlas/pg/sealing.hpp"
 #include "shared_memory.hpp"
 #include "spi.hpp"
 
@@ -47,6 +49,10 @@ enum Column : std::size_t {
     kOnResponse,
     kStoreResponse,
     kLastError,
+    kHost,
+    kOwnKey,
+    kHeaderSecrets,
+    kFormSecrets,
     kColumnCount
 };
 
@@ -87,6 +93,14 @@ Datum random_uuid_text() {
     });
 }
 
+void set_names(QueueRow& row, Column column, const std::vector<std::string>& names) {
+    if (names.empty()) {
+        row.set_null(column);
+    } else {
+        row.set(column, Parameter::of(names).value);
+    }
+}
+
 QueueRow make_row(const NewRequest& request, std::int64_t id) {
     QueueRow row;
     row.set(kId, Int64GetDatum(id));
@@ -99,25 +113,43 @@ QueueRow make_row(const NewRequest& request, std::int64_t id) {
         row.set_null(kBody);
     }
     row.set(kTimeout, Int32GetDatum(static_cast<std::int32_t>(request.timeout.count())));
-    row.set_null(kSealedHeaders);
+    if (request.sensitive_headers.empty()) {
+        row.set_null(kSealedHeaders);
+    } else {
+        row.set(kSealedHeaders, text_datum(seal_headers(request.sensitive_headers, id)));
+    }
     const TimestampTz now = GetCurrentTimestamp();
     row.set(kCreated, TimestampTzGetDatum(now));
-    row.set(kCreatedBy, ObjectIdGetDatum(GetUserId()));
+    row.set(kCreatedBy, ObjectIdGetDatum(request.created_by.value_or(GetUserId())));
     if (const CurrentRun* run = current_run()) {
         row.set(kRunId, Int64GetDatum(static_cast<std::int64_t>(run->order.run)));
     } else {
         row.set_null(kRunId);
     }
     row.set(kAttempts, Int32GetDatum(0));
-    row.set(kMaxAttempts, Int32GetDatum(net_settings().max_attempts));
-    row.set(kRetry, text_datum(core::retry_mode_name(core::RetryMode::unsent)));
-    row.set(kReadyAt, TimestampTzGetDatum(now));
-    row.set_null(kExpiresAt);
+    row.set(kMaxAttempts,
+            Int32GetDatum(request.max_attempts.value_or(net_settings().max_attempts)));
+    row.set(kRetry, text_datum(core::retry_mode_name(request.retry)));
+    row.set(kReadyAt,
+            TimestampTzGetDatum(request.not_before ? to_timestamp(*request.not_before) : now));
+    if (request.expires_in) {
+        row.set(kExpiresAt, TimestampTzGetDatum(now + request.expires_in->count()));
+    } else {
+        row.set_null(kExpiresAt);
+    }
     row.set(kIdempotencyKey, request.idempotency_key.empty() ? random_uuid_text()
                                                              : text_datum(request.idempotency_key));
-    row.set_null(kOnResponse);
-    row.set(kStoreResponse, text_datum("full"));
+    if (request.on_response.empty()) {
+        row.set_null(kOnResponse);
+    } else {
+        row.set(kOnResponse, text_datum(request.on_response));
+    }
+    row.set(kStoreResponse, text_datum(store_response_name(request.store_response)));
     row.set_null(kLastError);
+    row.set(kHost, text_datum(request.host));
+    row.set(kOwnKey, BoolGetDatum(!request.idempotency_key.empty()));
+    set_names(row, kHeaderSecrets, request.header_secrets);
+    set_names(row, kFormSecrets, request.form_secrets);
     return row;
 }
 
@@ -194,6 +226,28 @@ void check_limit(Oid queue) {
 }
 
 }  // namespace
+
+std::string_view store_response_name(StoreResponse store) {
+    switch (store) {
+        case StoreResponse::full:
+            return "full";
+        case StoreResponse::headers:
+            return "headers";
+        case StoreResponse::status:
+            return "status";
+        case StoreResponse::sealed:
+            return "sealed";
+    }
+    return "";
+}
+
+std::optional<StoreResponse> parse_store_response(std::string_view text) {
+    for (const StoreResponse store : {StoreResponse::full, StoreResponse::headers,
+                                      StoreResponse::status, StoreResponse::sealed}) {
+        if (text == store_response_name(store)) return store;
+    }
+    return std::nullopt;
+}
 
 std::int64_t enqueue(const NewRequest& request) {
     (void)require_shared_state();

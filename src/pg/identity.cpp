@@ -46,6 +46,8 @@ bool owned_by(std::string_view username, bool seeing) {
 
 }  // namespace
 
+RoleOid current_role() { return GetUserId(); }
+
 std::string current_user_name() {
     return call([] { return GetUserNameFromId(GetUserId(), false); });
 }
@@ -136,8 +138,7 @@ std::vector<DatabaseOid> connectable_databases() {
         while (HeapTuple tuple = heap_getnext(scan, ForwardScanDirection)) {
             const auto* row = reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple));
             if (!row->datallowconn) continue;
-            found.items = static_cast<Oid*>(
-                repalloc(found.items, sizeof(Oid) * (found.count + 1)));
+            found.items = static_cast<Oid*>(repalloc(found.items, sizeof(Oid) * (found.count + 1)));
             found.items[found.count++] = row->oid;
         }
         table_endscan(scan);

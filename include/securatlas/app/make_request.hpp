@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "securatlas/core/request.hpp"
+#include "securatlas/core/time.hpp"
+#include "securatlas/pg/callback_function.hpp"
 #include "securatlas/pg/json_member.hpp"
 
 namespace securatlas::app {
@@ -19,13 +21,29 @@ struct ObjectArgument {
     std::vector<pg::JsonMember> members;
 };
 
+// What the body is made of.
+struct BodyArgument {
+    enum class Kind { none, json, bytes, form };
+    Kind kind = Kind::none;
+    std::string text;     // json in UTF-8, or bytes
+    ObjectArgument form;  // of kind form
+};
+
 struct RequestArguments {
-    core::Method method = core::Method::get;
-    std::optional<std::string> url;
-    ObjectArgument params;
-    ObjectArgument headers;
-    std::optional<std::string> body;  // JSON in UTF-8; nullopt: none
-    std::optional<int> timeout_milliseconds;
+    std::optional<std::string> method{};
+    std::optional<std::string> url{};
+    ObjectArgument params{};
+    ObjectArgument headers{};
+    BodyArgument body{};
+    std::optional<int> timeout_milliseconds{};
+    std::optional<int> max_attempts{};
+    std::optional<std::string> retry{};
+    std::optional<std::string> idempotency_key{};
+    std::optional<core::Instant> not_before{};
+    std::optional<core::Duration> expires_in{};
+    std::optional<pg::FunctionOid> on_response{};
+    std::optional<std::string> store_response = "full";
+    std::optional<pg::RoleOid> created_by{};  // nullopt: the current role
 };
 
 // Returns the request's id.

@@ -10,6 +10,7 @@
 namespace securatlas::pg {
 
 std::string current_user_name();
+RoleOid current_role();
 bool current_user_is_superuser();
 bool role_is_superuser(RoleOid role);
 

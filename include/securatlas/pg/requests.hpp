@@ -11,19 +11,39 @@
 #include "securatlas/core/request.hpp"
 #include "securatlas/core/retry_policy.hpp"
 #include "securatlas/core/time.hpp"
+#include "securatlas/pg/shared_state.hpp"
 
 namespace securatlas::pg::requests {
 
 // ---- for SQL functions (in the caller's transaction, with the owner's rights) -----------------
 
+// What is recorded of a response: all, no body, neither headers nor body, the body encrypted.
+enum class StoreResponse { full, headers, status, sealed };
+std::optional<StoreResponse> parse_store_response(std::string_view text);
+std::string_view store_response_name(StoreResponse store);
+
+// Bytes that a body may have: it is held in memory while it is sent.
+inline constexpr std::size_t kMaxBodyBytes = 32 * 1024 * 1024;
+
 // A request whose parts have been checked.
 struct NewRequest {
     core::Method method = core::Method::get;
-    std::string url;  // core::Url::text()
+    std::string url;   // core::Url::text()
+    std::string host;  // core::Url::origin()
     std::vector<core::Header> headers;
+    std::vector<core::Header> sensitive_headers;  // sealed before they are stored
     std::optional<std::string> body;
     std::chrono::milliseconds timeout{5000};
-    std::string idempotency_key;  // empty: one is made
+    std::optional<int> max_attempts;  // nullopt: net.max_attempts
+    core::RetryMode retry = core::RetryMode::unsent;
+    std::string idempotency_key;               // empty: one is made
+    std::optional<core::Instant> not_before;   // nullopt: now
+    std::optional<core::Duration> expires_in;  // from now; nullopt: never
+    std::string on_response;                   // CallbackFunction::signature; empty: none
+    StoreResponse store_response = StoreResponse::full;
+    std::vector<std::string> header_secrets;
+    std::vector<std::string> form_secrets;
+    std::optional<RoleOid> created_by;  // nullopt: the current role
 };
 
 // Puts a request of the current role, and of the current run, into the queue, and wakes the http
