@@ -4,7 +4,7 @@
 #include <optional>
 
 #include "ascii.hpp"
-#include "ipv6_text.hpp"
+#include "securatlas/core/ip_address.hpp"
 
 namespace securatlas::core {
 
@@ -117,12 +117,13 @@ Result<Authority, UrlError> split_authority(std::string_view text) {
 Result<std::string, UrlError> parse_host(std::string_view text) {
     if (text.empty()) return fail(UrlPart::host, "URL has no host", "The host is empty.");
     if (text.front() == '[') {
-        const std::string_view address = text.substr(1, text.size() - 2);
-        if (!is_ipv6_text(address)) {
+        const std::string_view inside = text.substr(1, text.size() - 2);
+        const auto address = IpAddress::parse(inside);
+        if (!address || address->is_ipv4()) {
             return fail(UrlPart::host, "invalid host in URL",
                         "What is in brackets is not an IPv6 address without a zone.");
         }
-        return lower_case(address);
+        return lower_case(inside);
     }
     if (!is_host_name(text)) {
         return fail(UrlPart::host, "invalid host in URL",
