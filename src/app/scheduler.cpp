@@ -104,6 +104,8 @@ void SchedulerProcess::take_notices() {
             case pg::Notice::Kind::run_cancelled:
                 cancelled_runs_.push_back(notice.id);
                 break;
+            case pg::Notice::Kind::callback_waiting:
+                break;
         }
     }
     if (taken.overflowed || settings_changed()) reload_all_ = true;

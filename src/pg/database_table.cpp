@@ -52,6 +52,22 @@ void pause_before_restart(DatabaseState& entry) {
     ++entry.failures;
 }
 
+// Once for each role, however many of its responses are recorded before the scheduler looks.
+void add_callback_notice(DatabaseState& entry, RoleOid role) noexcept {
+    const Notice notice{Notice::Kind::callback_waiting, std::int64_t{role}};
+    Notice* const end = entry.notices + entry.notice_count;
+    const bool is_told = std::any_of(entry.notices, end, [&notice](const Notice& told) {
+        return told.kind == notice.kind && told.id == notice.id;
+    });
+    if (is_told) return;
+    if (entry.notice_count == kNoticeCapacity) {
+        entry.overflowed = true;
+        return;
+    }
+    *end = notice;
+    ++entry.notice_count;
+}
+
 void detach_launcher(int, Datum) {
     SharedState& state = *shared_state();
     SharedLock lock(state);
@@ -113,6 +129,17 @@ void DatabaseTable::notify(DatabaseOid database, const Notice* notices, std::siz
         std::copy_n(notices, count, entry->notices + entry->notice_count);
         entry->notice_count += static_cast<std::int32_t>(count);
     }
+    wake_scheduler(*state, database);
+}
+
+void DatabaseTable::notify_callbacks(DatabaseOid database,
+                                     const std::vector<RoleOid>& roles) noexcept {
+    SharedState* state = shared_state();
+    if (state == nullptr || roles.empty()) return;
+    SharedLock lock(*state);
+    DatabaseState* entry = find_database(*state, database);
+    if (entry == nullptr) return;
+    for (const RoleOid role : roles) add_callback_notice(*entry, role);
     wake_scheduler(*state, database);
 }
 

@@ -138,9 +138,9 @@ class WorkerSlot {
 // ---- databases -----------------------------------------------------------------------------
 
 struct Notice {
-    enum class Kind : std::int32_t { job_changed, run_requested, run_cancelled };
+    enum class Kind : std::int32_t { job_changed, run_requested, run_cancelled, callback_waiting };
     Kind kind;
-    std::int64_t id;
+    std::int64_t id;  // of the job, of the run; callback_waiting: the role that made the requests
 };
 
 // What a scheduler was told since it last asked.
@@ -169,6 +169,8 @@ class DatabaseTable {
     static void want_scheduler(DatabaseOid database) noexcept;
     static void notify(DatabaseOid database, const Notice* notices, std::size_t count,
                        bool overflowed) noexcept;
+    // Responses of requests that these roles have made wait for their callbacks, and are committed.
+    static void notify_callbacks(DatabaseOid database, const std::vector<RoleOid>& roles) noexcept;
     static void notify_extension_changed(DatabaseOid database) noexcept;
     static void wake_http_worker(DatabaseOid database) noexcept;
     // Ends the http worker (SIGTERM); another one follows. False if there is none.
