@@ -1,6 +1,7 @@
 #include "securatlas/pg/commit_actions.hpp"
 
 #include "guard.hpp"
+#include "securatlas/pg/http_status.hpp"
 
 extern "C" {
 #include "access/xact.h"
@@ -20,6 +21,10 @@ struct Pending {
     bool everything = false;
     bool extension = false;
     bool http = false;
+    std::size_t cancelled_count = 0;
+    std::int64_t cancelled[kCapacity] = {};
+    SubTransactionId cancelled_in[kCapacity] = {};
+    bool cancelled_overflowed = false;
     DatabaseOid scheduler = 0;
 };
 constinit Pending pending;
@@ -30,6 +35,8 @@ void forget() {
     pending.everything = false;
     pending.extension = false;
     pending.http = false;
+    pending.cancelled_count = 0;
+    pending.cancelled_overflowed = false;
     pending.scheduler = 0;
 }
 
@@ -40,6 +47,10 @@ void tell() noexcept {
         DatabaseTable::notify(MyDatabaseId, pending.notices, pending.count, pending.everything);
     }
     if (pending.http) DatabaseTable::wake_http_worker(MyDatabaseId);
+    if (pending.cancelled_count > 0 || pending.cancelled_overflowed) {
+        HttpTable::tell_cancelled(MyDatabaseId, pending.cancelled, pending.cancelled_count,
+                                  pending.cancelled_overflowed);
+    }
 }
 
 extern "C" void securatlas_at_transaction_end(XactEvent event, void*) {
@@ -54,8 +65,8 @@ extern "C" void securatlas_at_transaction_end(XactEvent event, void*) {
             break;
         case XACT_EVENT_PRE_PREPARE:
             ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                            errmsg("cannot PREPARE a transaction that has changed jobs or made HTTP "
-                                   "requests")));
+                            errmsg("cannot PREPARE a transaction that has changed jobs or made or "
+                                   "cancelled HTTP requests")));
             break;
         case XACT_EVENT_PARALLEL_COMMIT:
         case XACT_EVENT_PARALLEL_ABORT:
@@ -66,9 +77,26 @@ extern "C" void securatlas_at_transaction_end(XactEvent event, void*) {
     }
 }
 
+// The other notices make somebody look at a row, which does no harm. A cancelled request is let go
+// of: what a savepoint's rollback has brought back must not be told.
+extern "C" void securatlas_at_subtransaction_end(SubXactEvent event, SubTransactionId aborted,
+                                                 SubTransactionId, void*) {
+    if (event != SUBXACT_EVENT_ABORT_SUB) return;
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < pending.cancelled_count; ++i) {
+        if (pending.cancelled_in[i] >= aborted) continue;  // in it, or below it
+        pending.cancelled[kept] = pending.cancelled[i];
+        pending.cancelled_in[kept++] = pending.cancelled_in[i];
+    }
+    pending.cancelled_count = kept;
+}
+
 Pending& pend() {
     if (!pending.registered) {
-        call([] { RegisterXactCallback(securatlas_at_transaction_end, nullptr); });
+        call([] {
+            RegisterXactCallback(securatlas_at_transaction_end, nullptr);
+            RegisterSubXactCallback(securatlas_at_subtransaction_end, nullptr);
+        });
         pending.registered = true;
     }
     pending.any = true;
@@ -95,6 +123,16 @@ void wake_http_worker() {
         call([] { ForceSyncCommit(); });
     }
     pending.http = true;
+}
+
+void request_cancelled(std::int64_t id) {
+    Pending& to = pend();
+    if (to.cancelled_count < kCapacity) {
+        to.cancelled[to.cancelled_count] = id;
+        to.cancelled_in[to.cancelled_count++] = call([] { return GetCurrentSubTransactionId(); });
+    } else {
+        to.cancelled_overflowed = true;
+    }
 }
 
 }  // namespace securatlas::pg::at_commit

@@ -4,6 +4,7 @@
 
 #include "convert.hpp"
 #include "guard.hpp"
+#include "securatlas/pg/http_status.hpp"
 #include "securatlas/pg/process.hpp"
 #include "shared_memory.hpp"
 
@@ -300,6 +301,7 @@ std::optional<core::Instant> DatabaseTable::next_start() {
 
 void DatabaseTable::forget(DatabaseOid database) {
     SharedState& state = require_shared_state();
+    HttpTable::forget(database);
     SharedLock lock(state);
     DatabaseState* entry = find_database(state, database);
     if (entry == nullptr) return;

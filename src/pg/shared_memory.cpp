@@ -29,7 +29,7 @@ std::size_t segment_size() {
 void request() {
     if (attachment.next_request != nullptr) attachment.next_request();
     RequestAddinShmemSpace(segment_size());
-    RequestNamedLWLockTranche(kName, 1);
+    RequestNamedLWLockTranche(kName, 2);
 }
 
 void startup() {
@@ -39,7 +39,9 @@ void startup() {
     auto* state = static_cast<SharedState*>(ShmemInitStruct(kName, segment_size(), &found));
     if (!found) {
         memset(static_cast<void*>(state), 0, segment_size());
-        state->lock = &GetNamedLWLockTranche(kName)->lock;
+        LWLockPadded* locks = GetNamedLWLockTranche(kName);
+        state->lock = &locks[0].lock;
+        state->http.lock = &locks[1].lock;
         state->slot_count = *attachment.slot_count;
     }
     attachment.state = state;

@@ -23,4 +23,7 @@ void extension_changed();
 // The transaction has made requests. Its commit waits for the disk, whatever synchronous_commit is.
 void wake_http_worker();
 
+// A request was taken out of the queue, and may be in the http worker's hands.
+void request_cancelled(std::int64_t id);
+
 }  // namespace securatlas::pg::at_commit

@@ -1,0 +1,103 @@
+-- ==== schema net: cancelling requests, and what is to be seen of them ========================
+
+CREATE FUNCTION net.cancel_request(request_id bigint) RETURNS boolean
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'securatlas_cancel_request';
+COMMENT ON FUNCTION net.cancel_request(bigint) IS 'Takes a request out of the queue, and records that it was cancelled; an attempt in flight is given up at commit. False: it is not in the queue (any more), or is not the caller''s.';
+
+CREATE FUNCTION net._requests_in_flight() RETURNS bigint[]
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'securatlas_requests_in_flight';
+COMMENT ON FUNCTION net._requests_in_flight() IS 'Numbers of the requests that the http worker has in flight: up to 1024, as of the last 50 milliseconds.';
+CREATE FUNCTION net._wait_reason(host text, ready_at timestamptz, attempts int) RETURNS text
+    LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'securatlas_wait_reason';
+COMMENT ON FUNCTION net._wait_reason(text, timestamptz, int) IS 'Why a request that is not in flight waits.';
+CREATE FUNCTION net._worker_status(
+        OUT pid int, OUT started timestamptz, OUT in_flight bigint, OUT waiting bigint,
+        OUT sent bigint, OUT failed bigint, OUT last_error text, OUT updated timestamptz)
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'securatlas_http_worker_status';
+COMMENT ON FUNCTION net._worker_status() IS 'Behind net.worker_status.';
+CREATE FUNCTION net._host_status(
+        OUT host text, OUT in_flight int, OUT requests bigint, OUT failures bigint,
+        OUT limited boolean, OUT breaker text, OUT next_try timestamptz,
+        OUT p50_ms double precision, OUT p95_ms double precision, OUT last_error text,
+        OUT updated timestamptz)
+    RETURNS SETOF record
+    LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'securatlas_host_status';
+COMMENT ON FUNCTION net._host_status() IS 'Behind net.host_status: checks what the caller may see.';
+
+-- The parts have constant or constrained states: a condition on the state leaves out those that
+-- cannot meet it, and an order by id merges their indexes. All run with the caller's rights.
+CREATE VIEW net.requests WITH (security_invoker = true) AS
+SELECT q.id, 'in_flight' AS state, q.method, q.url, q.host::text AS host, q.created, q.ready_at,
+       q.attempts, q.max_attempts, NULL::int AS status_code, q.last_error AS error,
+       NULL::double precision AS duration_ms, NULL::timestamptz AS finished_at, q.runid,
+       q.created_by::regrole AS created_by, q.idempotency_key, NULL::text AS callback_state,
+       NULL::text AS reason
+  FROM net.http_request_queue q
+ WHERE q.id = ANY (net._requests_in_flight())
+UNION ALL
+SELECT q.id, 'waiting', q.method, q.url, q.host::text, q.created, q.ready_at, q.attempts,
+       q.max_attempts, NULL, q.last_error, NULL, NULL, q.runid, q.created_by::regrole,
+       q.idempotency_key, NULL, net._wait_reason(q.host, q.ready_at, q.attempts)
+  FROM net.http_request_queue q
+ WHERE q.attempts = 0 AND q.id NOT IN (SELECT pg_catalog.unnest(net._requests_in_flight()))
+UNION ALL
+SELECT q.id, 'retrying', q.method, q.url, q.host::text, q.created, q.ready_at, q.attempts,
+       q.max_attempts, NULL, q.last_error, NULL, NULL, q.runid, q.created_by::regrole,
+       q.idempotency_key, NULL, net._wait_reason(q.host, q.ready_at, q.attempts)
+  FROM net.http_request_queue q
+ WHERE q.attempts > 0 AND q.id NOT IN (SELECT pg_catalog.unnest(net._requests_in_flight()))
+UNION ALL
+SELECT r.id, r.state, r.method, r.url, net._origin(r.url), NULL, NULL, r.attempts, NULL,
+       r.status_code, r.error_msg, r.duration_ms, r.created, r.runid, r.created_by::regrole,
+       r.idempotency_key, r.callback_state, NULL
+  FROM net._http_response r;
+COMMENT ON VIEW net.requests IS 'Every request that the caller may see, waiting or ended.';
+COMMENT ON COLUMN net.requests.id IS 'Number of the request.';
+COMMENT ON COLUMN net.requests.state IS 'waiting, in_flight, retrying (between two attempts), succeeded, failed, expired or cancelled.';
+COMMENT ON COLUMN net.requests.method IS 'GET, POST, DELETE, ....';
+COMMENT ON COLUMN net.requests.url IS 'Where it is sent to, query included.';
+COMMENT ON COLUMN net.requests.host IS 'Scheme, host and port of the URL.';
+COMMENT ON COLUMN net.requests.created IS 'When it was made; NULL once it has ended.';
+COMMENT ON COLUMN net.requests.ready_at IS 'It is not sent before; NULL once it has ended.';
+COMMENT ON COLUMN net.requests.attempts IS 'Attempts that have ended.';
+COMMENT ON COLUMN net.requests.max_attempts IS 'Attempts that are made at most; NULL once it has ended.';
+COMMENT ON COLUMN net.requests.status_code IS 'HTTP status; NULL: there is no response.';
+COMMENT ON COLUMN net.requests.error IS 'Why the last attempt failed; NULL: it did not, or had a response.';
+COMMENT ON COLUMN net.requests.duration_ms IS 'Time that the last attempt took.';
+COMMENT ON COLUMN net.requests.finished_at IS 'When its end was recorded.';
+COMMENT ON COLUMN net.requests.runid IS 'Run of a job that made it; NULL: none.';
+COMMENT ON COLUMN net.requests.created_by IS 'Role that made it.';
+COMMENT ON COLUMN net.requests.idempotency_key IS 'Sent as Idempotency-Key with every attempt.';
+COMMENT ON COLUMN net.requests.callback_state IS 'State of the call of on_response: waiting, done, failed; NULL: there is none to call.';
+COMMENT ON COLUMN net.requests.reason IS 'Why it waits, as far as it is known now.';
+
+CREATE VIEW net.worker_status WITH (security_invoker = true) AS
+SELECT pid, started, in_flight, waiting, sent, failed, last_error, updated
+  FROM net._worker_status();
+COMMENT ON VIEW net.worker_status IS 'One row: the http worker of this database.';
+COMMENT ON COLUMN net.worker_status.pid IS 'Its process; NULL: there is none now, as when there is nothing to send.';
+COMMENT ON COLUMN net.worker_status.started IS 'When it started.';
+COMMENT ON COLUMN net.worker_status.in_flight IS 'Requests in flight.';
+COMMENT ON COLUMN net.worker_status.waiting IS 'Requests that it has read and that are not in flight.';
+COMMENT ON COLUMN net.worker_status.sent IS 'Attempts that have ended since the server started.';
+COMMENT ON COLUMN net.worker_status.failed IS 'Those of them that failed.';
+COMMENT ON COLUMN net.worker_status.last_error IS 'Why the last attempt that failed did; for members of pg_read_all_stats.';
+COMMENT ON COLUMN net.worker_status.updated IS 'When this was told.';
+
+CREATE VIEW net.host_status WITH (security_invoker = true) AS
+SELECT host, in_flight, requests, failures, limited, breaker, next_try, p50_ms, p95_ms, last_error,
+       updated
+  FROM net._host_status();
+COMMENT ON VIEW net.host_status IS 'Hosts that requests of this database were sent to lately. Members of pg_read_all_stats, as pg_monitor is, see all of them; others those that a request which they may see waits for.';
+COMMENT ON COLUMN net.host_status.host IS 'Scheme, host and port.';
+COMMENT ON COLUMN net.host_status.in_flight IS 'Requests in flight.';
+COMMENT ON COLUMN net.host_status.requests IS 'Attempts that have ended since the http worker started.';
+COMMENT ON COLUMN net.host_status.failures IS 'Those of them that failed.';
+COMMENT ON COLUMN net.host_status.limited IS 'Requests wait for one of its connections, or for its rate.';
+COMMENT ON COLUMN net.host_status.breaker IS 'closed: requests are sent. open: the host has failed too often, and gets none. half_open: one is under way to see whether it is well again.';
+COMMENT ON COLUMN net.host_status.next_try IS 'When an open breaker lets a request through.';
+COMMENT ON COLUMN net.host_status.p50_ms IS 'Half of the last attempts took no longer.';
+COMMENT ON COLUMN net.host_status.p95_ms IS 'Of 100 of the last attempts 95 took no longer.';
+COMMENT ON COLUMN net.host_status.last_error IS 'Why the last attempt that failed did; for members of pg_read_all_stats.';
+COMMENT ON COLUMN net.host_status.updated IS 'When this was told.';
+GRANT SELECT ON net.requests, net.worker_status, net.host_status TO PUBLIC;
