@@ -50,7 +50,7 @@ struct HttpStatus {
 // What is to be seen of a database.
 struct HttpWorkerStatus {
     Pid pid = 0;  // 0: there is no worker; `in_flight` and `waiting` are 0 then
-    core::Instant started{};
+    core::Instant started = core::kLongAgo;  // kLongAgo: unknown
     core::Instant updated = core::kLongAgo;  // kLongAgo: no worker has shown anything
     std::int64_t in_flight = 0;
     std::int64_t waiting = 0;
