@@ -84,7 +84,7 @@ CREATE TABLE net._http_response (
     created_by      oid,
     callback_state  text,
     callback_error  text,
-    state           text CHECK (state IN ('succeeded', 'failed', 'expired', 'cancelled')),
+    state           text,
     idempotency_key text,
     sealed          boolean NOT NULL DEFAULT false,
     on_response     text,

@@ -24,6 +24,9 @@ CREATE FUNCTION net._host_status(
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'securatlas_host_status';
 COMMENT ON FUNCTION net._host_status() IS 'Behind net.host_status: checks what the caller may see.';
 
+ALTER TABLE net._http_response ADD CONSTRAINT _http_response_state_check
+    CHECK (state IN ('succeeded', 'failed', 'expired', 'cancelled'));
+
 -- The parts have constant or constrained states: a condition on the state leaves out those that
 -- cannot meet it, and an order by id merges their indexes. All run with the caller's rights.
 CREATE VIEW net.requests WITH (security_invoker = true) AS
