@@ -13,12 +13,16 @@ struct CloseEasy {
 struct CloseMulti {
     void operator()(CURLM* multi) const { curl_multi_cleanup(multi); }
 };
+struct CloseShare {
+    void operator()(CURLSH* share) const { curl_share_cleanup(share); }
+};
 struct FreeList {
     void operator()(curl_slist* list) const { curl_slist_free_all(list); }
 };
 
 using EasyHandle = std::unique_ptr<CURL, CloseEasy>;
 using MultiHandle = std::unique_ptr<CURLM, CloseMulti>;
+using ShareHandle = std::unique_ptr<CURLSH, CloseShare>;
 using StringList = std::unique_ptr<curl_slist, FreeList>;
 
 }  // namespace securatlas::http

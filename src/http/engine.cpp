@@ -1,17 +1,15 @@
 #include "securatlas/http/engine.hpp"
 
-#include <sys/epoll.h>
-#include <unistd.h>
-
 #include <array>
 #include <cassert>
-#include <cerrno>
 #include <new>
 #include <stdexcept>
 #include <unordered_map>
 #include <utility>
 
 #include "curl_handles.hpp"
+#include "engine_state.hpp"
+#include "epoll.hpp"
 #include "signal_block.hpp"
 #include "transfer.hpp"
 
@@ -20,50 +18,6 @@ namespace securatlas::http {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-class Epoll {
-  public:
-    Epoll() : fd_(epoll_create1(EPOLL_CLOEXEC)) {
-        if (fd_ < 0) throw std::runtime_error("could not create an epoll descriptor");
-    }
-    ~Epoll() { close(fd_); }
-    Epoll(const Epoll&) = delete;
-    Epoll& operator=(const Epoll&) = delete;
-
-    int fd() const { return fd_; }
-
-    // False: the kernel refused.
-    bool watch(int socket, std::uint32_t events, bool is_known) {
-        epoll_event event{};
-        event.events = events;
-        event.data.fd = socket;
-        if (epoll_ctl(fd_, is_known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, socket, &event) == 0) {
-            return true;
-        }
-        // A socket that was closed is forgotten, and its number comes back.
-        if (errno == ENOENT) return epoll_ctl(fd_, EPOLL_CTL_ADD, socket, &event) == 0;
-        if (errno == EEXIST) return epoll_ctl(fd_, EPOLL_CTL_MOD, socket, &event) == 0;
-        return false;
-    }
-
-    void forget(int socket) { epoll_ctl(fd_, EPOLL_CTL_DEL, socket, nullptr); }
-
-  private:
-    int fd_;
-};
-
-std::uint32_t to_epoll(int what) {
-    return ((what & CURL_POLL_IN) != 0 ? EPOLLIN : 0U) |
-           ((what & CURL_POLL_OUT) != 0 ? EPOLLOUT : 0U);
-}
-
-// An error or a hang-up is found by reading or writing, which tells more about it than
-// CURL_CSELECT_ERR would.
-int to_curl(std::uint32_t events) {
-    const bool is_broken = (events & (EPOLLERR | EPOLLHUP)) != 0;
-    return (is_broken || (events & EPOLLIN) != 0 ? CURL_CSELECT_IN : 0) |
-           (is_broken || (events & EPOLLOUT) != 0 ? CURL_CSELECT_OUT : 0);
-}
 
 }  // namespace
 
@@ -74,22 +28,27 @@ class Engine::Impl {
     Impl(const Impl&) = delete;
     Impl& operator=(const Impl&) = delete;
 
+    void configure(EngineOptions options);
     void start(Request request);
     void drive();
     bool cancel(core::RequestId id);
-    std::vector<Completed> take_completed() { return std::exchange(completed_, {}); }
+    std::vector<Completed> take_completed();
 
     int wait_fd() const { return epoll_.fd(); }
     std::optional<Clock::time_point> deadline() const {
         return completed_.empty() ? deadline_ : Clock::time_point();
     }
     std::size_t in_flight() const { return active_.size(); }
+    std::size_t bytes_held() const { return state_.budget.held(); }
 
   private:
     template <class Value>
     void set(CURLMoption option, Value value);
     std::unique_ptr<Transfer> idle_transfer();
     void keep(std::unique_ptr<Transfer> transfer);
+    CURLcode add(Transfer& transfer);
+    void end(Transfer& transfer, CURLcode code);
+    void resume_paused();
     void handle_sockets();
     void handle_timeout();
     void collect();
@@ -98,7 +57,7 @@ class Engine::Impl {
                          void* known) noexcept;
     static int on_timer(CURLM* multi, long milliseconds, void* engine) noexcept;
 
-    const EngineOptions options_;
+    EngineState state_;
     std::optional<Clock::time_point> deadline_;
     Epoll epoll_;
     MultiHandle multi_;
@@ -107,14 +66,23 @@ class Engine::Impl {
     std::vector<Completed> completed_;
 };
 
-Engine::Impl::Impl(EngineOptions options)
-    : options_(std::move(options)), multi_(curl_multi_init()) {
-    if (!multi_) throw std::bad_alloc();
+Engine::Impl::Impl(EngineOptions options) : state_(std::move(options)), multi_(curl_multi_init()) {
+    if (!multi_ || !state_.share) throw std::bad_alloc();
+    curl_share_setopt(state_.share.get(), CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
     set(CURLMOPT_SOCKETFUNCTION, &Impl::on_socket);
     set(CURLMOPT_SOCKETDATA, static_cast<void*>(this));
     set(CURLMOPT_TIMERFUNCTION, &Impl::on_timer);
     set(CURLMOPT_TIMERDATA, static_cast<void*>(this));
-    set(CURLMOPT_MAXCONNECTS, static_cast<long>(options_.max_idle_connections));
+    set(CURLMOPT_MAXCONNECTS, static_cast<long>(state_.options.max_idle_connections));
+}
+
+void Engine::Impl::configure(EngineOptions options) {
+    state_.budget.resize(options.max_bytes_held);
+    set(CURLMOPT_MAXCONNECTS, static_cast<long>(options.max_idle_connections));
+    state_.options = std::move(options);
+    std::erase_if(idle_, [](const auto& transfer) { return !transfer->is_reusable(); });
+    const SignalBlock signals;
+    resume_paused();
 }
 
 // libcurl wants the easy handles out of the multi handle before either goes.
@@ -135,34 +103,38 @@ void Engine::Impl::set(CURLMoption option, Value value) {
 }
 
 std::unique_ptr<Transfer> Engine::Impl::idle_transfer() {
-    if (idle_.empty()) return std::make_unique<Transfer>(options_.user_agent);
+    if (idle_.empty()) return std::make_unique<Transfer>(state_);
     std::unique_ptr<Transfer> transfer = std::move(idle_.back());
     idle_.pop_back();
     return transfer;
 }
 
 void Engine::Impl::keep(std::unique_ptr<Transfer> transfer) {
-    if (idle_.size() < static_cast<std::size_t>(options_.max_idle_connections)) {
-        idle_.push_back(std::move(transfer));
-    }
+    const auto max = static_cast<std::size_t>(state_.options.max_idle_connections);
+    if (idle_.size() < max && transfer->is_reusable()) idle_.push_back(std::move(transfer));
 }
 
 void Engine::Impl::start(Request request) {
     const SignalBlock signals;
     std::unique_ptr<Transfer> transfer = idle_transfer();
-    CURLcode code = transfer->prepare(std::move(request));
-    if (code == CURLE_OK) {
-        const auto [place, is_new] = active_.try_emplace(transfer->id());
-        assert(is_new);
-        if (curl_multi_add_handle(multi_.get(), transfer->easy()) == CURLM_OK) {
-            place->second = std::move(transfer);
-            return;
-        }
-        active_.erase(place);
-        code = CURLE_OUT_OF_MEMORY;
-    }
-    completed_.push_back(transfer->finish(code));
-    keep(std::move(transfer));
+    Transfer& started = *transfer;
+    CURLcode code = started.prepare(std::move(request));
+    const auto [place, is_new] = active_.try_emplace(started.id(), std::move(transfer));
+    assert(is_new);
+    if (code == CURLE_OK) code = add(started);
+    if (code != CURLE_OK) end(started, code);
+}
+
+CURLcode Engine::Impl::add(Transfer& transfer) {
+    const CURLMcode code = curl_multi_add_handle(multi_.get(), transfer.easy());
+    return code == CURLM_OK ? CURLE_OK : CURLE_OUT_OF_MEMORY;
+}
+
+// It is in the multi handle no more.
+void Engine::Impl::end(Transfer& transfer, CURLcode code) {
+    auto found = active_.extract(transfer.id());
+    completed_.push_back(transfer.finish(code));
+    keep(std::move(found.mapped()));
 }
 
 bool Engine::Impl::cancel(core::RequestId id) {
@@ -172,7 +144,33 @@ bool Engine::Impl::cancel(core::RequestId id) {
     curl_multi_remove_handle(multi_.get(), found.mapped()->easy());
     found.mapped()->drop();
     keep(std::move(found.mapped()));
+    resume_paused();
     return true;
+}
+
+std::vector<Completed> Engine::Impl::take_completed() {
+    std::vector<Completed> completed = std::exchange(completed_, {});
+    state_.budget.hand_out();
+    const SignalBlock signals;
+    resume_paused();
+    return completed;
+}
+
+// One that is resumed gets what libcurl has kept for it at once, and may pause again.
+void Engine::Impl::resume_paused() {
+    auto& paused = state_.paused;
+    for (auto next = paused.begin(); next != paused.end();) {
+        const auto [ticket, transfer] = *next;
+        if (!state_.budget.may_take(ticket, CURL_MAX_WRITE_SIZE)) {
+            ++next;
+            continue;
+        }
+        next = paused.erase(next);
+        const CURLcode code = curl_easy_pause(transfer->easy(), CURLPAUSE_CONT);
+        if (code == CURLE_OK) continue;
+        curl_multi_remove_handle(multi_.get(), transfer->easy());
+        end(*transfer, code);
+    }
 }
 
 void Engine::Impl::drive() {
@@ -180,6 +178,7 @@ void Engine::Impl::drive() {
     handle_sockets();
     handle_timeout();
     collect();
+    resume_paused();
 }
 
 // What does not fit into the array stays ready for the next call.
@@ -206,14 +205,17 @@ void Engine::Impl::collect() {
     while (const CURLMsg* message = curl_multi_info_read(multi_.get(), &left)) {
         if (message->msg != CURLMSG_DONE) continue;
         // The message is gone once its handle is removed.
-        const CURLcode code = message->data.result;
+        CURLcode code = message->data.result;
         CURL* easy = message->easy_handle;
         Transfer* transfer = nullptr;
         curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
         curl_multi_remove_handle(multi_.get(), easy);
-        auto found = active_.extract(transfer->id());
-        completed_.push_back(found.mapped()->finish(code));
-        keep(std::move(found.mapped()));
+        if (code == CURLE_OK && transfer->redirect()) {
+            code = transfer->prepare_hop();
+            if (code == CURLE_OK) code = add(*transfer);
+            if (code == CURLE_OK) continue;
+        }
+        end(*transfer, code);
     }
 }
 
@@ -245,10 +247,12 @@ Engine::~Engine() = default;
 
 int Engine::wait_fd() const { return impl_->wait_fd(); }
 std::optional<Clock::time_point> Engine::deadline() const { return impl_->deadline(); }
+void Engine::configure(EngineOptions options) { impl_->configure(std::move(options)); }
 void Engine::start(Request request) { impl_->start(std::move(request)); }
 void Engine::drive() { impl_->drive(); }
 std::vector<Completed> Engine::take_completed() { return impl_->take_completed(); }
 std::size_t Engine::in_flight() const { return impl_->in_flight(); }
+std::size_t Engine::bytes_held() const { return impl_->bytes_held(); }
 bool Engine::cancel(core::RequestId id) { return impl_->cancel(id); }
 
 }  // namespace securatlas::http

@@ -27,20 +27,22 @@ double milliseconds_until(CURL* easy, CURLINFO step) {
 
 }  // namespace
 
-std::string timeout_text(CURL* easy, std::chrono::milliseconds timeout) {
+std::string timeout_text(CURL* easy, std::chrono::milliseconds timeout, core::Duration earlier) {
+    const double before = std::chrono::duration<double, std::milli>(earlier).count();
     const double total = milliseconds_until(easy, CURLINFO_TOTAL_TIME_T);
     const double resolved_at = milliseconds_until(easy, CURLINFO_NAMELOOKUP_TIME_T);
     const double ready_at = milliseconds_until(easy, CURLINFO_PRETRANSFER_TIME_T);
     const bool is_ready = ready_at > 0.0;
     const double dns = is_ready || resolved_at > 0.0 ? std::min(resolved_at, total) : total;
     const double handshake = std::max(0.0, (is_ready ? std::min(ready_at, total) : total) - dns);
-    const double exchange = std::max(0.0, total - dns - handshake);
+    const double exchange = std::max(0.0, total - dns - handshake) + before;
 
     std::array<char, 256> text{};
     std::snprintf(text.data(), text.size(),
                   "Timeout of %lld ms reached. Total time: %f ms (DNS time: %f ms, TCP/SSL "
                   "handshake time: %f ms, HTTP Request/Response time: %f ms)",
-                  static_cast<long long>(timeout.count()), total, dns, handshake, exchange);
+                  static_cast<long long>(timeout.count()), total + before, dns, handshake,
+                  exchange);
     return text.data();
 }
 

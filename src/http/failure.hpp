@@ -7,6 +7,7 @@
 #include <string>
 
 #include "securatlas/core/retry_policy.hpp"
+#include "securatlas/core/time.hpp"
 
 namespace securatlas::http {
 
@@ -14,7 +15,8 @@ namespace securatlas::http {
 core::Outcome outcome_of_failure(CURLcode code, bool sending_began);
 
 // "Timeout of 5000 ms reached. Total time: ..." for a transfer that has just timed out. The steps
-// add up to the total; the one that was not finished gets the rest.
-std::string timeout_text(CURL* easy, std::chrono::milliseconds timeout);
+// add up to the total; the one that was not finished gets the rest. `earlier`: the time of
+// redirects before, part of the exchange.
+std::string timeout_text(CURL* easy, std::chrono::milliseconds timeout, core::Duration earlier);
 
 }  // namespace securatlas::http

@@ -7,7 +7,9 @@
 #include <utility>
 
 #include "failure.hpp"
+#include "redirect.hpp"
 #include "securatlas/core/header_rules.hpp"
+#include "securatlas/core/url.hpp"
 
 namespace securatlas::http {
 
@@ -15,6 +17,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kMinTimeout{1};
 constexpr std::chrono::milliseconds kMaxTimeout{3'600'000};
+constexpr int kMaxHops = 10;
 
 void append_line(StringList& list, const std::string& line) {
     curl_slist* longer = curl_slist_append(list.get(), line.c_str());
@@ -37,7 +40,11 @@ void Transfer::set(CURLoption option, Value value) {
 }
 
 // The options that are the same for all requests.
-Transfer::Transfer(const std::string& user_agent) : easy_(curl_easy_init()) {
+Transfer::Transfer(EngineState& state)
+    : state_(state),
+      user_agent_(state.options.user_agent),
+      ca_file_(state.options.ca_file),
+      easy_(curl_easy_init()) {
     if (!easy_) throw std::bad_alloc();
     set(CURLOPT_PRIVATE, static_cast<void*>(this));
     set(CURLOPT_ERRORBUFFER, error_buffer_.data());
@@ -45,6 +52,8 @@ Transfer::Transfer(const std::string& user_agent) : easy_(curl_easy_init()) {
     set(CURLOPT_HEADERDATA, static_cast<void*>(this));
     set(CURLOPT_WRITEFUNCTION, &Transfer::on_body);
     set(CURLOPT_WRITEDATA, static_cast<void*>(this));
+    set(CURLOPT_OPENSOCKETFUNCTION, &Transfer::on_open_socket);
+    set(CURLOPT_OPENSOCKETDATA, static_cast<void*>(this));
     set(CURLOPT_PREREQFUNCTION, &Transfer::on_ready_to_send);
     set(CURLOPT_PREREQDATA, static_cast<void*>(this));
 
@@ -59,24 +68,75 @@ Transfer::Transfer(const std::string& user_agent) : easy_(curl_easy_init()) {
     set(CURLOPT_SSL_VERIFYHOST, 2L);
     set(CURLOPT_TCP_NODELAY, 1L);
     set(CURLOPT_ACCEPT_ENCODING, "");
-    set(CURLOPT_USERAGENT, user_agent.c_str());
+    set(CURLOPT_USERAGENT, user_agent_.c_str());
+    set(CURLOPT_SHARE, state_.share.get());
+    if (!ca_file_.empty()) set(CURLOPT_CAINFO, ca_file_.c_str());
     // A libcurl that was built without HTTP/2 refuses it, and speaks HTTP/1.1.
     curl_easy_setopt(easy_.get(), CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
+}
+
+bool Transfer::is_reusable() const {
+    return user_agent_ == state_.options.user_agent && ca_file_ == state_.options.ca_file;
 }
 
 CURLcode Transfer::prepare(Request request) {
     request_ = std::move(request);
     request_.timeout = std::clamp(request_.timeout, kMinTimeout, kMaxTimeout);
+    ticket_ = state_.budget.new_ticket();
+    started_at_ = Clock::now();
+    return prepare_hop();
+}
+
+CURLcode Transfer::prepare_hop() {
     error_buffer_.front() = '\0';
     if (setup_ != CURLE_OK) return setup_;
-    const auto timeout = static_cast<long>(request_.timeout.count());
+    if (!host_is_allowed()) return CURLE_ABORTED_BY_CALLBACK;
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(request_.timeout - earlier_).count();
+    if (left <= 0) return CURLE_OPERATION_TIMEDOUT;
     set(CURLOPT_URL, request_.url.c_str());
-    set(CURLOPT_TIMEOUT_MS, timeout);
+    set(CURLOPT_TIMEOUT_MS, static_cast<long>(left));
     // libcurl's own limit for this step would end a request before its time.
-    set(CURLOPT_CONNECTTIMEOUT_MS, timeout);
+    set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(left));
+    // Rather than open a connection for each, wait for the first one to say whether it takes many.
+    set(CURLOPT_PIPEWAIT, request_.url.starts_with("https:") ? 1L : 0L);
     set_method();
     set_headers();
     return std::exchange(setup_, CURLE_OK);
+}
+
+bool Transfer::redirect() {
+    long status = 0;
+    const char* location = nullptr;
+    curl_easy_getinfo(easy_.get(), CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(easy_.get(), CURLINFO_REDIRECT_URL, &location);
+    if (location == nullptr || hops_ == kMaxHops) return false;
+    const auto mode = state_.options.follow_redirects;
+    if (!http::redirect(request_, static_cast<int>(status), location, mode)) return false;
+    ++hops_;
+    earlier_ = elapsed();
+    state_.budget.release(ticket_);
+    body_ = std::string();
+    truncated_ = false;
+    sends_ = 0;
+    opened_ = false;
+    blocked_.clear();
+    return true;
+}
+
+core::Duration Transfer::elapsed() const {
+    return std::chrono::duration_cast<core::Duration>(Clock::now() - started_at_);
+}
+
+// A URL that core does not understand has no host that could be allowed.
+bool Transfer::host_is_allowed() {
+    if (state_.options.egress == nullptr) return true;
+    const auto url = core::Url::parse(request_.url);
+    if (url && state_.options.egress->allows_host(url->host(), url->port())) return true;
+    stop_ = {.error = "host is not allowed by net.allowed_hosts",
+             .detail = url ? url->host() : "",
+             .outcome = core::Outcome::invalid};
+    return false;
 }
 
 // With a method that expects a body, one of zero bytes is sent, too, so that the server sees a
@@ -135,7 +195,7 @@ Completed Transfer::finish(CURLcode code) {
     completed.id = request_.id;
     curl_off_t microseconds = 0;
     curl_easy_getinfo(easy_.get(), CURLINFO_TOTAL_TIME_T, &microseconds);
-    completed.duration = core::Duration(microseconds);
+    completed.duration = hops_ > 0 ? elapsed() : core::Duration(microseconds);
     drop();
     return completed;
 }
@@ -147,6 +207,7 @@ Completed Transfer::success() {
     completed.status_code = static_cast<int>(status);
     completed.headers = head_.take_headers();
     completed.body = std::move(body_);
+    state_.budget.complete(ticket_);
     completed.truncated = truncated_;
     if (const auto* type = core::find_header(completed.headers, "Content-Type")) {
         completed.content_type = *type;
@@ -157,14 +218,21 @@ Completed Transfer::success() {
 }
 
 Completed Transfer::failure(CURLcode code) {
+    if (!blocked_.empty() && !opened_) {
+        stop_ = {.error = "address is blocked by net.blocked_networks", .detail = blocked_};
+        if (sends_ == 0) stop_->outcome = core::Outcome::invalid;
+    }
     Completed completed;
-    completed.outcome = outcome_of_failure(code, sends_ > 0);
+    // Whoever answered with a redirect may have done its work.
+    completed.outcome = outcome_of_failure(code, sends_ > 0 || hops_ > 0);
     completed.timed_out = code == CURLE_OPERATION_TIMEDOUT;
-    if (stopped_by_ != nullptr) {
-        completed.error = stopped_by_;
+    if (stop_) {
+        completed.outcome = stop_->outcome.value_or(completed.outcome);
+        completed.error = stop_->error;
+        completed.error_detail = stop_->detail;
         return completed;
     }
-    completed.error = completed.timed_out ? timeout_text(easy_.get(), request_.timeout)
+    completed.error = completed.timed_out ? timeout_text(easy_.get(), request_.timeout, earlier_)
                                           : curl_easy_strerror(code);
     completed.error_detail = error_buffer_.data();
     return completed;
@@ -174,51 +242,18 @@ void Transfer::drop() {
     curl_easy_setopt(easy_.get(), CURLOPT_HTTPHEADER, nullptr);
     curl_easy_setopt(easy_.get(), CURLOPT_POSTFIELDS, nullptr);
     header_lines_.reset();
+    state_.budget.release(ticket_);
+    state_.paused.erase(ticket_);
     request_ = Request{};
+    earlier_ = core::Duration(0);
+    hops_ = 0;
     static_cast<void>(head_.take_headers());
     body_ = std::string();
     truncated_ = false;
     sends_ = 0;
-    stopped_by_ = nullptr;
-}
-
-bool Transfer::append(const char* data, std::size_t size) {
-    const std::size_t room = request_.max_response_bytes - body_.size();
-    truncated_ = truncated_ || size > room;
-    try {
-        body_.append(data, std::min(size, room));
-    } catch (const std::bad_alloc&) {
-        return false;
-    }
-    return true;
-}
-
-std::size_t Transfer::on_header(char* data, std::size_t size, std::size_t count,
-                                void* transfer) noexcept {
-    auto& self = *static_cast<Transfer*>(transfer);
-    try {
-        if (self.head_.add_line({data, size * count})) return size * count;
-        self.stopped_by_ = "Response headers are too large";
-    } catch (const std::bad_alloc&) {
-        self.stopped_by_ = curl_easy_strerror(CURLE_OUT_OF_MEMORY);
-    }
-    return CURL_WRITEFUNC_ERROR;
-}
-
-std::size_t Transfer::on_body(char* data, std::size_t size, std::size_t count,
-                              void* transfer) noexcept {
-    auto& self = *static_cast<Transfer*>(transfer);
-    if (self.append(data, size * count)) return size * count;
-    self.stopped_by_ = curl_easy_strerror(CURLE_OUT_OF_MEMORY);
-    return CURL_WRITEFUNC_ERROR;
-}
-
-// Called again if libcurl found the connection dead after sending, and has opened another one.
-int Transfer::on_ready_to_send(void* transfer, char*, char*, int, int) noexcept {
-    auto& self = *static_cast<Transfer*>(transfer);
-    if (self.sends_++ == 0 || self.request_.may_resend) return CURL_PREREQFUNC_OK;
-    self.stopped_by_ = curl_easy_strerror(CURLE_GOT_NOTHING);
-    return CURL_PREREQFUNC_ABORT;
+    opened_ = false;
+    blocked_.clear();
+    stop_.reset();
 }
 
 }  // namespace securatlas::http

@@ -18,14 +18,29 @@
 #include <string>
 #include <vector>
 
+#include "securatlas/core/egress_policy.hpp"
 #include "securatlas/http/exchange.hpp"
 
 namespace securatlas::http {
 
+// Redirects within one origin (scheme, host and port), or to any. Ten at most are followed, in the
+// request's timeout. What is not followed is the response.
+enum class FollowRedirects { none, same_origin, any };
+
 struct EngineOptions {
-    std::string user_agent;  // a request's own User-Agent goes first
+    std::string user_agent = {};  // a request's own User-Agent goes first
     // Connections kept open for reuse. How many requests run at a time is up to the owner.
     int max_idle_connections = 256;
+    // Asked for the host of each request and redirect, for the address of each connection before
+    // it is made, and again before each request on it. nullptr: everything is allowed.
+    std::shared_ptr<const core::EgressPolicy> egress = nullptr;
+    FollowRedirects follow_redirects = FollowRedirects::none;
+    // PEM certificates of authorities that are trusted besides those in the system's directory.
+    // Empty: the system's only.
+    std::string ca_file = {};
+    // Bytes of response bodies that are held together, in flight or not yet taken. More wait at
+    // their servers; but one body always goes on, and may exceed it.
+    std::size_t max_bytes_held = 40 * 1024 * 1024;
 };
 
 // Every member function may throw std::bad_alloc; the constructor also std::runtime_error.
@@ -35,6 +50,10 @@ class Engine {
     ~Engine();  // requests in flight are given up
     Engine(const Engine&) = delete;
     Engine& operator=(const Engine&) = delete;
+
+    // At any time. Requests in flight go on with the user agent and the certificates they were
+    // started with; the rest counts for them at once.
+    void configure(EngineOptions options);
 
     // A descriptor that is readable while drive() has work; the same for the engine's life.
     int wait_fd() const;
@@ -49,11 +68,15 @@ class Engine {
     // Does what can be done without waiting.
     void drive();
 
-    // What has ended since the last call, in that order.
+    // What has ended since the last call, in that order. To be called after each drive(): bodies
+    // that are not taken keep others waiting.
     std::vector<Completed> take_completed();
 
     // Requests that were started and have neither ended nor been cancelled.
     std::size_t in_flight() const;
+
+    // Bytes of the bodies in flight or not yet taken.
+    std::size_t bytes_held() const;
 
     // Gives a request up; its connection is closed. False: it is not in flight.
     bool cancel(core::RequestId id);

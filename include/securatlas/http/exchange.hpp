@@ -29,7 +29,8 @@ struct Request {
 };
 
 // How the attempt ended: with a complete response (`error` is empty, status_code is set) or
-// without one (`error` says why, nothing of the response is given). Redirects are not followed.
+// without one (`error` says why, nothing of the response is given). After redirects that were
+// followed, all is about the last of them; but none of their failures is `unsent`.
 struct Completed {
     core::RequestId id{};
     core::Outcome outcome = core::Outcome::answered;
@@ -40,10 +41,12 @@ struct Completed {
     bool truncated = false;  // the body had more than max_response_bytes; the rest was dropped
     bool timed_out = false;  // also set if the time was up before sending began (outcome unsent)
     // "Timeout of 5000 ms reached. Total time: ..." or libcurl's name of the error ("Couldn't
-    // connect to server").
+    // connect to server"). With outcome `invalid` also "address is blocked by net.blocked_networks"
+    // and "host is not allowed by net.allowed_hosts".
     std::string error;
-    std::string error_detail;  // more of libcurl's words, with host and port; may be empty
-    core::Duration duration{0};
+    // More of libcurl's words, with host and port; or the address or host. May be empty.
+    std::string error_detail;
+    core::Duration duration{0};  // with redirects
 };
 
 }  // namespace securatlas::http

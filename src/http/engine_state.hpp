@@ -1,0 +1,27 @@
+// What the transfers of one engine share.
+#pragma once
+
+#include <map>
+#include <utility>
+
+#include "byte_budget.hpp"
+#include "curl_handles.hpp"
+#include "securatlas/http/engine.hpp"
+
+namespace securatlas::http {
+
+class Transfer;
+
+struct EngineState {
+    explicit EngineState(EngineOptions chosen)
+        : options(std::move(chosen)), budget(options.max_bytes_held) {}
+
+    EngineOptions options;
+    ByteBudget budget;
+    // Those that wait until the budget has room, the oldest first.
+    std::map<ByteBudget::Ticket, Transfer*> paused;
+    // TLS sessions. Names and connections are shared by the multi handle.
+    ShareHandle share{curl_share_init()};
+};
+
+}  // namespace securatlas::http

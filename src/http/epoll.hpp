@@ -1,0 +1,58 @@
+// libcurl's sockets as one descriptor.
+#pragma once
+
+#include <curl/curl.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <stdexcept>
+
+namespace securatlas::http {
+
+class Epoll {
+  public:
+    Epoll() : fd_(epoll_create1(EPOLL_CLOEXEC)) {
+        if (fd_ < 0) throw std::runtime_error("could not create an epoll descriptor");
+    }
+    ~Epoll() { close(fd_); }
+    Epoll(const Epoll&) = delete;
+    Epoll& operator=(const Epoll&) = delete;
+
+    int fd() const { return fd_; }
+
+    // False: the kernel refused.
+    bool watch(int socket, std::uint32_t events, bool is_known) {
+        epoll_event event{};
+        event.events = events;
+        event.data.fd = socket;
+        if (epoll_ctl(fd_, is_known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, socket, &event) == 0) {
+            return true;
+        }
+        // A socket that was closed is forgotten, and its number comes back.
+        if (errno == ENOENT) return epoll_ctl(fd_, EPOLL_CTL_ADD, socket, &event) == 0;
+        if (errno == EEXIST) return epoll_ctl(fd_, EPOLL_CTL_MOD, socket, &event) == 0;
+        return false;
+    }
+
+    void forget(int socket) { epoll_ctl(fd_, EPOLL_CTL_DEL, socket, nullptr); }
+
+  private:
+    int fd_;
+};
+
+inline std::uint32_t to_epoll(int what) {
+    return ((what & CURL_POLL_IN) != 0 ? EPOLLIN : 0U) |
+           ((what & CURL_POLL_OUT) != 0 ? EPOLLOUT : 0U);
+}
+
+// An error or a hang-up is found by reading or writing, which tells more about it than
+// CURL_CSELECT_ERR would.
+inline int to_curl(std::uint32_t events) {
+    const bool is_broken = (events & (EPOLLERR | EPOLLHUP)) != 0;
+    return (is_broken || (events & EPOLLIN) != 0 ? CURL_CSELECT_IN : 0) |
+           (is_broken || (events & EPOLLOUT) != 0 ? CURL_CSELECT_OUT : 0);
+}
+
+}  // namespace securatlas::http
