@@ -8,7 +8,7 @@ COMMENT ON SEQUENCE net.http_request_queue_id_seq IS 'Numbers of requests.';
 
 CREATE FUNCTION net._origin(url text) RETURNS text
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_origin';
-COMMENT ON FUNCTION net._origin(text) IS 'Scheme, host and port of a URL; empty if it is none that can be requested.';
+COMMENT ON FUNCTION net._origin(text) IS 'Scheme, host and port of a URL; "invalid" if it is none that can be requested.';
 
 -- The functions of this schema insert into it past the executor: no trigger sees these rows, and
 -- constraints are what the functions check. Later columns are to be added at the end.

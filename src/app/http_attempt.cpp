@@ -3,6 +3,7 @@
 #include "securatlas/core/backoff.hpp"
 #include "securatlas/core/header_rules.hpp"
 #include "securatlas/core/url.hpp"
+#include "securatlas/pg/net_settings.hpp"
 
 namespace securatlas::app {
 namespace {
@@ -36,31 +37,42 @@ core::Result<Prepared, std::string> prepare_attempt(pg::requests::QueuedRequest 
     if (!method) return damaged("unknown method");
     auto url = core::Url::parse(row.url);
     if (!url) return damaged(url.error().message);
-    if (!row.headers) return damaged("headers are not an object of texts");
+    if (!pg::egress_policy()->allows_host(url->host(), url->port())) {
+        return damaged("net.allowed_hosts does not name the host");
+    }
+    if (!row.problem.empty()) return damaged(row.problem);
     const auto retry = core::parse_retry_mode(row.retry);
     if (!retry) return damaged("unknown retry mode");
-    if (!row.idempotency_key.empty() && core::find_header(*row.headers, kKeyHeader) == nullptr) {
-        row.headers->push_back({kKeyHeader, row.idempotency_key});
+    if (!row.idempotency_key.empty() && core::find_header(row.headers, kKeyHeader) == nullptr) {
+        row.headers.push_back({kKeyHeader, row.idempotency_key});
     }
-    for (const core::Header& header : *row.headers) {
+    for (const core::Header& header : row.headers) {
         if (const auto error = core::check_header(header)) return damaged(error->message);
     }
-    const Attempt attempt{*method, *retry, row.attempts + 1, row.max_attempts};
-    return Prepared{
-        attempt,
-        {.id = row.id,
-         .method = *method,
-         .url = url->text(),
-         .headers = std::move(*row.headers),
-         .body = std::move(row.body),
-         .timeout = row.timeout,
-         .max_response_bytes = max_response_bytes,
-         .may_resend = core::should_retry(*retry, core::Outcome::broken, *method, false)}};
+    const bool may_resend = core::should_retry(*retry, core::Outcome::broken, *method, row.own_key);
+    Attempt attempt{.host = std::move(row.host),
+                    .bytes = row.body.size(),
+                    .method = *method,
+                    .retry = *retry,
+                    .own_key = row.own_key,
+                    .number = row.attempts + 1,
+                    .max = row.max_attempts,
+                    .is_probe = false};
+    return Prepared{std::move(attempt),
+                    {.id = row.id,
+                     .method = *method,
+                     .url = url->text(),
+                     .headers = std::move(row.headers),
+                     .body = std::move(row.body),
+                     .timeout = row.timeout,
+                     .max_response_bytes = max_response_bytes,
+                     .may_resend = may_resend}};
 }
 
 Verdict judge(http::Completed completed, const Attempt& attempt, core::Instant now, double random) {
-    const bool again = attempt.number < attempt.max &&
-                       core::should_retry(attempt.retry, completed.outcome, attempt.method, false);
+    const bool again =
+        attempt.number < attempt.max &&
+        core::should_retry(attempt.retry, completed.outcome, attempt.method, attempt.own_key);
     if (again) {
         return pg::requests::Retry{.id = completed.id,
                                    .attempts = attempt.number,
@@ -77,6 +89,21 @@ Verdict judge(http::Completed completed, const Attempt& attempt, core::Instant n
                                   .error = std::move(completed.error),
                                   .attempts = attempt.number,
                                   .duration = completed.duration};
+}
+
+http::Completed not_sent(core::RequestId id, std::string error) {
+    http::Completed completed;
+    completed.id = id;
+    completed.outcome = core::Outcome::unsent;
+    completed.error = std::move(error);
+    return completed;
+}
+
+pg::requests::Response expired_response(core::RequestId id, int attempts) {
+    pg::requests::Response response =
+        failed_response(id, attempts, "request expired before it was sent");
+    response.expired = true;
+    return response;
 }
 
 pg::requests::Response failed_response(core::RequestId id, int attempts, std::string error) {

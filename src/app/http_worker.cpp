@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <variant>
 
 #include "securatlas/app/processes.hpp"
 #include "securatlas/http/library.hpp"
@@ -27,13 +28,12 @@ namespace {
 // come.
 constexpr core::Duration kGroupTime = std::chrono::milliseconds(5);
 constexpr std::size_t kMaxGroup = 1000;
-constexpr core::Duration kReadFromStart = std::chrono::seconds(1);
+constexpr std::size_t kMaxGroupBytes = 8 * 1024 * 1024;
 constexpr core::Duration kPauseAfterError = std::chrono::milliseconds(500);
 constexpr core::Duration kIdleTime = std::chrono::seconds(5);
-
-std::size_t max_connections() {
-    return static_cast<std::size_t>(pg::net_settings().max_connections);
-}
+constexpr core::Duration kShowPause = std::chrono::milliseconds(50);
+// A host that can start nothing for longer than this keeps no rows in memory.
+constexpr core::Duration kWorthWaiting = std::chrono::milliseconds(500);
 
 // How long until the engine wants to be driven.
 core::Duration time_left(std::chrono::steady_clock::time_point deadline) {
@@ -47,12 +47,76 @@ bool extension_is_here() {
     return here;
 }
 
+http::FollowRedirects redirects_of(pg::Redirects redirects) {
+    switch (redirects) {
+        case pg::Redirects::none:
+            return http::FollowRedirects::none;
+        case pg::Redirects::same_origin:
+            return http::FollowRedirects::same_origin;
+        case pg::Redirects::any:
+            return http::FollowRedirects::any;
+    }
+    return http::FollowRedirects::none;
+}
+
+http::EngineOptions engine_options(std::size_t slots) {
+    const pg::NetSettings settings = pg::net_settings();
+    http::EngineOptions options;
+    options.user_agent = "securatlas_sched";
+    options.max_idle_connections = static_cast<int>(slots);
+    options.follow_redirects = redirects_of(settings.follow_redirects);
+    options.ca_file = settings.ca_file;
+    options.egress = pg::egress_policy();
+    return options;
+}
+
+core::HostLimitsOptions limits_options(std::size_t slots) {
+    const pg::NetSettings settings = pg::net_settings();
+    return {.max_total = slots,
+            .max_per_host = static_cast<std::size_t>(settings.max_connections_per_host),
+            .requests_per_second = static_cast<double>(settings.requests_per_second_per_host)};
+}
+
+pg::BreakerState shown_breaker(core::BreakerState state) {
+    switch (state) {
+        case core::BreakerState::closed:
+            return pg::BreakerState::closed;
+        case core::BreakerState::open:
+            return pg::BreakerState::open;
+        case core::BreakerState::half_open:
+            return pg::BreakerState::half_open;
+    }
+    return pg::BreakerState::closed;
+}
+
+pg::HostStatus host_status(core::HostStatistics host, core::Duration monotonic, core::Instant now) {
+    pg::HostStatus status;
+    status.host = std::move(host.host);
+    status.in_flight = static_cast<int>(host.in_flight);
+    status.requests = host.requests;
+    status.failures = host.failures;
+    status.breaker = shown_breaker(host.breaker);
+    if (host.try_at) status.next_try = now + (*host.try_at - monotonic);
+    status.p50 = host.p50;
+    status.p95 = host.p95;
+    status.last_error = std::move(host.last_error);
+    return status;
+}
+
+// How many of the wanted connections the process may have open.
+std::size_t acquire_slots() {
+    return static_cast<std::size_t>(
+        std::max(1, pg::acquire_descriptors(pg::net_settings().max_connections)));
+}
+
 }  // namespace
 
 HttpWorker::HttpWorker(pg::DatabaseOid database)
     : database_(database),
-      engine_({.user_agent = "securatlas_sched",
-               .max_idle_connections = pg::net_settings().max_connections}),
+      slots_(acquire_slots()),
+      engine_(engine_options(slots_)),
+      limits_(limits_options(slots_)),
+      queues_(slots_),
       idle_since_(pg::monotonic_now()) {}
 
 void HttpWorker::run() {
@@ -67,30 +131,53 @@ void HttpWorker::run() {
 }
 
 bool HttpWorker::turn() {
+    take_settings();
     engine_.drive();
     take_completed();
-    start_waiting();
     look_for_work();
+    start_waiting();
     if (std::exchange(check_extension_, false) && !extension_is_here()) return false;
     const auto at = next_transaction();
     if (at && *at <= pg::monotonic_now()) {
         exchange_with_tables();
         start_waiting();
     }
+    publish(false);
     return !may_leave();
+}
+
+void HttpWorker::take_settings() {
+    const unsigned version = pg::configuration_version();
+    if (std::exchange(configuration_, version) == version) return;
+    slots_ = acquire_slots();
+    engine_.configure(engine_options(slots_));
+    limits_.configure(limits_options(slots_));
+    queues_.set_rows(slots_);
+    may_start_ = true;
 }
 
 void HttpWorker::take_completed() {
     for (http::Completed& completed : engine_.take_completed()) {
-        const auto attempt = attempts_.extract(completed.id);
-        const double random = std::uniform_real_distribution<double>(0.0, 1.0)(random_);
-        take(judge(std::move(completed), attempt.mapped(), pg::now(), random));
+        const auto node = attempts_.extract(completed.id);
+        const Attempt& attempt = node.mapped();
+        limits_.ended(attempt.host, attempt.is_probe, completed.outcome, completed.duration,
+                      completed.error, pg::monotonic_now(), random());
+        queues_.ended(attempt.host, attempt.bytes);
+        ++shown_.sent;
+        if (!completed.error.empty()) {
+            ++shown_.failed;
+            shown_.last_error = attempt.host + ": " + completed.error;
+        }
+        may_start_ = true;
+        is_shown_ = false;
+        take(judge(std::move(completed), attempt, pg::now(), random()));
     }
 }
 
 void HttpWorker::take(Verdict verdict) {
     if (!has_results()) first_result_at_ = pg::monotonic_now();
     if (auto* response = std::get_if<pg::requests::Response>(&verdict)) {
+        result_bytes_ += response->body.size();
         responses_.push_back(std::move(*response));
     } else {
         retries_.push_back(std::move(std::get<pg::requests::Retry>(verdict)));
@@ -98,29 +185,57 @@ void HttpWorker::take(Verdict verdict) {
 }
 
 void HttpWorker::look_for_work() {
-    if (pg::DatabaseTable::take_http_wanted(database_)) more_ = true;
+    if (pg::DatabaseTable::take_http_wanted(database_)) {
+        queues_.look_at_all();
+        take_cancelled();
+    }
     if (next_ready_ && *next_ready_ <= pg::now()) {
         next_ready_.reset();
-        more_ = true;
+        queues_.look_at_all();
     }
     if (!is_idle()) idle_since_ = pg::monotonic_now();
 }
 
+void HttpWorker::take_cancelled() {
+    const pg::Cancelled cancelled = pg::HttpTable::take_cancelled(database_);
+    for (const std::int64_t id : cancelled.ids) cancel(core::RequestId{id});
+    if (!cancelled.overflowed) return;
+    queues_.remove_all();
+    pg::Transaction transaction;
+    const auto gone = pg::requests::not_in_queue(ids_in_flight());
+    transaction.commit();
+    for (const std::int64_t id : gone) cancel(core::RequestId{id});
+}
+
+// The row is gone, so that a result would be recorded nowhere.
+void HttpWorker::cancel(core::RequestId id) {
+    if (queues_.remove(id) || !engine_.cancel(id)) return;
+    const auto node = attempts_.extract(id);
+    limits_.given_up(node.mapped().host, node.mapped().is_probe, pg::monotonic_now());
+    queues_.ended(node.mapped().host, node.mapped().bytes);
+    may_start_ = true;
+    is_shown_ = false;
+}
+
 // ---- the tables ----------------------------------------------------------------------------
 
-// Enough is read ahead that slots are filled at once, and no more than memory is to hold.
-bool HttpWorker::wants_to_read() const {
-    return waiting_.size() <= max_connections() / 2 &&
-           waiting_bytes_ <= pg::requests::kMaxBytesRead / 2;
+bool HttpWorker::is_group_complete() const {
+    return engine_.in_flight() == 0 || responses_.size() + retries_.size() >= kMaxGroup ||
+           result_bytes_ >= kMaxGroupBytes;
 }
 
 // When the next transaction may or has to be; nullopt: there is nothing for one.
 std::optional<core::Duration> HttpWorker::next_transaction() const {
-    if (more_ && wants_to_read()) return try_at_;
+    if (queues_.wants_to_read(pg::monotonic_now())) return try_at_;
     if (!has_results()) return std::nullopt;
-    const bool is_group_complete =
-        engine_.in_flight() == 0 || responses_.size() + retries_.size() >= kMaxGroup;
-    return is_group_complete ? try_at_ : std::max(try_at_, first_result_at_ + kGroupTime);
+    return is_group_complete() ? try_at_ : std::max(try_at_, first_result_at_ + kGroupTime);
+}
+
+std::vector<std::int64_t> HttpWorker::ids_in_flight() const {
+    std::vector<std::int64_t> ids;
+    ids.reserve(attempts_.size());
+    for (const auto& [id, attempt] : attempts_) ids.push_back(static_cast<std::int64_t>(id));
+    return ids;
 }
 
 void HttpWorker::exchange_with_tables() {
@@ -131,50 +246,28 @@ void HttpWorker::exchange_with_tables() {
         check_extension_ = true;
         return;
     }
-    pg::requests::record_responses(responses_);
+    const auto roles = pg::requests::record_responses(responses_);
     pg::requests::record_retries(retries_);
-    const bool reads = more_ && wants_to_read();
-    Reading reading = reads ? read_queue(monotonic) : Reading{};
+    const bool reads = queues_.wants_to_read(monotonic);
+    pg::requests::ReadPlan plan;
+    pg::requests::Ready ready;
+    std::optional<core::Instant> next;
+    if (reads) {
+        plan = queues_.plan(pg::now(), monotonic, ids_in_flight());
+        ready = pg::requests::read_ready(plan);
+        if (!ready.is_cut && plan.after_host.empty()) next = pg::requests::next_ready(plan.now);
+    }
     transaction.commit();
     try_at_ = core::Duration(0);
+    if (!roles.empty()) pg::DatabaseTable::notify_callbacks(database_, roles);
     for (const pg::requests::Retry& retry : retries_) expect(retry.ready_at);
     responses_.clear();
     retries_.clear();
-    if (reads) take_over(std::move(reading), monotonic);
-}
-
-HttpWorker::Reading HttpWorker::read_queue(core::Duration monotonic) {
-    Reading reading;
-    reading.from_start = monotonic >= read_from_start_at_;
-    if (reading.from_start) read_since_ = core::kLongAgo;
-    const std::size_t most = max_connections();
-    const std::size_t room = most - std::min(waiting_.size(), most);
-    std::vector<std::int64_t> taken;
-    taken.reserve(waiting_.size() + attempts_.size());
-    for (const auto& row : waiting_) taken.push_back(static_cast<std::int64_t>(row.id));
-    for (const auto& [id, attempt] : attempts_) taken.push_back(static_cast<std::int64_t>(id));
-    const core::Instant now = pg::now();
-    auto ready = pg::requests::read_ready({read_since_, now}, taken, static_cast<int>(room));
-    reading.rows = std::move(ready.requests);
-    reading.is_last = ready.is_last;
-    if (reading.is_last) reading.next_ready = pg::requests::next_ready(now);
-    return reading;
-}
-
-void HttpWorker::take_over(Reading reading, core::Duration monotonic) {
-    if (!reading.is_last) {
-        if (!reading.rows.empty()) read_since_ = reading.rows.back().ready_at;
-        if (reading.from_start) read_from_start_at_ = monotonic + kReadFromStart;
-    } else {
-        // What became ready before read_since_ is still to be looked for.
-        more_ = !reading.from_start;
-        read_from_start_at_ = core::Duration(0);
-        if (reading.next_ready) expect(*reading.next_ready);
-    }
-    for (pg::requests::QueuedRequest& row : reading.rows) {
-        waiting_bytes_ += row.body.size();
-        waiting_.push_back(std::move(row));
-    }
+    result_bytes_ = 0;
+    if (!reads) return;
+    may_start_ = may_start_ || !ready.requests.empty();
+    queues_.take(std::move(ready), plan, monotonic);
+    if (next) expect(*next);
 }
 
 void HttpWorker::expect(core::Instant ready_at) {
@@ -184,28 +277,91 @@ void HttpWorker::expect(core::Instant ready_at) {
 // ---- attempts ------------------------------------------------------------------------------
 
 void HttpWorker::start_waiting() {
-    while (!waiting_.empty() && engine_.in_flight() < max_connections()) {
-        pg::requests::QueuedRequest row = std::move(waiting_.front());
-        waiting_.pop_front();
-        waiting_bytes_ -= row.body.size();
-        start(std::move(row));
-    }
+    const core::Duration now = pg::monotonic_now();
+    if (!may_start_ && !(start_again_at_ && *start_again_at_ <= now)) return;
+    may_start_ = false;
+    start_again_at_.reset();
+    to_close_.clear();
+    queues_.offer([this](pg::requests::QueuedRequest& row) { return consider(row); });
+    for (const auto& [host, until] : to_close_) queues_.close(host, until);
 }
 
-void HttpWorker::start(pg::requests::QueuedRequest row) {
-    const core::RequestId id = row.id;
-    const int ended = row.attempts;
-    if (row.expires_at <= pg::now()) {
-        take(failed_response(id, ended, "request expired before it was sent"));
-        return;
+HostQueues::Step HttpWorker::consider(pg::requests::QueuedRequest& row) {
+    const core::Instant now = pg::now();
+    if (row.expires_at <= now) {
+        queues_.ended(row.host, row.body.size());
+        take(expired_response(row.id, row.attempts));
+        return HostQueues::Step::take;
     }
+    const core::Duration monotonic = pg::monotonic_now();
+    const core::Duration waiting_since = monotonic - (now - std::min(now, row.ready_at));
+    const auto decision = limits_.decide(row.host, waiting_since, monotonic);
+    if (const auto* begin = std::get_if<core::StartNow>(&decision)) {
+        start(std::move(row), begin->is_probe);
+        return HostQueues::Step::take;
+    }
+    if (const auto* down = std::get_if<core::HostIsDown>(&decision)) {
+        end_unsent(std::move(row), down->error);
+        return HostQueues::Step::fail;
+    }
+    if (const auto until = std::get<core::WaitFor>(decision).until) {
+        if (*until - monotonic > kWorthWaiting) {
+            to_close_.emplace_back(row.host, *until);
+        } else if (!start_again_at_ || *until < *start_again_at_) {
+            start_again_at_ = *until;
+        }
+    }
+    return HostQueues::Step::leave;
+}
+
+void HttpWorker::start(pg::requests::QueuedRequest row, bool is_probe) {
+    const core::RequestId id = row.id;
+    const std::string host = row.host;
+    const std::size_t bytes = row.body.size();
+    const int ended = row.attempts;
     auto prepared = prepare_attempt(std::move(row), pg::net_settings().max_response_bytes);
     if (!prepared) {
+        limits_.given_up(host, is_probe, pg::monotonic_now());
+        queues_.ended(host, bytes);
         take(failed_response(id, ended, prepared.error()));
         return;
     }
-    attempts_.emplace(id, prepared->attempt);
-    engine_.start(std::move(prepared).value().request);
+    auto [attempt, request] = std::move(prepared).value();
+    attempt.is_probe = is_probe;
+    attempts_.emplace(id, std::move(attempt));
+    engine_.start(std::move(request));
+    is_shown_ = false;
+}
+
+// The host is down: the attempt counts, and is not made.
+void HttpWorker::end_unsent(pg::requests::QueuedRequest row, const std::string& error) {
+    const core::RequestId id = row.id;
+    const int ended = row.attempts;
+    queues_.ended(row.host, row.body.size());
+    auto prepared = prepare_attempt(std::move(row), 0);
+    if (prepared) {
+        take(judge(not_sent(id, error), prepared->attempt, pg::now(), random()));
+    } else {
+        take(failed_response(id, ended, prepared.error()));
+    }
+}
+
+// ---- what users see ------------------------------------------------------------------------
+
+void HttpWorker::publish(bool at_once) {
+    if (is_shown_) return;
+    const core::Duration monotonic = pg::monotonic_now();
+    if (!at_once && monotonic < published_at_ + kShowPause) return;
+    published_at_ = monotonic;
+    is_shown_ = true;
+    shown_.waiting = static_cast<std::int64_t>(queues_.waiting());
+    shown_.in_flight = ids_in_flight();
+    shown_.hosts.clear();
+    const core::Instant now = pg::now();
+    for (core::HostStatistics& host : limits_.statistics(monotonic)) {
+        shown_.hosts.push_back(host_status(std::move(host), monotonic, now));
+    }
+    pg::HttpTable::publish(shown_);
 }
 
 // ---- pauses and the end --------------------------------------------------------------------
@@ -217,23 +373,29 @@ void HttpWorker::note_error(const pg::Error& error) {
 }
 
 bool HttpWorker::is_idle() const {
-    return !more_ && !next_ready_ && !has_results() && waiting_.empty() && attempts_.empty();
+    return !queues_.has_more() && !next_ready_ && !has_results() && queues_.empty() &&
+           attempts_.empty();
 }
 
 bool HttpWorker::may_leave() {
     if (!is_idle() || pg::monotonic_now() < idle_since_ + kIdleTime) return false;
+    publish(true);
     if (pg::DatabaseTable::detach_http_worker_if_idle(database_)) return true;
-    more_ = true;
+    queues_.look_at_all();
     return false;
 }
 
 core::Duration HttpWorker::sleep_time() const {
     const core::Duration now = pg::monotonic_now();
     core::Duration sleep = core::Duration::max();
-    if (const auto deadline = engine_.deadline()) sleep = time_left(*deadline);
-    if (const auto at = next_transaction()) sleep = std::min(sleep, *at - now);
-    if (next_ready_) sleep = std::min(sleep, *next_ready_ - pg::now());
-    if (is_idle()) sleep = std::min(sleep, idle_since_ + kIdleTime - now);
+    const auto not_after = [&sleep](core::Duration time) { sleep = std::min(sleep, time); };
+    if (const auto deadline = engine_.deadline()) not_after(time_left(*deadline));
+    if (const auto at = next_transaction()) not_after(*at - now);
+    if (next_ready_) not_after(*next_ready_ - pg::now());
+    if (start_again_at_) not_after(*start_again_at_ - now);
+    if (const auto opening = queues_.next_opening(now)) not_after(*opening - now);
+    if (!is_shown_) not_after(published_at_ + kShowPause - now);
+    if (is_idle()) not_after(idle_since_ + kIdleTime - now);
     return sleep;
 }
 

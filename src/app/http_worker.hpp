@@ -1,15 +1,17 @@
 // The process that sends the requests of one database.
 #pragma once
 
-#include <deque>
 #include <optional>
 #include <random>
 #include <unordered_map>
 #include <vector>
 
+#include "host_queues.hpp"
 #include "http_attempt.hpp"
+#include "securatlas/core/host_limits.hpp"
 #include "securatlas/http/engine.hpp"
 #include "securatlas/pg/error.hpp"
+#include "securatlas/pg/http_status.hpp"
 #include "securatlas/pg/requests.hpp"
 #include "securatlas/pg/shared_state.hpp"
 
@@ -23,55 +25,61 @@ class HttpWorker {
     void run();
 
   private:
-    // What a transaction has read.
-    struct Reading {
-        std::vector<pg::requests::QueuedRequest> rows;
-        bool from_start = false;
-        bool is_last = false;                     // there are no more
-        std::optional<core::Instant> next_ready;  // if is_last
-    };
-
     // False: leave.
     bool turn();
+    void take_settings();
     void take_completed();
     void take(Verdict verdict);
     void look_for_work();
+    void take_cancelled();
+    void cancel(core::RequestId id);
 
-    bool wants_to_read() const;
     std::optional<core::Duration> next_transaction() const;
+    bool is_group_complete() const;
     void exchange_with_tables();
-    Reading read_queue(core::Duration monotonic);
-    void take_over(Reading reading, core::Duration monotonic);
     void expect(core::Instant ready_at);
+    std::vector<std::int64_t> ids_in_flight() const;
 
     void start_waiting();
-    void start(pg::requests::QueuedRequest row);
+    HostQueues::Step consider(pg::requests::QueuedRequest& row);
+    void start(pg::requests::QueuedRequest row, bool is_probe);
+    void end_unsent(pg::requests::QueuedRequest row, const std::string& error);
 
+    void publish(bool at_once);
     void note_error(const pg::Error& error);
     bool has_results() const { return !responses_.empty() || !retries_.empty(); }
     bool is_idle() const;
     bool may_leave();
     core::Duration sleep_time() const;
+    double random() { return std::uniform_real_distribution<double>(0.0, 1.0)(random_); }
 
     pg::DatabaseOid database_;
+    std::size_t slots_;  // requests that may be in flight
     http::Engine engine_;
+    core::HostLimits limits_;
     std::mt19937_64 random_{std::random_device{}()};
 
-    // A request is read into waiting_, goes to the engine (attempts_) as soon as a slot is free,
-    // ends in responses_ or retries_, and is forgotten when that is committed.
-    std::deque<pg::requests::QueuedRequest> waiting_;
-    std::size_t waiting_bytes_ = 0;  // of their bodies
+    // A request is read into queues_, goes to the engine (attempts_) as soon as its host's limits
+    // allow it, ends in responses_ or retries_, and is forgotten when that is committed.
+    HostQueues queues_;
     std::unordered_map<core::RequestId, Attempt> attempts_;
     std::vector<pg::requests::Response> responses_;
     std::vector<pg::requests::Retry> retries_;
+    std::size_t result_bytes_ = 0;       // of the bodies of responses_
     core::Duration first_result_at_{0};  // of those; monotonic, as all below
 
-    bool more_ = true;  // the queue may hold requests that are ready
-    // While a long queue is worked off, it is read on from the last request taken, not each time
-    // from its start, where the removed ones are; now and then from its start, for late commits.
-    core::Instant read_since_ = core::kLongAgo;
-    core::Duration read_from_start_at_{0};
-    std::optional<core::Instant> next_ready_;  // of those that are not ready
+    // Whether something has changed since rows were last offered a slot, and when to do it though
+    // nothing has.
+    bool may_start_ = false;
+    std::optional<core::Duration> start_again_at_;
+    std::vector<std::pair<std::string, core::Duration>> to_close_;
+    std::optional<core::Instant> next_ready_;  // of the requests that are not ready
+
+    unsigned configuration_ = 0;  // version of the settings that were taken
+
+    pg::HttpStatus shown_;
+    bool is_shown_ = true;  // nothing has happened since
+    core::Duration published_at_{0};
 
     core::Duration try_at_{0};  // no transaction before
     core::Duration idle_since_;

@@ -5,6 +5,7 @@
 #include "securatlas/core/url.hpp"
 #include "securatlas/pg/error.hpp"
 #include "securatlas/pg/identity.hpp"
+#include "securatlas/pg/net_settings.hpp"
 #include "securatlas/pg/process.hpp"
 #include "securatlas/pg/requests.hpp"
 #include "securatlas/pg/secrets.hpp"
@@ -136,6 +137,12 @@ core::Method method_of(const RequestArguments& arguments) {
                     "It is one of GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS.");
 }
 
+void check_host(const core::Url& url) {
+    if (pg::egress_policy()->allows_host(url.host(), url.port())) return;
+    throw pg::Error("42501", "requests to host \"" + url.host() + "\" are not allowed",
+                    "net.allowed_hosts does not name it.");
+}
+
 // Headers that hold credentials go apart, to be sealed.
 void set_headers(pg::requests::NewRequest& request, const RequestArguments& arguments) {
     std::vector<core::Header> headers = headers_of(arguments);
@@ -232,6 +239,7 @@ std::int64_t make_request(RequestArguments arguments) {
     pg::requests::NewRequest request;
     request.method = method_of(arguments);
     const core::Url url = url_of(arguments);
+    check_host(url);
     request.url = url.text();
     request.host = url.origin();
     request.timeout = timeout_of(arguments);

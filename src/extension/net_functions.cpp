@@ -183,7 +183,7 @@ PGDLLEXPORT Datum securatlas_http_post_form(PG_FUNCTION_ARGS) {
 PGDLLEXPORT Datum securatlas_origin(PG_FUNCTION_ARGS) {
     return entry([fcinfo] {
         const auto url = core::Url::parse(*ext::text_argument(fcinfo, 0));
-        return text_result(url ? url->origin() : std::string());
+        return text_result(url ? url->origin() : std::string("invalid"));
     });
 }
 

@@ -10,6 +10,7 @@ extern "C" {
 #include "portability/instr_time.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "storage/fd.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
@@ -22,6 +23,9 @@ namespace securatlas::pg {
 namespace {
 
 constexpr core::Duration kLongestSleep = std::chrono::minutes(1);
+
+constinit unsigned version = 0;  // of the configuration
+constinit int descriptors = 0;   // that were acquired
 
 void set_for_process(const char* name, const char* value) {
     SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
@@ -78,13 +82,20 @@ void wait(core::Duration timeout, int fd) {
         if (fd >= 0) events |= WL_SOCKET_READABLE;
         const core::Duration sleep =
             (std::max)(core::Duration(0), (std::min)(timeout, kLongestSleep));
-        const long milliseconds =
-            std::chrono::ceil<std::chrono::milliseconds>(sleep).count();
+        const long milliseconds = std::chrono::ceil<std::chrono::milliseconds>(sleep).count();
         (void)WaitLatchOrSocket(MyLatch, events, fd >= 0 ? fd : PGINVALID_SOCKET, milliseconds,
                                 PG_WAIT_EXTENSION);
         ResetLatch(MyLatch);
     });
     check_interrupts();
+}
+
+unsigned configuration_version() { return version; }
+
+int acquire_descriptors(int wanted) {
+    while (descriptors < wanted && call([] { return AcquireExternalFD(); })) ++descriptors;
+    for (; descriptors > wanted; --descriptors) call([] { ReleaseExternalFD(); });
+    return descriptors;
 }
 
 void wait_for_processes(core::Duration pause) {
@@ -102,6 +113,7 @@ void check_interrupts() {
         if (ConfigReloadPending != 0) {
             ConfigReloadPending = 0;
             ProcessConfigFile(PGC_SIGHUP);
+            ++version;
         }
     });
 }

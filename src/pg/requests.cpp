@@ -21,34 +21,6 @@ void set_for_process(const char* name, const char* value) {
     SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
 }
 
-std::optional<std::vector<core::Header>> read_headers(const Row& row, int column) {
-    if (row.is_null(column)) return std::vector<core::Header>{};
-    auto members = read_json_object(row.value(column));
-    if (!members) return std::nullopt;
-    std::vector<core::Header> headers;
-    headers.reserve(members->size());
-    for (JsonMember& member : *members) {
-        if (member.kind != JsonMember::Kind::text) return std::nullopt;
-        headers.push_back({std::move(member.name), std::move(member.value)});
-    }
-    return headers;
-}
-
-QueuedRequest queued_request(const Row& row) {
-    return {.id = core::RequestId{row.as_int64(1)},
-            .method = row.as_text(2),
-            .url = row.as_text(3),
-            .headers = read_headers(row, 4),
-            .body = row.as_bytes(5),
-            .timeout = std::chrono::milliseconds(row.as_int32(6)),
-            .ready_at = row.as_instant(7),
-            .attempts = row.as_int32(8),
-            .max_attempts = row.as_int32(9),
-            .retry = row.as_text(10),
-            .expires_at = row.is_null(11) ? core::kNever : row.as_instant(11),
-            .idempotency_key = row.as_text(12)};
-}
-
 // The length of the text in the database's encoding that the body is; nullopt: it is none. A body
 // that was cut may have been cut within a character, which is left out.
 std::optional<std::size_t> text_length(const Response& response) {
@@ -139,42 +111,6 @@ bool may_have_requests() {
     bool found = false;
     Statement::each_row([&found](const Row& row) { found = row.as_bool(1); });
     return found;
-}
-
-Ready read_ready(const Position& position, const std::vector<std::int64_t>& taken, int limit) {
-    static Statement query(R"(
-SELECT id, method, url, headers, body, timeout_milliseconds, ready_at, attempts, max_attempts,
-       retry, expires_at, idempotency_key
-  FROM net.http_request_queue
- WHERE ready_at >= $1 AND ready_at <= $2 AND id NOT IN (SELECT unnest($3))
- ORDER BY ready_at, id LIMIT $4)");
-    Spi spi;
-    const std::uint64_t found =
-        query.execute({Parameter::of(position.since), Parameter::of(position.now),
-                       Parameter::of(taken), Parameter::of(std::int32_t{limit})});
-    Ready ready;
-    ready.requests.reserve(found);
-    std::size_t bytes = 0;
-    Statement::each_row([&](const Row& row) {
-        if (bytes >= kMaxBytesRead) return;  // a long body is not fetched before it is looked at
-        ready.requests.push_back(queued_request(row));
-        bytes += ready.requests.back().body.size();
-    });
-    ready.is_last = found < static_cast<std::uint64_t>(limit) && ready.requests.size() == found;
-    return ready;
-}
-
-std::optional<core::Instant> next_ready(core::Instant now) {
-    static Statement query(
-        "SELECT ready_at FROM net.http_request_queue WHERE ready_at > $1 ORDER BY ready_at, id "
-        "LIMIT 1");
-    Spi spi;
-    query.execute({Parameter::of(now)});
-    std::optional<core::Instant> next;
-    Statement::each_row([&next](const Row& row) {
-        if (row.as_instant(1) != core::kNever) next = row.as_instant(1);
-    });
-    return next;
 }
 
 void record_responses(const std::vector<Response>& responses) {

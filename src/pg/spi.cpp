@@ -159,6 +159,27 @@ std::string Row::as_bytes(int column) const {
     return bytes.data == nullptr ? std::string() : std::string(bytes.data, bytes.length);
 }
 
+std::vector<std::string> Row::as_texts(int column) const {
+    struct Elements {
+        Datum* values;
+        bool* nulls;
+        int count;
+    };
+    const Elements elements = call([this, column] {
+        Elements found{};
+        deconstruct_array(DatumGetArrayTypeP(value(column)), TEXTOID, -1, false, TYPALIGN_INT,
+                          &found.values, &found.nulls, &found.count);
+        return found;
+    });
+    std::vector<std::string> texts;
+    for (int i = 0; i < elements.count; ++i) {
+        if (elements.nulls[i]) continue;
+        const Bytes bytes = call([&] { return text_bytes(elements.values[i]); });
+        texts.emplace_back(bytes.data, bytes.length);
+    }
+    return texts;
+}
+
 std::optional<core::Duration> Row::as_interval(int column) const {
     if (is_null(column)) return std::nullopt;
     return to_duration(*DatumGetIntervalP(value(column)));

@@ -73,6 +73,7 @@ class Row {
     core::Instant as_instant(int column) const;
     std::string as_text(int column) const;  // empty for NULL; through the type's output function
     std::string as_bytes(int column) const;  // of a bytea; empty for NULL
+    std::vector<std::string> as_texts(int column) const;  // of a text[] without NULLs
     std::optional<core::Duration> as_interval(int column) const;
 
     Datum value(int column) const;  // as it is stored; lives as long as the result

@@ -3,10 +3,16 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <string>
 
+#include "securatlas/core/egress_policy.hpp"
 #include "securatlas/core/time.hpp"
 
 namespace securatlas::pg {
+
+// Which redirects are followed: none, those to the same scheme, host and port, or all.
+enum class Redirects { none, same_origin, any };
 
 struct NetSettings {
     core::Duration ttl;                 // age at which a response is removed; 0: never
@@ -14,9 +20,16 @@ struct NetSettings {
     int max_attempts;                   // of requests that do not say it themselves
     std::size_t max_response_bytes;     // of a body; the rest is dropped
     std::int64_t max_pending_requests;  // in the queue; more are refused
+    int max_connections_per_host;       // of max_connections
+    int requests_per_second_per_host;   // 0: no limit
+    Redirects follow_redirects;
+    std::string ca_file;                // of authorities to trust beside the system's; empty: none
 };
 
 NetSettings net_settings();
+
+// net.blocked_networks and net.allowed_hosts. The same object as long as they do not change.
+std::shared_ptr<const core::EgressPolicy> egress_policy();
 
 // Declares the settings; for _PG_init.
 void define_net_settings();

@@ -35,6 +35,13 @@ void accept_signals();
 // Ends the process when the server shuts down; reads the configuration again when told to.
 void wait(core::Duration timeout, int fd = -1);
 
+// Changes whenever wait() or check_interrupts() has read the configuration again.
+unsigned configuration_version();
+
+// Asks PostgreSQL for file descriptors that this process opens by itself, as many as wanted or as
+// there are, until it asks for another number. Returns how many it may have open.
+int acquire_descriptors(int wanted);
+
 // Sleeps for a moment in a user's session, whose latch is not this code's own; a cancellation is an
 // Error.
 void wait_for_processes(core::Duration pause);

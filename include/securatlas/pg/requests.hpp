@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -63,12 +64,14 @@ bool try_lock();
 // Whether the queue holds anything. True as well if it cannot be looked into now.
 bool may_have_requests();
 
-// A row of the queue. Its texts are as they stand in the table, and may be damaged.
+// A row of the queue, as it is to be sent: with its sealed headers opened and its secrets put in.
+// Its texts are as they stand in the table, and may be damaged.
 struct QueuedRequest {
     core::RequestId id{};
+    std::string host;
     std::string method;
     std::string url;
-    std::optional<std::vector<core::Header>> headers;  // nullopt: not an object of texts
+    std::vector<core::Header> headers;
     std::string body;
     std::chrono::milliseconds timeout{};
     core::Instant ready_at = core::kLongAgo;
@@ -77,21 +80,35 @@ struct QueuedRequest {
     std::string retry;
     core::Instant expires_at = core::kNever;
     std::string idempotency_key;
+    bool own_key = false;  // the key is the caller's
+    std::string problem;   // why it cannot be sent; empty: it can
 };
 
-// Requests that may be sent at `now`, oldest first: of those that became ready at `since` or later,
-// without the `taken` ones. Up to `limit` of them, and no more once their bodies have
-// kMaxBytesRead.
-inline constexpr std::size_t kMaxBytesRead = 16 * 1024 * 1024;
-struct Position {
-    core::Instant since = core::kLongAgo;
+// What is to be read: of each host behind `after_host` (all if that is empty) the oldest requests
+// that may be sent at `now`, without the `taken` ones.
+struct ReadPlan {
+    struct Host {
+        std::string host;
+        core::Instant since = core::kLongAgo;  // only what became ready then or later
+        int room = 0;                          // how many
+    };
     core::Instant now;
+    std::string after_host;
+    std::vector<Host> hosts;
+    int room = 1;                // of hosts that are not in `hosts`
+    int limit = 1;               // of all together
+    std::size_t max_bytes = 0;   // of their bodies, of which one host gets half; one more at most
+    std::vector<std::int64_t> taken;
 };
 struct Ready {
-    std::vector<QueuedRequest> requests;
-    bool is_last = true;  // there are no more
+    std::vector<QueuedRequest> requests;  // host after host
+    std::set<std::string> partial;        // hosts of which some were left out
+    bool is_cut = false;                  // hosts behind the last one were not looked at
 };
-Ready read_ready(const Position& position, const std::vector<std::int64_t>& taken, int limit);
+Ready read_ready(const ReadPlan& plan);
+
+// Those of the ids that are in the queue no more.
+std::vector<std::int64_t> not_in_queue(const std::vector<std::int64_t>& ids);
 
 // When the next of the requests that may not be sent at `now` may be; nullopt if there is none.
 std::optional<core::Instant> next_ready(core::Instant now);
@@ -106,6 +123,7 @@ struct Response {
     bool truncated = false;
     bool timed_out = false;
     std::string error;  // empty: there is a response
+    bool expired = false;  // its time was up before it was sent
     int attempts = 0;
     std::optional<core::Duration> duration;  // of the last attempt
 };
