@@ -21,63 +21,6 @@ void set_for_process(const char* name, const char* value) {
     SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
 }
 
-// The length of the text in the database's encoding that the body is; nullopt: it is none. A body
-// that was cut may have been cut within a character, which is left out.
-std::optional<std::size_t> text_length(const Response& response) {
-    constexpr std::size_t kLongestCharacter = 4;
-    const std::string& body = response.body;
-    const auto valid = static_cast<std::size_t>(
-        pg_encoding_verifymbstr(GetDatabaseEncoding(), body.data(), static_cast<int>(body.size())));
-    if (valid == body.size()) return valid;
-    if (response.truncated && body.size() - valid < kLongestCharacter) return valid;
-    return std::nullopt;
-}
-
-// The text as the database can hold it: libcurl passes on what the server sent.
-Parameter optional_text(const std::optional<std::string>& text) {
-    if (!text) return Parameter::null(TEXTOID);
-    const int length = static_cast<int>(text->size());
-    if (pg_verify_mbstr(GetDatabaseEncoding(), text->data(), length, true)) {
-        return Parameter::of(std::string_view(*text));
-    }
-    return Parameter::null(TEXTOID);
-}
-
-void record_response(const Response& response) {
-    // An id can be there already if somebody has set the sequence back; the group must not fail.
-    static Statement statement(R"(
-WITH ended AS (
-    DELETE FROM net.http_request_queue WHERE id = $1 RETURNING id, method, url, runid, created_by)
-INSERT INTO net._http_response (id, status_code, content_type, headers, content, timed_out,
-                                error_msg, created, content_bytes, truncated, attempts,
-                                duration_ms, method, url, runid, created_by)
-SELECT id, $2, $3, $4, $5, $6, $7, clock_timestamp(), $8, $9, $10, $11, method, url, runid,
-       created_by
-  FROM ended
-ON CONFLICT (id) DO NOTHING)");
-    const bool answered = response.error.empty();
-    const auto text = answered ? text_length(response) : std::nullopt;
-    Parameter headers = Parameter::null(JSONBOID);
-    if (answered) headers = {JSONBOID, headers_as_jsonb(response.headers), false};
-    Parameter duration = Parameter::null(FLOAT8OID);
-    if (response.duration) {
-        const std::chrono::duration<double, std::milli> milliseconds = *response.duration;
-        duration = {FLOAT8OID, call([&] { return Float8GetDatum(milliseconds.count()); }), false};
-    }
-    statement.execute(
-        {Parameter::of(number(response.id)),
-         response.status_code ? Parameter::of(std::int32_t{*response.status_code})
-                              : Parameter::null(INT4OID),
-         optional_text(response.content_type), headers,
-         text ? Parameter::of(std::string_view(response.body).substr(0, *text))
-              : Parameter::null(TEXTOID),
-         Parameter::of(response.timed_out),
-         answered ? Parameter::null(TEXTOID) : Parameter::of(std::string_view(response.error)),
-         answered && !text ? Parameter::of_bytes(response.body) : Parameter::null(BYTEAOID),
-         Parameter::of(response.truncated), Parameter::of(std::int32_t{response.attempts}),
-         duration});
-}
-
 }  // namespace
 
 void prepare_process() {
@@ -111,13 +54,6 @@ bool may_have_requests() {
     bool found = false;
     Statement::each_row([&found](const Row& row) { found = row.as_bool(1); });
     return found;
-}
-
-void record_responses(const std::vector<Response>& responses) {
-    for (const Response& response : responses) {
-        Spi spi;  // one for each, so that its memory goes with it
-        record_response(response);
-    }
 }
 
 void record_retries(const std::vector<Retry>& retries) {

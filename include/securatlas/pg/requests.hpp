@@ -129,8 +129,9 @@ struct Response {
 };
 
 // Takes requests out of the queue and puts their responses in. A request that is not in the queue
-// any more leaves nothing.
-void record_responses(const std::vector<Response>& responses);
+// any more leaves nothing. A response of a request with on_response waits for its callback then;
+// returns the roles that made those, which the scheduler is to be told after the commit.
+[[nodiscard]] std::vector<RoleOid> record_responses(const std::vector<Response>& responses);
 
 // An attempt that is followed by another one.
 struct Retry {
