@@ -23,6 +23,7 @@ recorded AS (
     ON CONFLICT (id) DO NOTHING)
 SELECT FROM ended)");
     (void)require_shared_state();
+    call([] { PreventCommandIfReadOnly("net.cancel_request()"); });
     const RoleOid role = current_role();
     const bool superuser = current_user_is_superuser();
     bool found = false;
