@@ -28,7 +28,7 @@ need_packages() {
 
 BUILD_PACKAGES=(g++ make cmake postgresql-15 postgresql-server-dev-15 libcurl4-openssl-dev libssl-dev
     libgtest-dev perl)
-TEST_PACKAGES=(libipc-run-perl tzdata)
+TEST_PACKAGES=(libipc-run-perl tzdata nginx-light openssl)
 
 # PostgreSQL refuses to run as root: root hands over to the user postgres, who may have no access to
 # this directory.
