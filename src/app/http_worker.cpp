@@ -185,10 +185,8 @@ void HttpWorker::take(Verdict verdict) {
 }
 
 void HttpWorker::look_for_work() {
-    if (pg::DatabaseTable::take_http_wanted(database_)) {
-        queues_.look_at_all();
-        take_cancelled();
-    }
+    if (pg::DatabaseTable::take_http_wanted(database_)) queues_.look_at_all();
+    take_cancelled();
     if (next_ready_ && *next_ready_ <= pg::now()) {
         next_ready_.reset();
         queues_.look_at_all();

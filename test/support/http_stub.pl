@@ -23,6 +23,10 @@
 #   /close                 closes without an answer
 #   /truncated             closes in the middle of the body
 #   /garbage               bytes that are not HTTP
+#   /endless-headers       headers without end
+#   /endless-body          200, a body without end
+#   /twice                 200 with the header X-Twice two times
+#   /latin1                200, a body that is text in LATIN1 only
 use strict;
 use warnings;
 use Errno qw(EAGAIN EWOULDBLOCK EINTR);
@@ -164,6 +168,13 @@ sub flush_output
         }
         substr($c->{out}, 0, $sent, '');
     }
+    if (defined $c->{more})
+    {
+        # Goes on when the socket takes more, so that the others get their turn.
+        $c->{out} = $c->{more};
+        $writers->add($c->{socket});
+        return 0;
+    }
     $writers->remove($c->{socket});
     drop($c) if $c->{close};
     return 1;
@@ -246,6 +257,24 @@ sub answer
     {
         $c->{out}   = "\x00\xff this is not HTTP\r\n\r\n";
         $c->{close} = 1;
+    }
+    elsif ($path =~ m{^/endless-headers})
+    {
+        $c->{out}  = "HTTP/1.1 200 OK\r\n";
+        $c->{more} = join '', map { "X-Header-$_: " . ('x' x 1000) . "\r\n" } 1 .. 50;
+    }
+    elsif ($path =~ m{^/endless-body})
+    {
+        $c->{out}  = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n";
+        $c->{more} = 'x' x 65536;
+    }
+    elsif ($path =~ m{^/twice})
+    {
+        respond($c, $request, 200, $ok, undef, 'X-Twice: one', 'X-Twice: two');
+    }
+    elsif ($path =~ m{^/latin1})
+    {
+        respond($c, $request, 200, "caf\xe9", 'text/plain; charset=iso-8859-1');
     }
     else { respond($c, $request, 200, $ok) }
 }

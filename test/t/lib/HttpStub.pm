@@ -11,7 +11,7 @@ use Time::HiRes qw(usleep);
 
 sub new
 {
-	my ($class) = @_;
+	my ($class, %options) = @_;
 	my $dir = tempdir(CLEANUP => 1);
 	my $self = bless { log => "$dir/log", owner => $$ }, $class;
 	my $pid = fork() // die "fork: $!";
@@ -19,7 +19,7 @@ sub new
 	{
 		open(STDOUT, '>', '/dev/null');
 		exec $^X, "$FindBin::RealBin/../support/http_stub.pl", '--log', $self->{log},
-		  '--port-file', "$dir/port";
+		  '--port-file', "$dir/port", '--port', $options{port} // 0;
 		die "exec: $!";
 	}
 	$self->{pid} = $pid;

@@ -1,0 +1,109 @@
+# The promise of the outbox, through kill -9 of the http worker and of the server at any moment: every
+# committed request is sent, with one key at each attempt, and has one response; none of those that
+# were rolled back is sent.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use HttpStub;
+use IPC::Run ();
+use PostgreSQL::Test::Utils;
+use Sched;
+use Test::More;
+
+use constant ROUNDS => 20;
+use constant REQUESTS => 40;
+
+my $stub = HttpStub->new;
+my $node = new_node('lost', fsync => 'off');
+$node->start;
+install($node);
+$node->safe_psql('postgres', q{
+	CREATE TABLE made (n int PRIMARY KEY, id bigint NOT NULL);
+	CREATE TABLE counter (n int);
+	INSERT INTO counter VALUES (0)});
+
+my $seed = $ENV{SEED} // time();
+note "SEED=$seed";
+srand($seed);
+
+# Sends statements that make requests and may be cut off by the death of the server: each either
+# commits its requests and their rows of `made`, or neither. Every third one is rolled back.
+sub start_client
+{
+	my ($round) = @_;
+	my $sql = '';
+	for my $i (1 .. REQUESTS)
+	{
+		my $n = $round * 1000 + $i;
+		my $rolled_back = $i % 3 == 0;
+		my $path = $rolled_back ? '/rolled-back' : ($i % 4 == 0 ? "/delay/50/$n" : "/sent/$n");
+		my $url = $stub->url($path);
+		$sql .= "BEGIN; INSERT INTO made SELECT $n, net.http_post('$url', '{\"n\": $n}'); "
+		  . ($rolled_back ? 'ROLLBACK' : 'COMMIT') . ";\n";
+	}
+	my $file = $node->basedir . "/client_$round.sql";
+	append_to_file($file, $sql);
+	return IPC::Run::start(
+		[ 'psql', '-X', '-q', '-A', '-t', '-f', $file, '-d', $node->connstr('postgres') ],
+		'<', '/dev/null', '>', '/dev/null', '2>', '/dev/null');
+}
+
+sub sql { return $node->safe_psql('postgres', $_[0]) }
+
+my %killed = (worker => 0, server => 0);
+for my $round (1 .. ROUNDS)
+{
+	my $client = start_client($round);
+	my $pid;
+	wait_until(sub { ($pid) = our_pids($node, 'http worker'); return $pid }, 'an http worker');
+	# The moment is random on purpose: it is not to matter.
+	select(undef, undef, undef, rand(0.1));
+	if ($round % 2)
+	{
+		# A kill -9 of one process makes the postmaster restart all.
+		kill('KILL', $pid) or die "kill: $!";
+		$killed{worker}++;
+		eval { $client->finish };
+		wait_until(sub { log_count($node, 'all server processes terminated; reinitializing') == $killed{worker} },
+			'a restart');
+		$node->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()') or die 'no restart';
+	}
+	else
+	{
+		kill_server($node);
+		$killed{server}++;
+		eval { $client->finish };
+		$node->start;
+	}
+}
+cmp_ok($killed{worker}, '>', 0, "http workers were killed ($killed{worker})");
+cmp_ok($killed{server}, '>', 0, "servers were killed ($killed{server})");
+wait_for($node, 'SELECT count(*) FROM net.http_request_queue', '0', 'the queue is worked off');
+
+my $made = sql('SELECT count(*) FROM made');
+cmp_ok($made, '>', ROUNDS, "there were requests ($made)");
+is(sql('SELECT count(*) FROM made m WHERE NOT EXISTS (SELECT FROM net._http_response r WHERE r.id = m.id)'), '0',
+	'each committed request has a response');
+is(sql('SELECT count(*) FROM net._http_response r WHERE NOT EXISTS (SELECT FROM made m WHERE m.id = r.id)'), '0',
+	'and nothing else has');
+is(sql('SELECT count(*) FROM net._http_response WHERE status_code IS DISTINCT FROM 200'), '0', 'all were answered');
+
+my (%keys, %seen);
+for my $request ($stub->requests)
+{
+	if ($request->{path} eq '/rolled-back') { $seen{rolled_back}++; next }
+	my ($n) = $request->{body} =~ /"n": (\d+)/;
+	$seen{$n}++;
+	$keys{$n}{ $request->{headers}{'idempotency-key'} } = 1;
+}
+is($seen{rolled_back}, undef, 'what was rolled back was not sent');
+my @made = split /\n/, sql('SELECT n FROM made');
+is(scalar(grep { !$seen{$_} } @made), 0, 'each committed request arrived');
+my %is_made = map { $_ => 1 } @made;
+is(scalar(grep { !$is_made{$_} } keys %keys), 0, 'and none that did not commit');
+is(scalar(grep { keys %{ $keys{$_} } != 1 } keys %keys), 0, 'with one key at all its attempts');
+my $again = grep { $seen{$_} > 1 } @made;
+note "$again of $made requests arrived more than once";
+
+done_testing();
