@@ -1,0 +1,284 @@
+-- ==== schema securatlas: the risk views and functions that install() makes ===================
+
+-- These functions run with install()'s search_path: the target schema, pg_temp last. SET
+-- search_path FROM CURRENT pins what they make to it. row_security = off makes a row security
+-- policy that would hide rows from the jobs an error, where it would give wrong scores silently.
+--
+-- Tables that existed before install() may have other types (enumerations, domains) and none of our
+-- constraints: texts are compared as text, and what makes no sense is left out.
+
+CREATE FUNCTION securatlas._create_risk_views() RETURNS void LANGUAGE plpgsql
+AS $install$
+BEGIN
+    -- A set of controls is a string of bits, a place each: comparing two of them costs nothing,
+    -- where joining them would cost more than all the rest of the recompute.
+    CREATE OR REPLACE VIEW v_framework_readiness WITH (security_invoker = true) AS
+    WITH place AS MATERIALIZED (
+        SELECT mapped.control_id, (row_number() OVER () - 1)::int AS bit,
+               repeat('0', (count(*) OVER ())::int)::varbit AS none
+          FROM (SELECT DISTINCT m.control_id FROM control_framework_map m
+                 WHERE m.control_id IS NOT NULL) AS mapped
+    ), requirement AS MATERIALIZED (
+        SELECT r.framework_id, r.id, bit_or(set_bit(p.none, p.bit, 1)) AS controls
+          FROM framework_requirements r
+          LEFT JOIN control_framework_map m ON m.requirement_id = r.id
+          LEFT JOIN place p ON p.control_id = m.control_id
+         GROUP BY r.framework_id, r.id
+    ), met AS (
+        SELECT c.tenant_id, bit_or(set_bit(p.none, p.bit, 1)) AS controls
+          FROM tenant_controls c
+          JOIN place p ON p.control_id = c.control_id
+         WHERE c.status::text IN ('implemented', 'not_applicable')
+         GROUP BY c.tenant_id
+    )
+    SELECT s.tenant_id,
+           s.framework_id,
+           coalesce(100.0 * count(*) FILTER (WHERE met.controls & r.controls = r.controls)
+                    / nullif(count(r.id), 0), 0) AS readiness
+      FROM tenant_framework_selections s
+      LEFT JOIN requirement r ON r.framework_id = s.framework_id
+      LEFT JOIN met ON met.tenant_id = s.tenant_id
+     GROUP BY s.tenant_id, s.framework_id;
+    COMMENT ON VIEW v_framework_readiness IS 'Share of the requirements of a selected framework, 0 to 100, of which every mapped control is implemented or not applicable. A requirement without mapped controls is not met.';
+
+    CREATE OR REPLACE VIEW v_risk_trend WITH (security_invoker = true) AS
+    SELECT t.id AS tenant_id,
+           latest.risk_score_1_100,
+           CASE WHEN latest.risk_score_1_100 <= 20 THEN 'critical'
+                WHEN latest.risk_score_1_100 <= 40 THEN 'high'
+                WHEN latest.risk_score_1_100 <= 60 THEN 'medium'
+                WHEN latest.risk_score_1_100 <= 80 THEN 'moderate'
+                WHEN latest.risk_score_1_100 <= 100 THEN 'low' END AS level,
+           latest.risk_score_1_100 - previous.risk_score_1_100 AS change,
+           latest.risk_score_1_100 - week.risk_score_1_100 AS change_7_days,
+           latest.risk_score_1_100 - month.risk_score_1_100 AS change_30_days,
+           latest.computed_at,
+           latest.snapshot_type::text AS snapshot_type
+      FROM tenants t
+     CROSS JOIN LATERAL (
+           SELECT s.* FROM tenant_risk_snapshots s WHERE s.tenant_id = t.id
+            ORDER BY s.computed_at DESC, s.id LIMIT 1) AS latest
+      LEFT JOIN LATERAL (
+           SELECT s.* FROM tenant_risk_snapshots s WHERE s.tenant_id = t.id
+            ORDER BY s.computed_at DESC, s.id LIMIT 1 OFFSET 1) AS previous ON true
+      LEFT JOIN LATERAL (
+           SELECT s.* FROM tenant_risk_snapshots s
+            WHERE s.tenant_id = t.id AND s.computed_at <= now() - interval '7 days'
+            ORDER BY s.computed_at DESC, s.id LIMIT 1) AS week ON true
+      LEFT JOIN LATERAL (
+           SELECT s.* FROM tenant_risk_snapshots s
+            WHERE s.tenant_id = t.id AND s.computed_at <= now() - interval '30 days'
+            ORDER BY s.computed_at DESC, s.id LIMIT 1) AS month ON true;
+    COMMENT ON VIEW v_risk_trend IS 'The latest score of each tenant that has one, its level, and its change since the snapshot before and since those that were the latest 7 and 30 days ago.';
+END
+$install$;
+COMMENT ON FUNCTION securatlas._create_risk_views() IS 'The part of install() that makes the risk views, in the first schema of search_path.';
+
+CREATE FUNCTION securatlas._create_bad_row_check() RETURNS void LANGUAGE plpgsql
+AS $install$
+BEGIN
+    CREATE OR REPLACE FUNCTION fn_warn_of_bad_rows(only_tenant uuid) RETURNS void
+        LANGUAGE plpgsql SECURITY DEFINER
+        SET search_path FROM CURRENT
+        SET row_security = off
+        SET plan_cache_mode = force_custom_plan
+    AS $fn$
+    #variable_conflict use_variable
+    DECLARE
+        controls bigint;
+        findings bigint;
+        selections bigint;
+        costs bigint;
+    BEGIN
+        SELECT count(*) INTO controls
+          FROM tenant_controls c
+          LEFT JOIN unified_controls u ON u.id = c.control_id
+         WHERE (only_tenant IS NULL OR c.tenant_id = only_tenant)
+           AND (u.id IS NOT NULL AND (c.status::text = 'not_applicable'
+                    OR c.status::text IN ('not_started', 'in_progress', 'implemented')
+                       AND c.maturity BETWEEN 0 AND 5)) IS NOT TRUE;
+        SELECT count(*) INTO findings
+          FROM integration_findings f
+         WHERE f.status::text = 'open' AND (only_tenant IS NULL OR f.tenant_id = only_tenant)
+           AND (f.severity::text IN ('critical', 'high', 'medium', 'low')) IS NOT TRUE;
+        SELECT count(*) INTO selections
+          FROM tenant_framework_selections s
+         WHERE (only_tenant IS NULL OR s.tenant_id = only_tenant)
+           AND (s.weight >= 0 AND s.weight < 1e300) IS NOT TRUE;
+        SELECT count(*) INTO costs
+          FROM industry_breach_costs b
+         WHERE (b.avg_breach_cost >= 0 AND b.avg_breach_cost < 1e300) IS NOT TRUE;
+        IF controls + findings + selections + costs > 0 THEN
+            RAISE WARNING '% rows are left out of the risk scores',
+                    controls + findings + selections + costs
+                USING DETAIL = concat_ws(E'\n',
+                    'tenant_controls, status or maturity out of range or control unknown: '
+                        || nullif(controls, 0) || '.',
+                    'integration_findings, severity unknown: ' || nullif(findings, 0) || '.',
+                    'tenant_framework_selections, weight out of range: '
+                        || nullif(selections, 0) || '.',
+                    'industry_breach_costs, cost out of range: ' || nullif(costs, 0) || '.');
+        END IF;
+    END
+    $fn$;
+    COMMENT ON FUNCTION fn_warn_of_bad_rows(uuid) IS 'Counts, in one warning, the rows that the risk scores leave out: of one tenant, or of all (NULL).';
+END
+$install$;
+COMMENT ON FUNCTION securatlas._create_bad_row_check() IS 'The part of install() that makes the check for rows that make no sense, in the first schema of search_path.';
+
+CREATE FUNCTION securatlas._create_recompute() RETURNS void LANGUAGE plpgsql
+AS $install$
+BEGIN
+    -- A tenant's snapshot of a night has an id that is made of the two. So the table's own key keeps
+    -- it from having two, whichever run, retry or operator computes that night again. Memory: a
+    -- hundred bytes a tenant in a few hash tables. JIT would take longer than it saves.
+    CREATE OR REPLACE FUNCTION fn_write_risk_snapshots(only_tenant uuid, snapshot_type text)
+        RETURNS SETOF int LANGUAGE plpgsql SECURITY DEFINER
+        SET search_path FROM CURRENT
+        SET row_security = off
+        SET plan_cache_mode = force_custom_plan
+        SET jit = off
+        SET work_mem = '64MB'
+    AS $fn$
+    #variable_conflict use_variable
+    DECLARE
+        weights CONSTANT float8[] := securatlas.risk_weights();
+        penalties CONSTANT float8[] := securatlas.risk_penalties();
+        midnight timestamptz;
+        night text;
+    BEGIN
+        PERFORM fn_warn_of_bad_rows(only_tenant);
+        IF snapshot_type = 'nightly' THEN
+            midnight := date_trunc('day', coalesce(
+                nullif(current_setting('cron.scheduled_at', true), '')::timestamptz, now()), 'UTC');
+            night := to_char(midnight AT TIME ZONE 'UTC', '/YYYY-MM-DD');
+            -- Two at a time would each not see the snapshots of the other.
+            PERFORM pg_advisory_xact_lock('tenant_risk_snapshots'::regclass::oid::bigint);
+            DELETE FROM tenant_risk_snapshots s
+             WHERE s.computed_at >= midnight AND s.id = md5(s.tenant_id || night)::uuid
+               AND (only_tenant IS NULL OR s.tenant_id = only_tenant);
+        END IF;
+        RETURN QUERY
+        WITH active AS (
+            SELECT DISTINCT s.tenant_id FROM tenant_subscriptions s
+             WHERE s.status::text IN ('active', 'trialing') AND only_tenant IS NULL
+        ), catalogue AS MATERIALIZED (
+            SELECT u.id,
+                   coalesce(nullif(securatlas._snake_case(u.category::text), ''), 'uncategorized')
+                       AS category,
+                   set_bit(repeat('0', (count(*) OVER ())::int)::varbit,
+                           (row_number() OVER () - 1)::int, 1) AS bit
+              FROM unified_controls u
+        ), proven AS (
+            SELECT e.tenant_id, bit_or(k.bit) AS controls
+              FROM tenant_evidence_items e
+              JOIN control_evidence_links l ON l.evidence_item_id = e.id
+              JOIN catalogue k ON k.id = l.control_id
+             WHERE e.status::text = 'accepted' AND (e.expires_at IS NULL OR e.expires_at > now())
+               AND (only_tenant IS NULL OR e.tenant_id = only_tenant)
+             GROUP BY e.tenant_id
+        ), part AS (
+            SELECT c.tenant_id, k.category, count(*) AS entries, sum(c.maturity) AS maturity,
+                   bit_or(k.bit) AS controls
+              FROM tenant_controls c
+              JOIN catalogue k ON k.id = c.control_id
+             WHERE c.status::text IN ('not_started', 'in_progress', 'implemented')
+               AND c.maturity BETWEEN 0 AND 5
+               AND (only_tenant IS NULL OR c.tenant_id = only_tenant)
+             GROUP BY c.tenant_id, k.category
+        ), control AS (
+            SELECT p.tenant_id, sum(p.entries)::float8 AS entries,
+                   sum(p.maturity)::float8 / sum(p.entries)::float8 AS average_maturity,
+                   bit_or(p.controls) AS controls,
+                   jsonb_object_agg(p.category, round((p.maturity * 20.0 / p.entries)::numeric)) AS breakdown
+              FROM part p
+             GROUP BY p.tenant_id
+        ), framework AS (
+            SELECT s.tenant_id,
+                   (sum(r.readiness * s.weight) / nullif(sum(s.weight), 0))::float8 AS readiness
+              FROM tenant_framework_selections s
+              JOIN v_framework_readiness r
+                ON r.tenant_id = s.tenant_id AND r.framework_id = s.framework_id
+             WHERE s.weight >= 0 AND s.weight < 1e300
+               AND (only_tenant IS NULL OR s.tenant_id = only_tenant)
+             GROUP BY s.tenant_id
+        ), finding AS (
+            SELECT f.tenant_id,
+                   count(*) FILTER (WHERE f.severity::text = 'critical') AS critical,
+                   count(*) FILTER (WHERE f.severity::text = 'high') AS high,
+                   count(*) FILTER (WHERE f.severity::text = 'medium') AS medium,
+                   count(*) FILTER (WHERE f.severity::text = 'low') AS low
+              FROM integration_findings f
+             WHERE f.status::text = 'open' AND (only_tenant IS NULL OR f.tenant_id = only_tenant)
+             GROUP BY f.tenant_id
+        ), cost AS MATERIALIZED (
+            SELECT b.industry::text AS industry, max(b.avg_breach_cost)::float8 AS breach
+              FROM industry_breach_costs b
+             WHERE b.avg_breach_cost >= 0 AND b.avg_breach_cost < 1e300
+             GROUP BY b.industry::text
+        )
+        INSERT INTO tenant_risk_snapshots AS stored
+               (id, tenant_id, risk_score_1_100, category_breakdown, annualized_loss_expectancy,
+                computed_at, snapshot_type)
+        SELECT coalesce(md5(t.id || night)::uuid, gen_random_uuid()), t.id, result.score,
+               jsonb_build_object(
+                   'control_maturity', result.control_maturity,
+                   'evidence_coverage', result.evidence_coverage,
+                   'framework_compliance', result.framework_compliance,
+                   'integration_findings', result.integration_findings,
+                   'subcategories', coalesce(control.breakdown, '{}'::jsonb)),
+               result.annualized_loss_expectancy::numeric,
+               now(), snapshot_type
+          FROM tenants t
+          LEFT JOIN active ON active.tenant_id = t.id
+          LEFT JOIN control ON control.tenant_id = t.id
+          LEFT JOIN proven ON proven.tenant_id = t.id
+          LEFT JOIN framework ON framework.tenant_id = t.id
+          LEFT JOIN finding ON finding.tenant_id = t.id
+          LEFT JOIN cost own ON own.industry = t.industry::text
+          LEFT JOIN cost other ON other.industry = 'default'
+         CROSS JOIN LATERAL securatlas.risk_score(
+                   control.average_maturity,
+                   bit_count(proven.controls & control.controls) / control.entries,
+                   framework.readiness,
+                   finding.critical, finding.high, finding.medium, finding.low,
+                   coalesce(own.breach, other.breach),
+                   CASE WHEN t.annual_revenue > 0 THEN least(t.annual_revenue, 1e300) END::float8,
+                   weights, penalties) AS result
+         WHERE t.id = only_tenant OR active.tenant_id IS NOT NULL
+        RETURNING stored.risk_score_1_100;
+    END
+    $fn$;
+    COMMENT ON FUNCTION fn_write_risk_snapshots(uuid, text) IS 'Stores a snapshot for one tenant, or for each active tenant (NULL), in one statement; returns the scores. A nightly one replaces that of the same tenant and night.';
+
+    CREATE OR REPLACE FUNCTION fn_recompute_all_tenant_risk_scores() RETURNS bigint
+        LANGUAGE sql SECURITY DEFINER
+        SET search_path FROM CURRENT
+    AS $fn$
+        SELECT count(*)
+          FROM fn_write_risk_snapshots(NULL, CASE WHEN current_setting('cron.run_id', true) <> ''
+                                                  THEN 'nightly' ELSE 'manual' END)
+    $fn$;
+    COMMENT ON FUNCTION fn_recompute_all_tenant_risk_scores() IS 'Stores a risk snapshot for each active tenant; returns their number.';
+
+    CREATE OR REPLACE FUNCTION fn_recompute_tenant_risk_score(tenant_id uuid) RETURNS int
+        LANGUAGE plpgsql SECURITY DEFINER
+        SET search_path FROM CURRENT
+    AS $fn$
+    #variable_conflict use_variable
+    DECLARE
+        score int;
+    BEGIN
+        SELECT written INTO score
+          FROM fn_write_risk_snapshots(tenant_id, 'event') AS written WHERE tenant_id IS NOT NULL;
+        IF score IS NULL THEN
+            RAISE EXCEPTION 'tenant % does not exist', coalesce(tenant_id::text, 'NULL')
+                USING ERRCODE = 'no_data_found';
+        END IF;
+        RETURN score;
+    END
+    $fn$;
+    COMMENT ON FUNCTION fn_recompute_tenant_risk_score(uuid) IS 'Stores a risk snapshot for one tenant; returns its score.';
+END
+$install$;
+COMMENT ON FUNCTION securatlas._create_recompute() IS 'The part of install() that makes the recompute, in the first schema of search_path.';
