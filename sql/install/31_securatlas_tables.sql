@@ -7,68 +7,78 @@ CREATE FUNCTION securatlas._tables(
     SET search_path = pg_catalog, pg_temp
 AS $fn$
 VALUES
-(1, 'tenants', true, '{id,name,industry,annual_revenue,created_at}'::text[], $$(
+(1, 'tenants', true,
+ '{id uuid,name text,industry text,annual_revenue number,created_at time}'::text[], $$(
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     name text NOT NULL,
     industry text,
     annual_revenue numeric,
     created_at timestamptz NOT NULL DEFAULT now()
 )$$, 'One row a tenant.'),
-(2, 'tenant_subscriptions', true, '{tenant_id,plan,status}', $$(
-    tenant_id uuid NOT NULL REFERENCES tenants ON DELETE CASCADE,
+(2, 'tenant_subscriptions', true,
+ '{tenant_id uuid,plan text,status text}', $$(
+    tenant_id uuid NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
     plan text NOT NULL,
     status text NOT NULL CHECK (status IN ('active', 'trialing', 'past_due', 'canceled'))
 )$$, 'A tenant is active while one of its subscriptions is active or trialing.'),
-(3, 'unified_controls', false, '{id,control_key,title,category,severity}', $$(
+(3, 'unified_controls', false,
+ '{id any,control_key text,title text,category text,severity any}', $$(
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     control_key text NOT NULL UNIQUE,
     title text NOT NULL,
     category text NOT NULL,
     severity int NOT NULL CHECK (severity BETWEEN 1 AND 5)
 )$$, 'The catalogue of controls, the same for all tenants.'),
-(4, 'tenant_controls', true, '{tenant_id,control_id,status,maturity}', $$(
-    tenant_id uuid NOT NULL REFERENCES tenants ON DELETE CASCADE,
-    control_id uuid NOT NULL REFERENCES unified_controls,
+(4, 'tenant_controls', true,
+ '{tenant_id uuid,control_id any,status text,maturity number}', $$(
+    tenant_id uuid NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
+    control_id uuid NOT NULL REFERENCES unified_controls (id),
     status text NOT NULL DEFAULT 'not_started'
         CHECK (status IN ('not_started', 'in_progress', 'implemented', 'not_applicable')),
     maturity int NOT NULL DEFAULT 0 CHECK (maturity BETWEEN 0 AND 5),
     PRIMARY KEY (tenant_id, control_id)
 )$$, 'How far a tenant is with a control.'),
-(5, 'tenant_evidence_items', true, '{id,tenant_id,status,expires_at}', $$(
+(5, 'tenant_evidence_items', true,
+ '{id any,tenant_id uuid,status text,expires_at time}', $$(
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    tenant_id uuid NOT NULL REFERENCES tenants ON DELETE CASCADE,
+    tenant_id uuid NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
     status text NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'accepted', 'rejected')),
     expires_at timestamptz
 )$$, 'What a tenant has handed in to prove its controls.'),
-(6, 'control_evidence_links', true, '{evidence_item_id,control_id}', $$(
-    evidence_item_id uuid NOT NULL REFERENCES tenant_evidence_items ON DELETE CASCADE,
-    control_id uuid NOT NULL REFERENCES unified_controls,
+(6, 'control_evidence_links', true,
+ '{evidence_item_id any,control_id any}', $$(
+    evidence_item_id uuid NOT NULL REFERENCES tenant_evidence_items (id) ON DELETE CASCADE,
+    control_id uuid NOT NULL REFERENCES unified_controls (id),
     PRIMARY KEY (evidence_item_id, control_id)
 )$$, 'The controls that an evidence item proves.'),
-(7, 'compliance_frameworks', false, '{id}', $$(
+(7, 'compliance_frameworks', false,
+ '{id any}', $$(
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     key text NOT NULL UNIQUE,
     name text NOT NULL
 )$$, 'The frameworks that a tenant may select.'),
-(8, 'framework_requirements', false, '{id,framework_id}', $$(
+(8, 'framework_requirements', false,
+ '{id any,framework_id any}', $$(
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    framework_id uuid NOT NULL REFERENCES compliance_frameworks ON DELETE CASCADE,
+    framework_id uuid NOT NULL REFERENCES compliance_frameworks (id) ON DELETE CASCADE,
     requirement_key text NOT NULL,
     UNIQUE (framework_id, requirement_key)
 )$$, 'The requirements of a framework.'),
-(9, 'control_framework_map', false, '{control_id,requirement_id}', $$(
-    control_id uuid NOT NULL REFERENCES unified_controls,
-    requirement_id uuid NOT NULL REFERENCES framework_requirements ON DELETE CASCADE,
+(9, 'control_framework_map', false,
+ '{control_id any,requirement_id any}', $$(
+    control_id uuid NOT NULL REFERENCES unified_controls (id),
+    requirement_id uuid NOT NULL REFERENCES framework_requirements (id) ON DELETE CASCADE,
     PRIMARY KEY (requirement_id, control_id)
 )$$, 'The controls that a requirement asks for.'),
-(10, 'tenant_framework_selections', true, '{tenant_id,framework_id,weight}', $$(
-    tenant_id uuid NOT NULL REFERENCES tenants ON DELETE CASCADE,
-    framework_id uuid NOT NULL REFERENCES compliance_frameworks,
-    weight numeric NOT NULL DEFAULT 1 CHECK (weight >= 0),
+(10, 'tenant_framework_selections', true,
+ '{tenant_id uuid,framework_id any,weight number}', $$(
+    tenant_id uuid NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
+    framework_id uuid NOT NULL REFERENCES compliance_frameworks (id),
+    weight numeric NOT NULL DEFAULT 1 CHECK (weight >= 0 AND weight < 'Infinity'),
     PRIMARY KEY (tenant_id, framework_id)
 )$$, 'The frameworks that a tenant is measured by.'),
 (11, 'integration_providers', false,
- '{id,key,token_endpoint,client_id,client_secret_name}', $$(
+ '{id any,key text,token_endpoint text,client_id text,client_secret_name text}', $$(
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     key text NOT NULL UNIQUE,
     token_endpoint text,
@@ -76,11 +86,10 @@ VALUES
     client_secret_name text
 )$$, 'The providers that can be connected. client_secret_name is the name of a secret.'),
 (12, 'integration_connections', true,
- '{id,tenant_id,provider_id,status,auth_type,access_token_name,refresh_token_name,token_expires_at,last_synced_at,last_error}',
- $$(
+ '{id uuid,tenant_id uuid,provider_id any,status text,auth_type text,access_token_name text,refresh_token_name text,token_expires_at time,last_synced_at time,last_error text}', $$(
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    tenant_id uuid NOT NULL REFERENCES tenants ON DELETE CASCADE,
-    provider_id uuid NOT NULL REFERENCES integration_providers,
+    tenant_id uuid NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
+    provider_id uuid NOT NULL REFERENCES integration_providers (id),
     status text NOT NULL DEFAULT 'pending'
         CHECK (status IN ('pending', 'active', 'error', 'reauth_required', 'disabled')),
     auth_type text NOT NULL CHECK (auth_type IN ('oauth', 'api_key')),
@@ -90,18 +99,19 @@ VALUES
     last_synced_at timestamptz,
     last_error text
 )$$, 'What a tenant has connected. The token columns hold names of secrets, never tokens.'),
-(13, 'integration_findings', true, '{id,connection_id,tenant_id,severity,status}', $$(
+(13, 'integration_findings', true,
+ '{id any,connection_id uuid,tenant_id uuid,severity text,status text}', $$(
     id uuid NOT NULL DEFAULT gen_random_uuid(),
-    connection_id uuid NOT NULL REFERENCES integration_connections ON DELETE CASCADE,
-    tenant_id uuid NOT NULL REFERENCES tenants ON DELETE CASCADE,
+    connection_id uuid NOT NULL REFERENCES integration_connections (id) ON DELETE CASCADE,
+    tenant_id uuid NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
     severity text NOT NULL CHECK (severity IN ('critical', 'high', 'medium', 'low')),
     status text NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'resolved', 'suppressed')),
     PRIMARY KEY (tenant_id, id)
 )$$, 'What a sync has found at a provider.'),
 (14, 'integration_sync_jobs', true,
- '{id,connection_id,status,request_id,attempts,error,created_at,dispatched_at,completed_at}', $$(
+ '{id uuid,connection_id uuid,status text,request_id number,attempts number,error text,created_at time,dispatched_at time,completed_at time}', $$(
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    connection_id uuid NOT NULL REFERENCES integration_connections ON DELETE CASCADE,
+    connection_id uuid NOT NULL REFERENCES integration_connections (id) ON DELETE CASCADE,
     status text NOT NULL DEFAULT 'queued'
         CHECK (status IN ('queued', 'dispatched', 'failed', 'completed')),
     request_id bigint,
@@ -112,10 +122,9 @@ VALUES
     completed_at timestamptz
 )$$, 'One row for each sync that was asked for. request_id is the request that asks for it.'),
 (15, 'tenant_risk_snapshots', true,
- '{id,tenant_id,risk_score_1_100,category_breakdown,annualized_loss_expectancy,computed_at,snapshot_type}',
- $$(
+ '{id uuid,tenant_id uuid,risk_score_1_100 number,category_breakdown json,annualized_loss_expectancy number,computed_at time,snapshot_type text}', $$(
     id uuid NOT NULL DEFAULT gen_random_uuid(),
-    tenant_id uuid NOT NULL REFERENCES tenants ON DELETE CASCADE,
+    tenant_id uuid NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
     risk_score_1_100 int NOT NULL CHECK (risk_score_1_100 BETWEEN 0 AND 100),
     category_breakdown jsonb NOT NULL,
     annualized_loss_expectancy numeric,
@@ -123,12 +132,13 @@ VALUES
     snapshot_type text NOT NULL CHECK (snapshot_type IN ('nightly', 'manual', 'event')),
     PRIMARY KEY (tenant_id, id)
 )$$, 'The risk scores over time. 0 is the worst posture, 100 the best.'),
-(16, 'industry_breach_costs', false, '{industry,avg_breach_cost}', $$(
+(16, 'industry_breach_costs', false,
+ '{industry text,avg_breach_cost number}', $$(
     industry text PRIMARY KEY,
-    avg_breach_cost numeric NOT NULL CHECK (avg_breach_cost >= 0)
+    avg_breach_cost numeric NOT NULL CHECK (avg_breach_cost >= 0 AND avg_breach_cost < 'Infinity')
 )$$, 'What a breach costs on average. The row "default" is for tenants of any other industry.')
 $fn$;
-COMMENT ON FUNCTION securatlas._tables() IS 'The tables of the SecurAtlas jobs: the columns they must have, and how install() makes them.';
+COMMENT ON FUNCTION securatlas._tables() IS 'The tables of the SecurAtlas jobs: the columns they must have with their kinds of type, and how install() makes them.';
 
 CREATE FUNCTION securatlas._indexes(OUT table_name text, OUT definition text)
     RETURNS SETOF record LANGUAGE sql IMMUTABLE
@@ -144,34 +154,6 @@ VALUES
     ('tenant_risk_snapshots', '(tenant_id, computed_at DESC)')
 $fn$;
 COMMENT ON FUNCTION securatlas._indexes() IS 'The indexes that install() adds to the tables it makes.';
-
-CREATE FUNCTION securatlas._check_tables(target_schema regnamespace) RETURNS void
-    LANGUAGE plpgsql STABLE
-    SET search_path = pg_catalog, pg_temp
-AS $fn$
-DECLARE
-    missing text;
-BEGIN
-    SELECT string_agg(lack.line, E'\n' ORDER BY lack.ordinal) INTO missing
-      FROM (SELECT t.ordinal, format('Table %I.%I lacks %s.', n.nspname, t.name,
-                                     string_agg(wanted.col, ', ' ORDER BY wanted.position)) AS line
-              FROM securatlas._tables() AS t
-              JOIN pg_class c ON c.relname = t.name AND c.relnamespace = target_schema
-              JOIN pg_namespace n ON n.oid = c.relnamespace
-             CROSS JOIN unnest(t.required) WITH ORDINALITY AS wanted (col, position)
-             WHERE NOT EXISTS (SELECT FROM pg_attribute a
-                                WHERE a.attrelid = c.oid AND a.attname = wanted.col
-                                  AND a.attnum > 0 AND NOT a.attisdropped)
-             GROUP BY t.ordinal, t.name, n.nspname) AS lack;
-    IF missing IS NOT NULL THEN
-        RAISE EXCEPTION 'tables in schema % lack columns that the SecurAtlas jobs need', target_schema
-            USING ERRCODE = 'object_not_in_prerequisite_state',
-                  DETAIL = missing,
-                  HINT = 'Add the columns, or install into another schema.';
-    END IF;
-END
-$fn$;
-COMMENT ON FUNCTION securatlas._check_tables(regnamespace) IS 'Refuses a schema whose tables lack columns; one error lists all of them.';
 
 CREATE FUNCTION securatlas._create_tables(target_schema regnamespace) RETURNS void
     LANGUAGE plpgsql

@@ -56,17 +56,18 @@ BEGIN
            latest.snapshot_type::text AS snapshot_type
       FROM tenants t
      CROSS JOIN LATERAL (
-           SELECT s.* FROM tenant_risk_snapshots s WHERE s.tenant_id = t.id
+           SELECT s.risk_score_1_100, s.computed_at, s.snapshot_type
+             FROM tenant_risk_snapshots s WHERE s.tenant_id = t.id
             ORDER BY s.computed_at DESC, s.id LIMIT 1) AS latest
       LEFT JOIN LATERAL (
-           SELECT s.* FROM tenant_risk_snapshots s WHERE s.tenant_id = t.id
+           SELECT s.risk_score_1_100 FROM tenant_risk_snapshots s WHERE s.tenant_id = t.id
             ORDER BY s.computed_at DESC, s.id LIMIT 1 OFFSET 1) AS previous ON true
       LEFT JOIN LATERAL (
-           SELECT s.* FROM tenant_risk_snapshots s
+           SELECT s.risk_score_1_100 FROM tenant_risk_snapshots s
             WHERE s.tenant_id = t.id AND s.computed_at <= now() - interval '7 days'
             ORDER BY s.computed_at DESC, s.id LIMIT 1) AS week ON true
       LEFT JOIN LATERAL (
-           SELECT s.* FROM tenant_risk_snapshots s
+           SELECT s.risk_score_1_100 FROM tenant_risk_snapshots s
             WHERE s.tenant_id = t.id AND s.computed_at <= now() - interval '30 days'
             ORDER BY s.computed_at DESC, s.id LIMIT 1) AS month ON true;
     COMMENT ON VIEW v_risk_trend IS 'The latest score of each tenant that has one, its level, and its change since the snapshot before and since those that were the latest 7 and 30 days ago.';
@@ -190,7 +191,8 @@ BEGIN
             SELECT p.tenant_id, sum(p.entries)::float8 AS entries,
                    sum(p.maturity)::float8 / sum(p.entries)::float8 AS average_maturity,
                    bit_or(p.controls) AS controls,
-                   jsonb_object_agg(p.category, round((p.maturity * 20.0 / p.entries)::numeric)) AS breakdown
+                   jsonb_object_agg(p.category,
+                                    round((p.maturity * 20.0 / p.entries)::numeric)) AS breakdown
               FROM part p
              GROUP BY p.tenant_id
         ), framework AS (
@@ -246,7 +248,7 @@ BEGIN
                    CASE WHEN t.annual_revenue > 0 THEN least(t.annual_revenue, 1e300) END::float8,
                    weights, penalties) AS result
          WHERE t.id = only_tenant OR active.tenant_id IS NOT NULL
-        RETURNING stored.risk_score_1_100;
+        RETURNING stored.risk_score_1_100::int;
     END
     $fn$;
     COMMENT ON FUNCTION fn_write_risk_snapshots(uuid, text) IS 'Stores a snapshot for one tenant, or for each active tenant (NULL), in one statement; returns the scores. A nightly one replaces that of the same tenant and night.';

@@ -1,19 +1,34 @@
 -- ==== schema securatlas: install and uninstall ===============================================
 
-CREATE FUNCTION securatlas._functions(OUT ordinal int, OUT signature text) RETURNS SETOF record
+CREATE FUNCTION securatlas._functions(OUT ordinal int, OUT signature text, OUT result text)
+    RETURNS SETOF record LANGUAGE sql IMMUTABLE
+    SET search_path = pg_catalog, pg_temp
+AS $fn$
+VALUES
+    (1, 'fn_recompute_all_tenant_risk_scores()', 'bigint'),
+    (2, 'fn_recompute_tenant_risk_score(uuid)', 'integer'),
+    (3, 'fn_write_risk_snapshots(uuid, text)', 'SETOF integer'),
+    (4, 'fn_warn_of_bad_rows(uuid)', 'void'),
+    (5, 'fn_trigger_nightly_sync()', 'void'),
+    (6, 'fn_trigger_frequent_sync()', 'void'),
+    (7, 'fn_queue_sync(boolean)', 'void'),
+    (8, 'fn_on_sync_response(net._http_response)', 'void'),
+    (9, 'fn_refresh_expiring_tokens(interval)', 'void'),
+    (10, 'fn_refreshes_under_way()', 'SETOF uuid'),
+    (11, 'fn_request_tokens(uuid, integer)', 'text'),
+    (12, 'fn_on_token_response(net._http_response)', 'void')
+$fn$;
+COMMENT ON FUNCTION securatlas._functions() IS 'The functions that install() makes in the target schema.';
+
+CREATE FUNCTION securatlas._views(OUT name text, OUT columns text[]) RETURNS SETOF record
     LANGUAGE sql IMMUTABLE
     SET search_path = pg_catalog, pg_temp
 AS $fn$
 VALUES
-    (1, 'fn_recompute_all_tenant_risk_scores()'),
-    (2, 'fn_recompute_tenant_risk_score(uuid)'),
-    (3, 'fn_write_risk_snapshots(uuid, text)'),
-    (4, 'fn_trigger_nightly_sync()'),
-    (5, 'fn_trigger_frequent_sync()'),
-    (6, 'fn_queue_sync(boolean)'),
-    (7, 'fn_refresh_expiring_tokens(interval)')
+    ('v_framework_readiness', '{tenant_id,framework_id,readiness}'::text[]),
+    ('v_risk_trend', '{tenant_id,risk_score_1_100,level,change,change_7_days,change_30_days,computed_at,snapshot_type}')
 $fn$;
-COMMENT ON FUNCTION securatlas._functions() IS 'The functions that install() makes in the target schema.';
+COMMENT ON FUNCTION securatlas._views() IS 'The views that install() makes in the target schema.';
 
 -- In schema public, which is in everybody's search_path, the commands stay as short as they are
 -- known.
@@ -44,16 +59,31 @@ CREATE FUNCTION securatlas.install(
     SET client_min_messages = warning
 AS $fn$
 DECLARE
-    signature text;
+    before oid[];
+    made record;
 BEGIN
-    PERFORM securatlas._check_tables(target_schema);
+    PERFORM securatlas._check_schema(target_schema);
+    before := ARRAY(SELECT p.oid FROM pg_proc p WHERE p.pronamespace = target_schema);
     -- A regnamespace prints as a quoted identifier. The old path is back when this function ends.
     PERFORM set_config('search_path', target_schema || ', pg_temp', true);
     PERFORM securatlas._create_tables(target_schema);
-    PERFORM securatlas._create_risk_objects();
-    PERFORM securatlas._create_integration_objects();
-    FOR signature IN SELECT f.signature FROM securatlas._functions() AS f LOOP
-        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', signature);
+    PERFORM securatlas._create_risk_views();
+    PERFORM securatlas._create_bad_row_check();
+    PERFORM securatlas._create_recompute();
+    PERFORM securatlas._create_sync();
+    PERFORM securatlas._create_token_request();
+    PERFORM securatlas._create_token_response();
+    -- Default privileges may grant more than what PUBLIC gets. What was granted since an earlier
+    -- install() stays.
+    FOR made IN
+        SELECT p.oid::regprocedure AS function,
+               CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS role
+          FROM securatlas._functions() AS f
+          JOIN pg_proc p ON p.oid = to_regprocedure(format('%s.%s', target_schema, f.signature))
+         CROSS JOIN aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a
+         WHERE p.oid <> ALL (before) AND a.grantee <> p.proowner
+    LOOP
+        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s', made.function, made.role);
     END LOOP;
     IF schedule_jobs THEN
         PERFORM cron.schedule(j.name, j.schedule, j.command)

@@ -1,0 +1,101 @@
+-- ==== schema securatlas: the integration sync that install() makes ===========================
+
+CREATE FUNCTION securatlas._create_sync() RETURNS void LANGUAGE plpgsql
+AS $install$
+BEGIN
+    CREATE OR REPLACE FUNCTION fn_queue_sync(premium_only boolean) RETURNS void
+        LANGUAGE plpgsql SECURITY DEFINER
+        SET search_path FROM CURRENT
+        SET row_security = off
+    AS $fn$
+    #variable_conflict use_variable
+    DECLARE
+        url CONSTANT text := current_setting('app.settings.edge_function_url', true);
+        key CONSTANT text := coalesce(
+            nullif(current_setting('app.settings.service_role_key', true), ''),
+            (SELECT '{{secret:service_role_key}}' FROM net.secrets s
+              WHERE s.name = 'service_role_key'));
+        missing CONSTANT text := concat_ws(', ',
+            CASE WHEN coalesce(url, '') = '' THEN 'app.settings.edge_function_url' END,
+            CASE WHEN key IS NULL THEN 'app.settings.service_role_key' END);
+        headers CONSTANT jsonb := jsonb_build_object('Content-Type', 'application/json',
+                                                     'Authorization', 'Bearer ' || key);
+    BEGIN
+        IF missing <> '' THEN
+            RAISE EXCEPTION 'the integration sync is not configured'
+                USING ERRCODE = 'object_not_in_prerequisite_state',
+                      DETAIL = format('Not set: %s.', missing),
+                      HINT = 'Set it with ALTER DATABASE ... SET, and start a new session. The key may be a secret instead: net.set_secret(''service_role_key'', ...).';
+        END IF;
+        -- Two callers at the same time would each not see the jobs of the other.
+        PERFORM pg_advisory_xact_lock('integration_sync_jobs'::regclass::oid::bigint);
+        WITH due AS MATERIALIZED (
+            SELECT c.id AS connection_id, gen_random_uuid() AS sync_job_id
+              FROM integration_connections c
+             WHERE c.status::text = 'active'
+               AND c.tenant_id IN (SELECT s.tenant_id FROM tenant_subscriptions s
+                                    WHERE s.status::text IN ('active', 'trialing')
+                                      AND (s.plan::text = 'premium' OR NOT premium_only))
+               AND NOT EXISTS (SELECT FROM integration_sync_jobs j
+                                WHERE j.connection_id = c.id
+                                  AND j.status::text IN ('queued', 'dispatched')
+                                  AND j.created_at > now() - interval '6 hours')
+        )
+        INSERT INTO integration_sync_jobs
+               (id, connection_id, status, request_id, attempts, created_at)
+        SELECT due.sync_job_id, due.connection_id, 'queued',
+               net.http_request(
+                   method => 'POST',
+                   url => rtrim(url, '/') || '/trigger-sync',
+                   headers => headers,
+                   body => convert_to(format('{"connection_id": "%s", "sync_job_id": "%s"}',
+                                             due.connection_id, due.sync_job_id), 'UTF8'),
+                   timeout_milliseconds => 10000,
+                   max_attempts => 5,
+                   retry => 'idempotent',
+                   idempotency_key => due.sync_job_id::text,
+                   on_response => 'fn_on_sync_response(net._http_response)'::regprocedure,
+                   store_response => 'status'),
+               0, now()
+          FROM due;
+    END
+    $fn$;
+    COMMENT ON FUNCTION fn_queue_sync(boolean) IS 'Asks the edge function to sync each active connection of the active tenants, or of those whose plan is premium.';
+
+    -- The edge function may have reported the completion before this: only a queued job changes.
+    CREATE OR REPLACE FUNCTION fn_on_sync_response(response net._http_response) RETURNS void
+        LANGUAGE plpgsql SECURITY DEFINER
+        SET search_path FROM CURRENT
+        SET row_security = off
+    AS $fn$
+    BEGIN
+        IF response.status_code BETWEEN 200 AND 299 THEN
+            UPDATE integration_sync_jobs j
+               SET status = 'dispatched', dispatched_at = response.created,
+                   attempts = response.attempts, error = NULL
+             WHERE j.id = response.idempotency_key::uuid AND j.status::text = 'queued';
+        ELSE
+            UPDATE integration_sync_jobs j
+               SET status = 'failed', attempts = response.attempts,
+                   error = coalesce(response.error_msg, 'HTTP status ' || response.status_code,
+                                    response.state)
+             WHERE j.id = response.idempotency_key::uuid AND j.status::text = 'queued';
+        END IF;
+    END
+    $fn$;
+    COMMENT ON FUNCTION fn_on_sync_response(net._http_response) IS 'Called with the answer of the edge function: the sync job is dispatched, or has failed.';
+
+    CREATE OR REPLACE FUNCTION fn_trigger_nightly_sync() RETURNS void
+        LANGUAGE sql SECURITY DEFINER
+        SET search_path FROM CURRENT
+    AS $fn$ SELECT fn_queue_sync(premium_only => false) $fn$;
+    COMMENT ON FUNCTION fn_trigger_nightly_sync() IS 'Asks for a sync of each active connection of the active tenants.';
+
+    CREATE OR REPLACE FUNCTION fn_trigger_frequent_sync() RETURNS void
+        LANGUAGE sql SECURITY DEFINER
+        SET search_path FROM CURRENT
+    AS $fn$ SELECT fn_queue_sync(premium_only => true) $fn$;
+    COMMENT ON FUNCTION fn_trigger_frequent_sync() IS 'Asks for a sync of each active connection of the active tenants whose plan is premium.';
+END
+$install$;
+COMMENT ON FUNCTION securatlas._create_sync() IS 'The part of install() that makes the sync functions, in the first schema of search_path.';

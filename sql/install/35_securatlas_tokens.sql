@@ -1,0 +1,209 @@
+-- ==== schema securatlas: the token refresh that install() makes ==============================
+
+-- A refresh is one request. Its idempotency key, token_refresh/<connection>/<attempt>, is all that
+-- the answer's function needs to know. A provider that rotates refresh tokens takes each of them
+-- once: a connection must never have two refreshes under way.
+
+CREATE FUNCTION securatlas._create_token_request() RETURNS void LANGUAGE plpgsql
+AS $install$
+BEGIN
+    -- Not with row_security off, as the other functions: on these tables it is in order that a role
+    -- sees its own requests only.
+    CREATE OR REPLACE FUNCTION fn_refreshes_under_way() RETURNS SETOF uuid
+        LANGUAGE sql STABLE SECURITY DEFINER ROWS 100
+        SET search_path FROM CURRENT
+        SET row_security = on
+    AS $fn$
+        SELECT split_part(q.idempotency_key, '/', 2)::uuid FROM net.http_request_queue q
+         WHERE q.created_by = quote_ident(current_user)::regrole
+           AND q.idempotency_key ~ '^token_refresh/[0-9a-f-]{36}/\d+$'
+        UNION ALL
+        SELECT split_part(r.idempotency_key, '/', 2)::uuid FROM net._http_response r
+         WHERE r.callback_state = 'waiting' AND r.created_by = quote_ident(current_user)::regrole
+           AND r.idempotency_key ~ '^token_refresh/[0-9a-f-]{36}/\d+$'
+    $fn$;
+    COMMENT ON FUNCTION fn_refreshes_under_way() IS 'Connections with a token refresh that is to be sent, is being sent, or whose answer is to be worked on.';
+
+    -- {{secret:name}} is replaced when the request is sent: no secret is read or stored here. What
+    -- cannot be a request, such as an endpoint that is no URL, is no reason to leave out others.
+    CREATE OR REPLACE FUNCTION fn_request_tokens(connection_id uuid, attempt int) RETURNS text
+        LANGUAGE plpgsql SECURITY DEFINER
+        SET search_path FROM CURRENT
+        SET row_security = off
+    AS $fn$
+    #variable_conflict use_variable
+    DECLARE
+        facts record;
+    BEGIN
+        SELECT c.refresh_token_name, p.id AS provider_id, p.key, p.token_endpoint, p.client_id,
+               p.client_secret_name
+          INTO facts
+          FROM integration_connections c
+          LEFT JOIN integration_providers p ON p.id = c.provider_id
+         WHERE c.id = connection_id;
+        IF facts.provider_id IS NULL THEN
+            RETURN 'token refresh: the provider does not exist';
+        ELSIF coalesce(facts.token_endpoint, '') = '' THEN
+            RETURN format('token refresh: provider %s has no token endpoint', facts.key);
+        ELSIF facts.refresh_token_name IS NULL THEN
+            RETURN 'token refresh: the connection has no refresh token';
+        END IF;
+        PERFORM net.http_post_form(
+                    url => facts.token_endpoint,
+                    form => jsonb_strip_nulls(jsonb_build_object(
+                        'grant_type', 'refresh_token',
+                        'refresh_token', '{{secret:' || facts.refresh_token_name || '}}',
+                        'client_id', facts.client_id,
+                        'client_secret', '{{secret:' || facts.client_secret_name || '}}')),
+                    headers => '{"Accept": "application/json"}',
+                    timeout_milliseconds => 30000,
+                    max_attempts => 1,
+                    retry => 'never',
+                    idempotency_key => format('token_refresh/%s/%s', connection_id, attempt),
+                    not_before => CASE WHEN attempt > 1 THEN
+                        now() + interval '1 minute' * 4 ^ (attempt - 2) END,
+                    on_response => 'fn_on_token_response(net._http_response)'::regprocedure,
+                    store_response => 'sealed');
+        RETURN NULL;
+    EXCEPTION WHEN data_exception OR undefined_object OR insufficient_privilege THEN
+        RETURN 'token refresh: ' || sqlerrm;
+    END
+    $fn$;
+    COMMENT ON FUNCTION fn_request_tokens(uuid, int) IS 'Asks the provider of a connection for new tokens; the second attempt waits a minute, each later one four times as long. Returns why it cannot be asked, or NULL.';
+
+    CREATE OR REPLACE FUNCTION fn_refresh_expiring_tokens(within interval DEFAULT '7 hours')
+        RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+        SET search_path FROM CURRENT
+        SET row_security = off
+    AS $fn$
+    #variable_conflict use_variable
+    BEGIN
+        -- Two callers at the same time would each not see the requests of the other.
+        PERFORM pg_advisory_xact_lock('integration_connections'::regclass::oid::bigint);
+        WITH due AS MATERIALIZED (
+            SELECT c.id
+              FROM integration_connections c
+             WHERE c.status::text = 'active' AND c.auth_type::text = 'oauth'
+               AND c.token_expires_at < now() + within
+               AND c.id NOT IN (SELECT other FROM fn_refreshes_under_way() AS other)
+             ORDER BY c.token_expires_at
+        ), asked AS MATERIALIZED (
+            SELECT due.id, fn_request_tokens(due.id, 1) AS reason FROM due
+        )
+        UPDATE integration_connections c SET last_error = asked.reason
+          FROM asked
+         WHERE c.id = asked.id AND asked.reason IS NOT NULL;
+    END
+    $fn$;
+    COMMENT ON FUNCTION fn_refresh_expiring_tokens(interval) IS 'Asks for new tokens for each active OAuth connection whose token expires within that time.';
+END
+$install$;
+COMMENT ON FUNCTION securatlas._create_token_request() IS 'The part of install() that makes the functions that ask for tokens, in the first schema of search_path.';
+
+CREATE FUNCTION securatlas._token_answer(
+    content text, OUT access_token text, OUT refresh_token text, OUT lifetime interval,
+    OUT error text
+) RETURNS record LANGUAGE plpgsql IMMUTABLE
+    SET search_path = pg_catalog, pg_temp
+AS $fn$
+DECLARE
+    answer jsonb;
+    seconds numeric;
+BEGIN
+    BEGIN
+        answer := content::jsonb;
+    EXCEPTION WHEN data_exception OR statement_too_complex OR program_limit_exceeded THEN
+        answer := NULL;
+    END;
+    IF jsonb_typeof(answer) IS DISTINCT FROM 'object' THEN
+        error := 'no JSON object';
+        RETURN;
+    END IF;
+    -- A token may stand where the error is meant to be: only known words are repeated.
+    error := CASE WHEN answer ->> 'error' IN (
+        'invalid_request', 'invalid_client', 'invalid_grant', 'unauthorized_client',
+        'unsupported_grant_type', 'invalid_scope', 'access_denied', 'server_error',
+        'temporarily_unavailable', 'slow_down', 'interaction_required', 'login_required',
+        'consent_required') THEN answer ->> 'error'
+        WHEN answer ? 'error' THEN 'an unknown error' END;
+    IF jsonb_typeof(answer -> 'access_token') = 'string' THEN
+        access_token := nullif(answer ->> 'access_token', '');
+    END IF;
+    IF jsonb_typeof(answer -> 'refresh_token') = 'string' THEN
+        refresh_token := nullif(answer ->> 'refresh_token', '');
+    END IF;
+    -- Some providers send it as a string. Ten years are as good as for ever.
+    IF answer ->> 'expires_in' ~ '^\d{1,18}(\.\d{1,9})?$' THEN
+        seconds := least((answer ->> 'expires_in')::numeric, 315360000);
+    END IF;
+    lifetime := make_interval(secs => coalesce(nullif(seconds, 0), 3600)::float8);
+    IF access_token IS NULL AND error IS NULL THEN
+        error := 'no access token';
+    END IF;
+END
+$fn$;
+COMMENT ON FUNCTION securatlas._token_answer(text) IS 'What a token endpoint has answered. Without expires_in a token lives an hour. The error holds no part of the answer but well-known words.';
+
+CREATE FUNCTION securatlas._create_token_response() RETURNS void LANGUAGE plpgsql
+AS $install$
+BEGIN
+    -- Called again after a crash, it does the same once more: the response is the record of it.
+    CREATE OR REPLACE FUNCTION fn_on_token_response(response net._http_response) RETURNS void
+        LANGUAGE plpgsql SECURITY DEFINER
+        SET search_path FROM CURRENT
+        SET row_security = off
+    AS $fn$
+    DECLARE
+        max_attempts CONSTANT int := 5;
+        connection integration_connections;
+        attempt CONSTANT int := split_part(response.idempotency_key, '/', 3)::int;
+        answer record;
+        reason text;
+    BEGIN
+        SELECT c.* INTO connection FROM integration_connections c
+         WHERE c.id = split_part(response.idempotency_key, '/', 2)::uuid FOR UPDATE;
+        IF NOT FOUND THEN
+            RETURN;
+        END IF;
+        answer := securatlas._token_answer(response.content);
+        IF response.status_code = 200 AND answer.access_token IS NOT NULL THEN
+            PERFORM net.set_secret(
+                coalesce(connection.access_token_name,
+                         format('connection/%s/access_token', connection.id)),
+                answer.access_token);
+            IF answer.refresh_token IS NOT NULL THEN
+                PERFORM net.set_secret(connection.refresh_token_name, answer.refresh_token);
+            END IF;
+            UPDATE integration_connections c
+               SET token_expires_at = response.created + answer.lifetime, last_error = NULL,
+                   access_token_name = coalesce(c.access_token_name,
+                                                format('connection/%s/access_token', c.id))
+             WHERE c.id = connection.id;
+            RETURN;
+        END IF;
+        IF answer.error = 'invalid_grant' AND response.status_code BETWEEN 400 AND 499 THEN
+            UPDATE integration_connections c
+               SET status = 'reauth_required',
+                   last_error = 'token refresh: the provider does not accept the refresh token any more (invalid_grant)'
+             WHERE c.id = connection.id AND c.status::text IN ('active', 'error');
+            RETURN;
+        END IF;
+        reason := coalesce(
+            response.error_msg,
+            format('the provider answered %s, %s', response.status_code,
+                   coalesce(answer.error, 'no error')),
+            response.state);
+        UPDATE integration_connections c
+           SET last_error = format('token refresh, attempt %s of %s: %s', attempt, max_attempts, reason)
+         WHERE c.id = connection.id;
+        IF attempt < max_attempts AND connection.status::text = 'active' THEN
+            reason := fn_request_tokens(connection.id, attempt + 1);
+            UPDATE integration_connections c SET last_error = reason
+             WHERE c.id = connection.id AND reason IS NOT NULL;
+        END IF;
+    END
+    $fn$;
+    COMMENT ON FUNCTION fn_on_token_response(net._http_response) IS 'Called with the answer of a token endpoint: stores the tokens as secrets, or why there are none, and asks again if that may help.';
+END
+$install$;
+COMMENT ON FUNCTION securatlas._create_token_response() IS 'The part of install() that makes the function that takes the tokens, in the first schema of search_path.';

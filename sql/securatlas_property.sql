@@ -1,0 +1,126 @@
+-- Schema securatlas: random tenants, and every snapshot compared with the page written a second
+-- time, slowly, in exact arithmetic. The seed is another one each time; it is shown if it matters.
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS securatlas_sched;
+\set SHOW_CONTEXT never
+CREATE SCHEMA random;
+SELECT securatlas.install('random', schedule_jobs => false);
+SET search_path = random;
+SELECT random() AS seed \gset
+SELECT setseed(:seed);
+
+CREATE FUNCTION pg_temp.any_of(choice anyarray) RETURNS anyelement LANGUAGE sql VOLATILE AS
+    $$ SELECT choice[1 + floor(random() * cardinality(choice))::int] $$;
+INSERT INTO tenants (name, industry, annual_revenue)
+SELECT 'T' || n, pg_temp.any_of('{healthcare,retail,odd,NULL}'::text[]),
+       pg_temp.any_of('{NULL,-100,0,1,1234567.89,1e7,1e12,NaN,Infinity}'::numeric[])
+  FROM generate_series(1, 150) AS n;
+INSERT INTO tenant_subscriptions
+SELECT t.id, 'any', pg_temp.any_of('{active,trialing,past_due,canceled}'::text[])
+  FROM tenants t, generate_series(1, 3) AS n WHERE random() < 0.6;
+INSERT INTO unified_controls (control_key, title, category, severity)
+SELECT 'C-' || n, 't', pg_temp.any_of('{Access Control,access-control,Data Protection,"  ",Zz9}'::text[]), 1
+  FROM generate_series(1, 40) AS n;
+INSERT INTO tenant_controls
+SELECT t.id, u.id, pg_temp.any_of('{not_started,in_progress,implemented,implemented,implemented,not_applicable}'::text[]),
+       floor(random() * 6)
+  FROM (SELECT id, random() ^ 2 AS share FROM tenants) AS t, unified_controls u WHERE random() < t.share;
+INSERT INTO tenant_evidence_items (tenant_id, status, expires_at)
+SELECT t.id, pg_temp.any_of('{accepted,accepted,accepted,pending,rejected}'::text[]),
+       pg_temp.any_of(ARRAY[NULL, NULL, now(), now() - interval '1 s', now() + interval '1 day', 'infinity', '-infinity'])
+  FROM tenants t, generate_series(1, 15) AS n WHERE random() < 0.5;
+INSERT INTO control_evidence_links
+SELECT e.id, u.id FROM tenant_evidence_items e, unified_controls u WHERE random() < 0.04;
+INSERT INTO compliance_frameworks (key, name) SELECT 'f' || n, 'F' FROM generate_series(1, 6) AS n;
+INSERT INTO framework_requirements (framework_id, requirement_key)
+SELECT f.id, 'R' || n FROM compliance_frameworks f, generate_series(1, 7) AS n WHERE f.key <> 'f1' AND random() < 0.7;
+INSERT INTO control_framework_map (control_id, requirement_id)
+SELECT u.id, r.id FROM framework_requirements r, unified_controls u WHERE random() < 0.04;
+INSERT INTO tenant_framework_selections
+SELECT t.id, f.id, pg_temp.any_of('{0,0.5,1,1,2,3.25}'::numeric[]) FROM tenants t, compliance_frameworks f WHERE random() < 0.3;
+INSERT INTO integration_providers (key) VALUES ('aws');
+INSERT INTO integration_connections (tenant_id, provider_id, auth_type) SELECT t.id, p.id, 'api_key' FROM tenants t, integration_providers p;
+INSERT INTO integration_findings (connection_id, tenant_id, severity, status)
+SELECT c.id, c.tenant_id, pg_temp.any_of('{critical,high,medium,low,low,low}'::text[]), pg_temp.any_of('{open,resolved,suppressed}'::text[])
+  FROM (SELECT *, 40 * random() ^ 3 AS many FROM integration_connections) AS c, generate_series(1, 40) AS n WHERE n < c.many;
+
+CREATE FUNCTION pg_temp.slow_score(tenant uuid, OUT score int, OUT breakdown jsonb, OUT loss numeric)
+LANGUAGE plpgsql AS $$
+DECLARE
+    maturity numeric := 0; evidence numeric := 0; framework numeric := 0; findings numeric := 100;
+    applicable int := 0; levels int := 0; proven int := 0; met int; asked int; fulfilled boolean;
+    weights numeric := 0; parts jsonb := '{}'; cost numeric; revenue numeric;
+    c record; f record; r record; m record;
+BEGIN
+    FOR c IN SELECT * FROM tenant_controls WHERE tenant_id = tenant AND status <> 'not_applicable' LOOP
+        applicable := applicable + 1;
+        levels := levels + c.maturity;
+        PERFORM FROM control_evidence_links l, tenant_evidence_items e
+          WHERE l.control_id = c.control_id AND e.id = l.evidence_item_id AND e.tenant_id = tenant
+            AND e.status = 'accepted' AND (e.expires_at > now()) IS NOT FALSE;
+        IF FOUND THEN proven := proven + 1; END IF;
+    END LOOP;
+    IF applicable > 0 THEN
+        maturity := levels * 20.0 / applicable;
+        evidence := proven * 100.0 / applicable;
+    END IF;
+    FOR c IN SELECT CASE u.category WHEN 'Data Protection' THEN 'data_protection' WHEN '  ' THEN 'uncategorized'
+                                    WHEN 'Zz9' THEN 'zz9' ELSE 'access_control' END AS key,
+                    sum(tc.maturity) AS sum, count(*) AS n
+               FROM tenant_controls tc JOIN unified_controls u ON u.id = tc.control_id
+              WHERE tc.tenant_id = tenant AND tc.status <> 'not_applicable' GROUP BY 1 LOOP
+        parts := parts || jsonb_build_object(c.key, round(c.sum * 20.0 / c.n));
+    END LOOP;
+    FOR f IN SELECT * FROM tenant_framework_selections WHERE tenant_id = tenant LOOP
+        met := 0; asked := 0;
+        FOR r IN SELECT * FROM framework_requirements WHERE framework_id = f.framework_id LOOP
+            asked := asked + 1;
+            fulfilled := EXISTS (SELECT FROM control_framework_map WHERE requirement_id = r.id);
+            FOR m IN SELECT * FROM control_framework_map WHERE requirement_id = r.id LOOP
+                PERFORM FROM tenant_controls WHERE tenant_id = tenant AND control_id = m.control_id
+                    AND status IN ('implemented', 'not_applicable');
+                fulfilled := fulfilled AND FOUND;
+            END LOOP;
+            met := met + fulfilled::int;
+        END LOOP;
+        IF asked > 0 THEN framework := framework + f.weight * 100.0 * met / asked; END IF;
+        weights := weights + f.weight;
+    END LOOP;
+    IF weights > 0 THEN framework := framework / weights; END IF;
+    FOR f IN SELECT * FROM integration_findings WHERE tenant_id = tenant AND status = 'open' LOOP
+        findings := findings - CASE f.severity WHEN 'critical' THEN 10 WHEN 'high' THEN 5
+                                               WHEN 'medium' THEN 2 ELSE 0.5 END;
+    END LOOP;
+    findings := greatest(findings, 0);
+    score := round(round(0.35 * maturity + 0.25 * evidence + 0.25 * framework + 0.15 * findings, 9));
+    breakdown := jsonb_build_object('control_maturity', round(round(maturity, 9)),
+        'evidence_coverage', round(round(evidence, 9)), 'framework_compliance', round(round(framework, 9)),
+        'integration_findings', round(findings), 'subcategories', parts);
+    SELECT avg_breach_cost INTO cost FROM industry_breach_costs
+     WHERE industry = (SELECT industry FROM tenants WHERE id = tenant);
+    IF NOT FOUND THEN
+        SELECT avg_breach_cost INTO cost FROM industry_breach_costs WHERE industry = 'default';
+    END IF;
+    SELECT annual_revenue INTO revenue FROM tenants WHERE id = tenant;
+    IF revenue <= 0 OR revenue = 'NaN' THEN revenue := NULL; END IF;
+    loss := (0.80 - 0.75 * score / 100) * least(cost, 0.30 * revenue);
+END $$;
+
+SELECT fn_recompute_all_tenant_risk_scores() = count(*) AS one_a_tenant FROM tenants t
+ WHERE EXISTS (SELECT FROM tenant_subscriptions s
+                WHERE s.tenant_id = t.id AND s.status IN ('active', 'trialing'));
+-- The others are scored one by one.
+SELECT count(*) > 0 AS inactive, bool_and(fn_recompute_tenant_risk_score(t.id) IS NOT NULL) AS scored
+  FROM tenants t WHERE NOT EXISTS (SELECT FROM tenant_risk_snapshots s WHERE s.tenant_id = t.id);
+CREATE TEMP TABLE compared AS
+SELECT t.name, s.risk_score_1_100 AS score, slow.score AS slow_score,
+       s.category_breakdown AS breakdown, slow.breakdown AS slow_breakdown,
+       s.annualized_loss_expectancy AS loss, slow.loss AS slow_loss
+  FROM tenants t JOIN tenant_risk_snapshots s ON s.tenant_id = t.id, pg_temp.slow_score(t.id) AS slow;
+SELECT count(*) AS compared, count(DISTINCT score) > 15 AS varied FROM compared;
+SELECT :seed AS seed, * FROM compared
+ WHERE score <> slow_score OR breakdown <> slow_breakdown
+    OR abs(loss - slow_loss) > 1e-9 * slow_loss OR (loss IS NULL) <> (slow_loss IS NULL);
+
+RESET search_path;
+DROP SCHEMA random CASCADE;
