@@ -19,6 +19,10 @@
 #   /redirect?to=URL       302 to URL, which is taken as it stands
 #   /token                 200, an OAuth token response
 #   /invalid-grant         400, an OAuth error
+#   /oauth[/MODE]          a token endpoint (RFC 6749, section 6) that rotates refresh tokens: each
+#                          is accepted once, and those that it has not issued if they begin with
+#                          "initial-". Modes: no-expiry, keep (no rotation), html, busy/N/KEY
+#                          (temporarily_unavailable to the first N requests), delay/MS
 #   /reset                 closes with a TCP reset instead of an answer
 #   /close                 closes without an answer
 #   /truncated             closes in the middle of the body
@@ -36,7 +40,7 @@ use IO::Socket::INET;
 use Socket qw(SOL_SOCKET SO_LINGER IPPROTO_TCP TCP_NODELAY);
 use Time::HiRes qw(time);
 
-my %reason = (200 => 'OK', 302 => 'Found', 400 => 'Bad Request', 429 => 'Too Many Requests',
+my %reason = (200 => 'OK', 302 => 'Found', 400 => 'Bad Request', 401 => 'Unauthorized', 429 => 'Too Many Requests',
     500 => 'Internal Server Error', 503 => 'Service Unavailable');
 my ($port, $port_file, $log_file) = (0);
 GetOptions('port=i' => \$port, 'port-file=s' => \$port_file, 'log=s' => \$log_file)
@@ -45,6 +49,8 @@ GetOptions('port=i' => \$port, 'port-file=s' => \$port_file, 'log=s' => \$log_fi
 
 my %connections;    # by file number: {socket, in, out, due, close, reset}
 my %answered;       # requests so far, by path, for /flaky
+my %issued;         # refresh tokens of /oauth that may be used, once
+my %used;           # and those that were
 my $count   = 0;
 my $running = 1;
 $SIG{TERM} = $SIG{INT} = sub { $running = 0 };
@@ -246,6 +252,7 @@ sub answer
               . '"expires_in":3600,"refresh_token":"new-refresh"}');
     }
     elsif ($path =~ m{^/invalid-grant}) { respond($c, $request, 400, '{"error":"invalid_grant"}') }
+    elsif ($path =~ m{^/oauth(?:/(.*))?$}) { issue_token($c, $request, $1 // '') }
     elsif ($path =~ m{^/reset}) { $c->{reset} = 1; drop($c) }
     elsif ($path =~ m{^/close}) { drop($c) }
     elsif ($path =~ m{^/truncated})
@@ -277,6 +284,42 @@ sub answer
         respond($c, $request, 200, "caf\xe9", 'text/plain; charset=iso-8859-1');
     }
     else { respond($c, $request, 200, $ok) }
+}
+
+sub issue_token
+{
+    my ($c, $request, $mode) = @_;
+    return respond($c, $request, 200, '<html><body>Sign in</body></html>', 'text/html') if $mode eq 'html';
+    if ($mode =~ m{^busy/(\d+)/} && $answered{$mode}++ < $1)
+    {
+        return respond($c, $request, 503, '{"error":"temporarily_unavailable"}');
+    }
+    $c->{due} = time + $1 / 1000 if $mode =~ m{^delay/(\d+)};
+    my %form = map { tr/+/ /; s/%([0-9A-Fa-f]{2})/chr hex $1/ger } map { split /=/, $_, 2 }
+        split /&/, $request->{body};
+    my $error =
+        $request->{method} ne 'POST'
+          || ($request->{headers}{'content-type'} // '') !~ m{^application/x-www-form-urlencoded\b}
+          || !defined $form{refresh_token} ? 'invalid_request'
+      : ($form{grant_type} // '') ne 'refresh_token' ? 'unsupported_grant_type'
+      : ($form{client_id} // '') ne 'the-client' || ($form{client_secret} // '') ne 'client-s3cret+&='
+        ? 'invalid_client' : undef;
+    my $old = $form{refresh_token} // '';
+    $error //= 'invalid_grant'
+        if $used{$old} || !($issued{$old} || $old =~ /^initial-/);
+    return respond($c, $request, $error eq 'invalid_client' ? 401 : 400,
+        qq({"error":"$error","error_description":"not $old"})) if defined $error;
+    my @answer = (qq("access_token":"access-$count-of-$old"), '"token_type":"Bearer"');
+    push @answer, '"expires_in":7200' unless $mode eq 'no-expiry';
+    if ($mode ne 'keep')
+    {
+        $used{$old} = 1;
+        my ($who) = $old =~ /^(?:initial|rotated-\d+)-(.*)/;
+        my $new = "rotated-$count-$who";
+        $issued{$new} = 1;
+        push @answer, qq("refresh_token":"$new");
+    }
+    respond($c, $request, 200, '{' . join(',', @answer) . '}');
 }
 
 sub respond
