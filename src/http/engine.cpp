@@ -119,7 +119,8 @@ void Engine::Impl::start(Request request) {
     std::unique_ptr<Transfer> transfer = idle_transfer();
     Transfer& started = *transfer;
     CURLcode code = started.prepare(std::move(request));
-    const auto [place, is_new] = active_.try_emplace(started.id(), std::move(transfer));
+    [[maybe_unused]] const bool is_new =
+        active_.try_emplace(started.id(), std::move(transfer)).second;
     assert(is_new);
     if (code == CURLE_OK) code = add(started);
     if (code != CURLE_OK) end(started, code);
