@@ -75,6 +75,19 @@ void Dispatcher::make_ready(core::RunId run, core::Duration monotonic_now) {
     }
 }
 
+void Dispatcher::make_callbacks_ready(const pg::Target& target, core::Instant due,
+                                      core::Duration monotonic_now) {
+    const core::RunId id{-std::int64_t{target.role}};
+    Known& known = known_[static_cast<std::int64_t>(id)];
+    known.order = {.kind = pg::RunOrder::Kind::callbacks,
+                   .run = id,
+                   .occurrence = {.scheduled_at = due},
+                   .logged = false,
+                   .role = target.role};
+    known.target = target;
+    make_ready(id, monotonic_now);
+}
+
 void Dispatcher::remove_ready(const Known& known) {
     const auto queue = ready_.find(known.target);
     if (queue == ready_.end()) return;
@@ -221,6 +234,7 @@ std::vector<core::ExplainWait> Dispatcher::explain_waits(core::Duration since,
         for (const auto& [scheduled_at, run] : queue) {
             if (waits.size() == kExplainAtOnce) return waits;
             Known& known = known_.at(static_cast<std::int64_t>(run));
+            if (known.order.kind != pg::RunOrder::Kind::run) continue;
             if (known.explained || known.ready_at > since) continue;
             known.explained = true;
             waits.push_back({run, reason});

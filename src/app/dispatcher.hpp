@@ -28,6 +28,11 @@ class Dispatcher {
     // The run may start. Nothing happens if it is not known.
     void make_ready(core::RunId run, core::Duration monotonic_now);
 
+    // A worker of this target is to execute the role's callbacks, in its turn among the runs by
+    // when they were due. Once, until the order has ended.
+    void make_callbacks_ready(const pg::Target& target, core::Instant due,
+                              core::Duration monotonic_now);
+
     // Takes a ready run back; false if it was handed out already.
     bool take_back(core::RunId run);
 
@@ -45,7 +50,8 @@ class Dispatcher {
     std::optional<core::Instant> oldest_wait() const;
 
     // Ready runs that have waited since before `since` and whose rows do not say why yet.
-    std::vector<core::ExplainWait> explain_waits(core::Duration since, core::Duration monotonic_now);
+    std::vector<core::ExplainWait> explain_waits(core::Duration since,
+                                                 core::Duration monotonic_now);
 
     // When to try again although nothing happened: server-wide worker slots are out.
     std::optional<core::Duration> next_try(core::Duration monotonic_now) const;

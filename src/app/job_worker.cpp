@@ -1,5 +1,7 @@
-// A job worker: bound to one database and one role for life. It waits for runs, executes them one
-// after another, and leaves when none comes for a while or when its place is needed.
+// A job worker: bound to one database and one role for life. It waits for runs and callbacks,
+// executes them one after another, and leaves when none comes for a while or when its place is
+// needed.
+#include "callback_runner.hpp"
 #include "securatlas/app/processes.hpp"
 #include "securatlas/pg/command.hpp"
 #include "securatlas/pg/error.hpp"
@@ -59,8 +61,10 @@ void run_job_worker(int slot, std::uint32_t generation) {
     const pg::Target target = pg::WorkerSlot::target();
     pg::connect_as_role(target.database, target.role);
     pg::prepare_for_commands();
+    CallbackRunner callbacks;
     while (const auto order = pg::WorkerSlot::take()) {
-        pg::WorkerSlot::report(execute(*order));
+        const bool is_run = order->kind == pg::RunOrder::Kind::run;
+        pg::WorkerSlot::report(is_run ? execute(*order) : callbacks.execute(*order));
         pg::reset_session();
         if (!wait_for_run()) return;
     }

@@ -44,7 +44,10 @@ struct Overloaded : Handlers... {
 }  // namespace
 
 SchedulerProcess::SchedulerProcess(pg::DatabaseOid database)
-    : database_(database), machine_(random_source()), dispatcher_(database) {}
+    : database_(database),
+      machine_(random_source()),
+      dispatcher_(database),
+      random_(random_source()) {}
 
 void SchedulerProcess::run() {
     while (!try_start()) pg::wait(kPauseAfterError);
@@ -81,6 +84,7 @@ void SchedulerProcess::turn() {
         // The next portion of claims comes in the next turn: these runs first.
         if (writer_.waiting_claims() > 0) break;
     }
+    order_callbacks();
     for (const pg::RunReport& report : dispatcher_.hand_out(pg::monotonic_now())) {
         writer_.add_outcome(report);
     }
@@ -105,11 +109,15 @@ void SchedulerProcess::take_notices() {
                 cancelled_runs_.push_back(notice.id);
                 break;
             case pg::Notice::Kind::callback_waiting:
+                callbacks_.told(static_cast<pg::RoleOid>(notice.id));
                 break;
         }
     }
     if (taken.overflowed || settings_changed()) reload_all_ = true;
-    if (taken.overflowed) all_requested_ = true;
+    if (taken.overflowed) {
+        all_requested_ = true;
+        callbacks_.look_at_all();
+    }
     http_wanted_ = http_wanted_ || taken.http_wanted;
     check_extension_ = check_extension_ || taken.check_extension;
     if (check_extension_) check_extension();
@@ -125,8 +133,8 @@ void SchedulerProcess::check_extension() {
 // Settings that the jobs in memory depend on.
 bool SchedulerProcess::settings_changed() {
     const pg::Settings now = pg::settings();
-    const auto key = std::make_tuple(std::string(now.timezone), now.catchup_window,
-                                     now.launch_active_jobs);
+    const auto key =
+        std::make_tuple(std::string(now.timezone), now.catchup_window, now.launch_active_jobs);
     const bool changed = settings_key_.has_value() && *settings_key_ != key;
     settings_key_ = key;
     return changed;
@@ -138,6 +146,10 @@ void SchedulerProcess::collect_reports() {
 }
 
 void SchedulerProcess::take_report(const pg::RunReport& report) {
+    if (report.order.kind == pg::RunOrder::Kind::callbacks) {
+        callbacks_.ended(report, random_());
+        return;
+    }
     dispatcher_.ended(report.order);
     shown_.erase(static_cast<std::int64_t>(report.order.run));
     if (report.recorded || !report.order.logged) {
@@ -161,7 +173,8 @@ void SchedulerProcess::read_requested_runs() {
     dispatcher_.know(rows);
     transaction.commit();
     for (const pg::runs::RunRow& row : rows) {
-        events_.push_back(core::ManualRun{row.run, row.occurrence.job, row.occurrence.scheduled_at});
+        events_.push_back(
+            core::ManualRun{row.run, row.occurrence.job, row.occurrence.scheduled_at});
     }
     requested_runs_.clear();
     all_requested_ = false;
@@ -288,6 +301,15 @@ void SchedulerProcess::start_http_worker() {
     http_wanted_ = true;
 }
 
+// What goes wrong with callbacks keeps no run from starting.
+void SchedulerProcess::order_callbacks() {
+    try {
+        callbacks_.give_orders(dispatcher_);
+    } catch (const pg::Error& error) {
+        note_error(error);
+    }
+}
+
 // Of all requests of the database: here, because the http worker is not there without requests.
 void SchedulerProcess::purge_responses() {
     const core::Duration monotonic = pg::monotonic_now();
@@ -327,6 +349,7 @@ core::Duration SchedulerProcess::sleep_time() {
     core::Duration sleep = wake == core::kNever ? core::Duration::max() : wake - pg::now();
     if (const auto next = writer_.next_try(monotonic)) sleep = (std::min)(sleep, *next);
     if (const auto next = dispatcher_.next_try(monotonic)) sleep = (std::min)(sleep, *next);
+    if (const auto next = callbacks_.time_left()) sleep = (std::min)(sleep, *next);
     if (next_show_) sleep = (std::min)(sleep, *next_show_);
     if (http_wanted_) sleep = (std::min)(sleep, next_http_launch_ - monotonic);
     if (error_pause_) {

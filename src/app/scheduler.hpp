@@ -10,6 +10,7 @@
 #include "dispatcher.hpp"
 #include "history_writer.hpp"
 #include "job_loader.hpp"
+#include "scheduler_callbacks.hpp"
 #include "securatlas/core/scheduler.hpp"
 #include "securatlas/pg/error.hpp"
 #include "securatlas/pg/shared_state.hpp"
@@ -52,6 +53,7 @@ class SchedulerProcess {
     void publish();
     void note_error(const pg::Error& error);
     void start_http_worker();
+    void order_callbacks();
     void purge();
     void purge_responses();
     core::Duration sleep_time();
@@ -61,6 +63,8 @@ class SchedulerProcess {
     Dispatcher dispatcher_;
     HistoryWriter writer_;
     JobLoader loader_;
+    SchedulerCallbacks callbacks_;
+    core::Scheduler::Random random_;
 
     // What was told and is not worked off yet. Cleared only when it is.
     std::vector<core::Event> events_;

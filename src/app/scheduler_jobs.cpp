@@ -51,6 +51,7 @@ bool SchedulerProcess::start() {
         started.interrupted.push_back({occurrence, transactional});
     }
     all_requested_ = true;
+    callbacks_.look_at_all();
     started.adopted = adopted;
     events_.emplace_back(std::move(started));
     transaction.commit();
@@ -60,7 +61,12 @@ bool SchedulerProcess::start() {
 std::vector<core::AdoptedRun> SchedulerProcess::adopt_runs() {
     std::vector<core::AdoptedRun> adopted;
     for (const pg::ActiveRun& run : pg::WorkerTable::active_runs(database_)) {
-        if (run.pid != 0) adopted.push_back({run.order.run, run.order.occurrence});
+        if (run.pid == 0) continue;
+        if (run.order.kind == pg::RunOrder::Kind::callbacks) {
+            callbacks_.adopt(run.order.role);
+        } else {
+            adopted.push_back({run.order.run, run.order.occurrence});
+        }
     }
     return adopted;
 }

@@ -9,6 +9,7 @@
 #include "securatlas/pg/process.hpp"
 #include "securatlas/pg/settings.hpp"
 #include "statement_runner.hpp"
+#include "user_code.hpp"
 
 extern "C" {
 #include "access/xact.h"
@@ -29,8 +30,8 @@ namespace {
 struct State {
     CurrentRun* run = nullptr;
     core::Instant started_at{};
-    bool last_commit = false;           // the commit that is coming is the run's last
-    bool marked = false;                // the row says that the run is not transactional
+    bool last_commit = false;  // the commit that is coming is the run's last
+    bool marked = false;       // the row says that the run is not transactional
     volatile sig_atomic_t over_time = 0;
     TimeoutId run_timeout = MAX_TIMEOUTS;
 };
@@ -53,7 +54,8 @@ extern "C" void securatlas_run_timeout() {
 extern "C" void securatlas_cancel_signal(SIGNAL_ARGS) {
     (void)postgres_signal_arg;
     const int saved = errno;
-    if (state.run != nullptr && WorkerSlot::cancel_requested(state.run->order.run)) cancel_command();
+    if (state.run != nullptr && WorkerSlot::cancel_requested(state.run->order.run))
+        cancel_command();
     errno = saved;
 }
 
@@ -122,13 +124,6 @@ void start_run_timeout(const runs::Task& task) {
     });
 }
 
-void stop_timeouts() {
-    call([] {
-        disable_all_timeouts(false);
-        QueryCancelPending = false;
-    });
-}
-
 // A command that caught its cancellation and went on does not get away with it.
 void refuse_if_cancelled(const RunOrder& order) {
     if (state.over_time != 0 || WorkerSlot::cancel_requested(order.run)) {
@@ -147,39 +142,12 @@ void set_cancel_reason(RunReport& report) {
     }
 }
 
-void abort_everything() {
-    call([] {
-        disable_all_timeouts(false);
-        QueryCancelPending = false;
-        AbortOutOfAnyTransaction();
-        PortalErrorCleanup();
-    });
-}
-
 // Cut at a character's end.
 template <std::size_t N>
 void assign_message(std::array<char, N>& to, const std::string& text) {
     const int limit = static_cast<int>((std::min)(text.size(), N - 1));
     const int length = pg_mbcliplen(text.data(), static_cast<int>(text.size()), limit);
     assign_text(to, std::string_view(text).substr(0, static_cast<std::size_t>(length)));
-}
-
-std::string describe(const Error& error) {
-    std::string text = "ERROR: " + error.message();
-    if (!error.detail().empty()) text += "\nDETAIL: " + error.detail();
-    if (!error.hint().empty()) text += "\nHINT: " + error.hint();
-    if (!error.context().empty()) text += "\nCONTEXT: " + error.context();
-    return text;
-}
-
-// As a session's error is logged; it was caught, and has not been.
-void log_failure(const Error& error) {
-    call([&error] {
-        ereport(LOG, (errmsg("run failed: %s", error.message().c_str()),
-                      error.detail().empty() ? 0 : errdetail("%s", error.detail().c_str()),
-                      error.hint().empty() ? 0 : errhint("%s", error.hint().c_str()),
-                      error.context().empty() ? 0 : errcontext_msg("%s", error.context().c_str())));
-    });
 }
 
 // The failure in a transaction of its own; what cannot be recorded here the scheduler records.
@@ -245,7 +213,7 @@ RunReport execute_run(const RunOrder& order, const runs::Task& task) {
         report.ended_at = now();
         assign_text(report.sqlstate, error.sqlstate());
         assign_message(report.message, describe(error));
-        log_failure(error);
+        log_failure("run failed", error);
         if (error.sqlstate() == "57014") set_cancel_reason(report);
         record_failure(report, task);
     }

@@ -5,10 +5,10 @@ extern "C" {
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "parser/analyze.h"
+#include "storage/proc.h"
 #include "tcop/dest.h"
 #include "tcop/pquery.h"
 #include "tcop/tcopprot.h"
-#include "storage/proc.h"
 #include "tcop/utility.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
@@ -22,8 +22,8 @@ namespace {
 bool ends_aborted_block(const Node* statement) {
     if (!IsA(statement, TransactionStmt)) return false;
     const TransactionStmtKind kind = reinterpret_cast<const TransactionStmt*>(statement)->kind;
-    return kind == TRANS_STMT_COMMIT || kind == TRANS_STMT_PREPARE ||
-           kind == TRANS_STMT_ROLLBACK || kind == TRANS_STMT_ROLLBACK_TO;
+    return kind == TRANS_STMT_COMMIT || kind == TRANS_STMT_PREPARE || kind == TRANS_STMT_ROLLBACK ||
+           kind == TRANS_STMT_ROLLBACK_TO;
 }
 
 // A job has no client to copy from or to; without this check the server's own streams would serve.
@@ -67,16 +67,6 @@ void run_statement(RawStmt* parsed, const char* command, bool top_level, Stateme
     build_completion_tag(tag->text, &completion);
 }
 
-// As for a query of a client: a command may set statement_timeout for its own next statements, and
-// those of one transaction share it.
-void arm_statement_timeout() {
-    if (StatementTimeout <= 0) {
-        disable_timeout(STATEMENT_TIMEOUT, false);
-    } else if (!get_timeout_active(STATEMENT_TIMEOUT)) {
-        enable_timeout_after(STATEMENT_TIMEOUT, StatementTimeout);
-    }
-}
-
 // After a statement that is not the last: what PostgreSQL does between the statements of a query.
 void between_statements(const Node* statement) {
     if (IsA(statement, TransactionStmt)) {
@@ -107,6 +97,14 @@ void prepare_statement_runner() {
     // Some code of the server allocates there; a background worker has none.
     MessageContext =
         AllocSetContextCreate(TopMemoryContext, "MessageContext", ALLOCSET_DEFAULT_SIZES);
+}
+
+void arm_statement_timeout() {
+    if (StatementTimeout <= 0) {
+        disable_timeout(STATEMENT_TIMEOUT, false);
+    } else if (!get_timeout_active(STATEMENT_TIMEOUT)) {
+        enable_timeout_after(STATEMENT_TIMEOUT, StatementTimeout);
+    }
 }
 
 void run_statements(const char* command, StatementTag* tag) {

@@ -17,6 +17,10 @@ struct StatementTag {
 // Once a process.
 void prepare_statement_runner();
 
+// As for a query of a client: a command may set statement_timeout for its own next statements, and
+// those of one transaction share it.
+void arm_statement_timeout();
+
 // Begins a transaction and executes the statements at top level. On return a transaction is open
 // (the command's own, or a new one if the command ended its own), and nothing but a commit is
 // missing. Ereports what the statements ereport; the caller aborts.

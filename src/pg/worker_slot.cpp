@@ -122,6 +122,11 @@ void WorkerSlot::report_started(core::Instant at) {
     self.slot->started_at = at;
 }
 
+void WorkerSlot::report_calling(std::int64_t response) {
+    SharedLock lock(require_shared_state());
+    self.slot->order.response = response;
+}
+
 void WorkerSlot::report(const RunReport& report) {
     SharedState& state = require_shared_state();
     SharedLock lock(state);

@@ -94,7 +94,8 @@ bool WorkerTable::release_reserved(int index, std::uint32_t generation) {
 std::vector<RunReport> WorkerTable::collect(DatabaseOid owner) {
     SharedState& state = require_shared_state();
     std::vector<RunReport> reports;
-    reports.reserve(static_cast<std::size_t>(state.slot_count));  // nothing allocates under the lock
+    reports.reserve(
+        static_cast<std::size_t>(state.slot_count));  // nothing allocates under the lock
     SharedLock lock(state);
     for (int i = 0; i < state.slot_count; ++i) {
         WorkerSlotState& slot = state.slots[i];
@@ -145,7 +146,7 @@ bool WorkerTable::cancel(core::RunId run) {
     for (int i = 0; i < state.slot_count; ++i) {
         WorkerSlotState& slot = state.slots[i];
         if (slot.state != SlotState::busy && slot.state != SlotState::reserved) continue;
-        if (slot.order.run != run) continue;
+        if (slot.order.kind != RunOrder::Kind::run || slot.order.run != run) continue;
         slot.cancel_run = static_cast<std::int64_t>(run);
         if (slot.pid != 0) kill(slot.pid, SIGUSR2);
         return true;

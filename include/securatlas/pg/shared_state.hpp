@@ -32,21 +32,28 @@ struct Target {
     friend auto operator<=>(const Target&, const Target&) = default;
 };
 
-// A run that a worker is to execute.
+// What a worker is to execute: a run, or callbacks of its role, one after another.
 struct RunOrder {
+    enum class Kind : std::int32_t { run, callbacks };
+    Kind kind = Kind::run;
     core::RunId run{};
     core::Occurrence occurrence;
-    bool logged = true;           // it has a row in cron.job_run_details
-    std::uint32_t parcel = 0;     // for a run in another database: the Parcel with its command
+    bool logged = true;        // it has a row in cron.job_run_details
+    std::uint32_t parcel = 0;  // for a run in another database: the Parcel with its command
+    // Of callbacks, which have a `run` that no run has:
+    RoleOid role = 0;
+    std::int64_t response = 0;  // whose callback is being called; 0: none, or its attempt counts
 };
 
 inline constexpr std::size_t kReportTextSize = 2048;
 
-// How a run ended, as its worker tells the scheduler.
+// How an order ended, as its worker tells the scheduler. Of callbacks: `recorded` says that the
+// worker came to the end of its order, and `next_due` when it found the next one to be due (kNever:
+// none waits); else the message says what ended it.
 struct RunReport {
     RunOrder order;
     core::RunOutcome outcome = core::RunOutcome::failed;
-    bool recorded = false;       // the outcome is in the run's row; else the scheduler writes it
+    bool recorded = false;  // the outcome is in the run's row; else the scheduler writes it
     bool transactional = true;
     Pid pid = 0;
     core::Instant started_at{};  // kLongAgo: it never started
@@ -54,14 +61,15 @@ struct RunReport {
     std::array<char, 6> sqlstate{};
     std::array<char, 64> reason{};
     std::array<char, kReportTextSize> message{};
+    core::Instant next_due = core::kNever;
 };
 
 // A run in progress.
 struct ActiveRun {
     int slot;
     RunOrder order;
-    Pid pid;                     // 0 while the worker is being started
-    core::Instant started_at;    // kLongAgo until it has started
+    Pid pid;                   // 0 while the worker is being started
+    core::Instant started_at;  // kLongAgo until it has started
 };
 
 struct WorkerCounts {
@@ -74,10 +82,10 @@ struct WorkerCounts {
 class WorkerTable {
   public:
     enum class Assignment {
-        handed,      // an idle worker of the target has it
-        reserved,    // slot() is reserved for a new worker, which the caller launches
-        waiting,     // no slot is free; an idle worker of another target was asked to leave
-        full,        // all slots are busy
+        handed,    // an idle worker of the target has it
+        reserved,  // slot() is reserved for a new worker, which the caller launches
+        waiting,   // no slot is free; an idle worker of another target was asked to leave
+        full,      // all slots are busy
     };
     struct Assigned {
         Assignment assignment;
@@ -129,6 +137,8 @@ class WorkerSlot {
     static bool asked_to_leave();
 
     static void report_started(core::Instant at);
+    // Sets RunOrder::response of the order in progress.
+    static void report_calling(std::int64_t response);
     static void report(const RunReport& report);
 
     // Tells whether somebody asked to cancel this run. Async-signal-safe.

@@ -1,0 +1,14 @@
+// What becomes of a callback whose call has failed.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace securatlas::pg::callbacks {
+
+// Records the number of failed calls and the error; the callback waits for its next attempt, or is
+// failed for good. For within an Spi, with rights to write the table.
+void record_failure(std::int64_t response, int attempts, bool again, std::string_view error,
+                    double random);
+
+}  // namespace securatlas::pg::callbacks
