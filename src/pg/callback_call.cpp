@@ -179,8 +179,10 @@ std::string statement_for(const Due& due, RoleOid role) {
 // C world, as the role.
 void execute(const char* statement, Oid type, Datum argument) {
     if (SPI_connect() != SPI_OK_CONNECT) elog(ERROR, "SPI_connect failed");
+    PushActiveSnapshot(GetTransactionSnapshot());
     const int status = SPI_execute_with_args(statement, 1, &type, &argument, nullptr, false, 0);
     if (status < 0) elog(ERROR, "SPI failed: %s", SPI_result_code_string(status));
+    PopActiveSnapshot();
     SPI_finish();
 }
 
