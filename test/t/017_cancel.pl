@@ -1,0 +1,73 @@
+# Cancelling requests that are in flight, and what the views show of requests, the worker and hosts.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use HttpStub;
+use Sched;
+use Test::More;
+
+my $stub = HttpStub->new;
+my $node = new_node('cancel');
+$node->start;
+install($node);
+
+sub sql { return $node->safe_psql('postgres', $_[0]) }
+sub state_of { return "SELECT state FROM net.requests WHERE id = $_[0]" }
+my $host = $stub->url(':') =~ s{:$}{}r;
+
+# ---- in flight -----------------------------------------------------------------------------------
+my $slow = sql("SELECT net.http_get('" . $stub->url('/delay/60000/slow') . "', timeout_milliseconds => 120000)");
+wait_for($node, state_of($slow), 'in_flight', 'a request in flight is shown');
+is(sql("SELECT state || coalesce(reason, '') FROM net.requests"), 'in_flight', 'and once');
+wait_for($node, 'SELECT in_flight FROM net.worker_status', '1', 'the worker shows it');
+is(sql('SELECT in_flight, breaker FROM net.host_status'), '1|closed', 'its host shows it');
+is(sql(q{SELECT pid = (SELECT pid FROM pg_stat_activity WHERE backend_type LIKE '%http worker%'), started <= updated
+           FROM net.worker_status}), 't|t', 'and the worker its process');
+
+is(sql("SELECT net.cancel_request($slow)"), 't', 'it is cancelled');
+is(sql(state_of($slow)), 'cancelled', 'which is recorded at once');
+wait_for($node, 'SELECT in_flight FROM net.worker_status', '0', 'the worker gives it up');
+is(sql("SELECT net.cancel_request($slow)"), 'f', 'it cannot be cancelled twice');
+
+# A savepoint that is rolled back leaves the attempt alone.
+my $kept = sql("SELECT net.http_get('" . $stub->url('/delay/1500/kept') . "')");
+wait_for($node, state_of($kept), 'in_flight', 'another request is in flight');
+sql("BEGIN; SAVEPOINT s; SELECT net.cancel_request($kept); ROLLBACK TO s; COMMIT");
+wait_for($node, state_of($kept), 'succeeded', 'it ends as if nobody had cancelled it');
+is(scalar($stub->requests('/delay/1500/kept')), 1, 'and was sent once');
+
+# More than are told one by one.
+my $many = 600;
+sql("SELECT net.http_get('" . $stub->url('/later/') . "' || i) FROM generate_series(1, 10) AS i");
+sql("SELECT net.http_request('GET', '" . $stub->url('/never/') . "' || i, not_before => now() + interval '1 hour')
+       FROM generate_series(1, $many) AS i");
+my $flying = sql("SELECT net.http_get('" . $stub->url('/delay/60000/flying') . "', timeout_milliseconds => 120000)");
+wait_for($node, state_of($flying), 'in_flight', 'one of many is in flight');
+is(sql('SELECT count(*) FROM (SELECT net.cancel_request(id) AS done FROM net.http_request_queue) AS c WHERE done'),
+	$many + 1, 'many are cancelled in one transaction');
+wait_for($node, 'SELECT in_flight FROM net.worker_status', '0', 'the worker gives up the one in flight');
+
+# ---- a transaction that has cancelled and stays open ---------------------------------------------
+# Its row is locked: nobody else has to wait for that.
+my $id = sql("SELECT net.http_get('" . $stub->url('/delay/1000/undecided') . "')");
+wait_for($node, state_of($id), 'in_flight', 'a request is in flight');
+my $session = $node->background_psql('postgres', on_error_die => 1);
+$session->query_safe("BEGIN; SELECT net.cancel_request($id)");
+for my $i (1 .. 3)
+{
+	my $other = sql("SELECT net.http_get('" . $stub->url("/other/$i") . "')");
+	my $start = time();
+	wait_for($node, state_of($other), 'succeeded', "another request ends ($i)");
+}
+wait_for($node, 'SELECT in_flight FROM net.worker_status', '0', 'the undecided one has been answered');
+sql("SELECT net.http_get('" . $stub->url('/other/4') . "')");
+wait_for($node, "SELECT count(*) FROM net._http_response WHERE url LIKE '%/other/%'", '4', 'and others go on');
+is(sql(state_of($id)), 'waiting', 'it is in the queue as long as nobody knows');
+$session->query_safe('ROLLBACK');
+wait_for($node, state_of($id), 'succeeded', 'its response is recorded when the transaction is rolled back');
+is(scalar($stub->requests('/delay/1000/undecided')), 1, 'it was sent once');
+$session->quit;
+
+is(log_count($node, qr/lock timeout/), 0, 'nobody has waited for a lock');
+done_testing();
