@@ -225,7 +225,10 @@ bool HttpWorker::is_group_complete() const {
 // When the next transaction may or has to be; nullopt: there is nothing for one.
 std::optional<core::Duration> HttpWorker::next_transaction() const {
     if (queues_.wants_to_read(pg::monotonic_now())) return try_at_;
-    if (!has_results()) return std::nullopt;
+    if (!has_results()) {
+        if (const auto time = held_.time()) return std::max(try_at_, *time);
+        return std::nullopt;
+    }
     return is_group_complete() ? try_at_ : std::max(try_at_, first_result_at_ + kGroupTime);
 }
 
@@ -244,6 +247,7 @@ void HttpWorker::exchange_with_tables() {
         check_extension_ = true;
         return;
     }
+    put_aside_locked(monotonic);
     const auto roles = pg::requests::record_responses(responses_);
     pg::requests::record_retries(retries_);
     const bool reads = queues_.wants_to_read(monotonic);
@@ -251,7 +255,9 @@ void HttpWorker::exchange_with_tables() {
     pg::requests::Ready ready;
     std::optional<core::Instant> next;
     if (reads) {
-        plan = queues_.plan(pg::now(), monotonic, ids_in_flight());
+        std::vector<std::int64_t> taken = ids_in_flight();
+        held_.add_ids_to(taken);
+        plan = queues_.plan(pg::now(), monotonic, taken);
         ready = pg::requests::read_ready(plan);
         if (!ready.is_cut && plan.after_host.empty()) next = pg::requests::next_ready(plan.now);
     }
@@ -266,6 +272,16 @@ void HttpWorker::exchange_with_tables() {
     may_start_ = may_start_ || !ready.requests.empty();
     queues_.take(std::move(ready), plan, monotonic);
     if (next) expect(*next);
+}
+
+// A session that has cancelled a request and does not end its transaction holds up nobody else.
+void HttpWorker::put_aside_locked(core::Duration monotonic) {
+    held_.take_back(responses_, retries_, monotonic);
+    std::vector<std::int64_t> ids;
+    ids.reserve(responses_.size() + retries_.size());
+    for (const auto& response : responses_) ids.push_back(static_cast<std::int64_t>(response.id));
+    for (const auto& retry : retries_) ids.push_back(static_cast<std::int64_t>(retry.id));
+    held_.put_aside(pg::requests::lock_requests(ids), responses_, retries_, monotonic);
 }
 
 void HttpWorker::expect(core::Instant ready_at) {
@@ -371,8 +387,8 @@ void HttpWorker::note_error(const pg::Error& error) {
 }
 
 bool HttpWorker::is_idle() const {
-    return !queues_.has_more() && !next_ready_ && !has_results() && queues_.empty() &&
-           attempts_.empty();
+    return !queues_.has_more() && !next_ready_ && !has_results() && !held_.time() &&
+           queues_.empty() && attempts_.empty();
 }
 
 bool HttpWorker::may_leave() {

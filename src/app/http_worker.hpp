@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "held_results.hpp"
 #include "host_queues.hpp"
 #include "http_attempt.hpp"
 #include "securatlas/core/host_limits.hpp"
@@ -37,6 +38,7 @@ class HttpWorker {
     std::optional<core::Duration> next_transaction() const;
     bool is_group_complete() const;
     void exchange_with_tables();
+    void put_aside_locked(core::Duration monotonic);
     void expect(core::Instant ready_at);
     std::vector<std::int64_t> ids_in_flight() const;
 
@@ -65,6 +67,7 @@ class HttpWorker {
     std::unordered_map<core::RequestId, Attempt> attempts_;
     std::vector<pg::requests::Response> responses_;
     std::vector<pg::requests::Retry> retries_;
+    HeldResults held_;
     std::size_t result_bytes_ = 0;       // of the bodies of responses_
     core::Duration first_result_at_{0};  // of those; monotonic, as all below
 

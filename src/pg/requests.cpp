@@ -56,6 +56,24 @@ bool may_have_requests() {
     return found;
 }
 
+std::vector<std::int64_t> lock_requests(const std::vector<std::int64_t>& ids) {
+    static Statement lock(
+        "SELECT FROM net.http_request_queue WHERE id = ANY ($1) FOR UPDATE SKIP LOCKED");
+    static Statement find_others(R"(
+WITH own AS (
+    SELECT id FROM net.http_request_queue WHERE id = ANY ($1) FOR UPDATE SKIP LOCKED)
+SELECT id FROM net.http_request_queue
+ WHERE id = ANY ($1) AND id NOT IN (SELECT id FROM own))");
+    std::vector<std::int64_t> others;
+    if (ids.empty()) return others;
+    Spi spi;
+    if (lock.execute({Parameter::of(ids)}) == ids.size()) return others;
+    // A row that is not there any more is not somebody's.
+    find_others.execute({Parameter::of(ids)});
+    Statement::each_row([&others](const Row& row) { others.push_back(row.as_int64(1)); });
+    return others;
+}
+
 void record_retries(const std::vector<Retry>& retries) {
     static Statement statement(R"(
 UPDATE net.http_request_queue q

@@ -57,7 +57,6 @@ $session->query_safe("BEGIN; SELECT net.cancel_request($id)");
 for my $i (1 .. 3)
 {
 	my $other = sql("SELECT net.http_get('" . $stub->url("/other/$i") . "')");
-	my $start = time();
 	wait_for($node, state_of($other), 'succeeded', "another request ends ($i)");
 }
 wait_for($node, 'SELECT in_flight FROM net.worker_status', '0', 'the undecided one has been answered');

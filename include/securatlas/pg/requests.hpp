@@ -128,6 +128,10 @@ struct Response {
     std::optional<core::Duration> duration;  // of the last attempt
 };
 
+// Locks these requests, and returns those that somebody else has locked: nothing can be recorded of
+// them without waiting for him.
+[[nodiscard]] std::vector<std::int64_t> lock_requests(const std::vector<std::int64_t>& ids);
+
 // Takes requests out of the queue and puts their responses in. A request that is not in the queue
 // any more leaves nothing. A response of a request with on_response waits for its callback then;
 // returns the roles that made those, which the scheduler is to be told after the commit.
