@@ -40,6 +40,8 @@ BEGIN
                                 WHERE j.connection_id = c.id
                                   AND j.status::text IN ('queued', 'dispatched')
                                   AND j.created_at > now() - interval '6 hours')
+             -- Neighbours in the index are neighbours in time.
+             ORDER BY c.id
         )
         INSERT INTO integration_sync_jobs
                (id, connection_id, status, request_id, attempts, created_at)
