@@ -51,6 +51,9 @@ is( join(',', sort map { my $body = decode_json($_->{body}); "$body->{connection
 	       FROM integration_sync_jobs"),
 	'for the right connections');
 
+wait_for($node, "SELECT count(*) FROM integration_sync_jobs WHERE status = 'dispatched' AND attempts = 1 AND dispatched_at IS NOT NULL",
+	$asked, 'the answers make the sync jobs dispatched');
+
 run_job('securatlas_nightly_integration_sync');
 is(sql('SELECT count(*) FROM integration_sync_jobs'), $asked, 'what is in progress is not asked for again');
 $node->stop;
