@@ -13,14 +13,12 @@
 #include "securatlas/pg/sealing.hpp"
 #include "shared_memory.hpp"
 #include "spi.hpp"
+#include "table_insert.hpp"
 
 extern "C" {
-#include "access/table.h"
-#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "commands/sequence.h"
-#include "executor/executor.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -56,13 +54,7 @@ enum Column : std::size_t {
     kColumnCount
 };
 
-struct QueueRow {
-    std::array<Datum, kColumnCount> values{};
-    std::array<bool, kColumnCount> nulls{};
-
-    void set(Column column, Datum value) { values[column] = value; }
-    void set_null(Column column) { nulls[column] = true; }
-};
+using QueueRow = RowBuilder<kColumnCount>;
 
 struct Relations {
     Oid queue;
@@ -94,9 +86,7 @@ Datum random_uuid_text() {
 }
 
 void set_names(QueueRow& row, Column column, const std::vector<std::string>& names) {
-    if (names.empty()) {
-        row.set_null(column);
-    } else {
+    if (!names.empty()) {
         row.set(column, Parameter::of(names).value);
     }
 }
@@ -109,13 +99,9 @@ QueueRow make_row(const NewRequest& request, std::int64_t id) {
     row.set(kHeaders, headers_as_jsonb(request.headers));
     if (request.body) {
         row.set(kBody, text_datum(*request.body));  // a bytea has the same form
-    } else {
-        row.set_null(kBody);
     }
     row.set(kTimeout, Int32GetDatum(static_cast<std::int32_t>(request.timeout.count())));
-    if (request.sensitive_headers.empty()) {
-        row.set_null(kSealedHeaders);
-    } else {
+    if (!request.sensitive_headers.empty()) {
         row.set(kSealedHeaders, text_datum(seal_headers(request.sensitive_headers, id)));
     }
     const TimestampTz now = GetCurrentTimestamp();
@@ -123,8 +109,6 @@ QueueRow make_row(const NewRequest& request, std::int64_t id) {
     row.set(kCreatedBy, ObjectIdGetDatum(request.created_by.value_or(GetUserId())));
     if (const CurrentRun* run = current_run()) {
         row.set(kRunId, Int64GetDatum(static_cast<std::int64_t>(run->order.run)));
-    } else {
-        row.set_null(kRunId);
     }
     row.set(kAttempts, Int32GetDatum(0));
     row.set(kMaxAttempts,
@@ -134,52 +118,18 @@ QueueRow make_row(const NewRequest& request, std::int64_t id) {
             TimestampTzGetDatum(request.not_before ? to_timestamp(*request.not_before) : now));
     if (request.expires_in) {
         row.set(kExpiresAt, TimestampTzGetDatum(now + request.expires_in->count()));
-    } else {
-        row.set_null(kExpiresAt);
     }
     row.set(kIdempotencyKey, request.idempotency_key.empty() ? random_uuid_text()
                                                              : text_datum(request.idempotency_key));
-    if (request.on_response.empty()) {
-        row.set_null(kOnResponse);
-    } else {
+    if (!request.on_response.empty()) {
         row.set(kOnResponse, text_datum(request.on_response));
     }
     row.set(kStoreResponse, text_datum(store_response_name(request.store_response)));
-    row.set_null(kLastError);
     row.set(kHost, text_datum(request.host));
     row.set(kOwnKey, BoolGetDatum(!request.idempotency_key.empty()));
     set_names(row, kHeaderSecrets, request.header_secrets);
     set_names(row, kFormSecrets, request.form_secrets);
     return row;
-}
-
-// C world. What the executor does for INSERT when there are no triggers and no constraints to
-// check.
-void insert(Relation queue, const QueueRow& row) {
-    const TupleDesc description = RelationGetDescr(queue);
-    if (description->natts < static_cast<int>(kColumnCount)) {
-        ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                        errmsg("table net.http_request_queue is not the one of this extension"),
-                        errhint("Run ALTER EXTENSION securatlas_sched UPDATE.")));
-    }
-    TupleTableSlot* slot = table_slot_create(queue, nullptr);
-    ExecClearTuple(slot);
-    for (int i = 0; i < description->natts; ++i) {
-        const auto column = static_cast<std::size_t>(i);
-        const bool known = column < kColumnCount;
-        slot->tts_values[i] = known ? row.values[column] : Datum{0};
-        slot->tts_isnull[i] = !known || row.nulls[column];
-    }
-    ExecStoreVirtualTuple(slot);
-    table_tuple_insert(queue, slot, GetCurrentCommandId(true), 0, nullptr);
-    EState* state = CreateExecutorState();
-    auto* target = makeNode(ResultRelInfo);
-    InitResultRelInfo(target, queue, 0, nullptr, 0);
-    ExecOpenIndices(target, false);
-    insert_index_entries(target, slot, state);
-    ExecCloseIndices(target);
-    FreeExecutorState(state);
-    ExecDropSingleTupleTableSlot(slot);
 }
 
 // ---- the limit -------------------------------------------------------------------------------
@@ -256,11 +206,8 @@ std::int64_t enqueue(const NewRequest& request) {
     check_limit(relations.queue);
     const std::int64_t id = call([&] { return nextval_internal(relations.sequence, false); });
     const QueueRow row = make_row(request, id);
-    call([&] {
-        Relation queue = table_open(relations.queue, RowExclusiveLock);
-        insert(queue, row);
-        table_close(queue, NoLock);
-    });
+    const InsertedRow inserted = row.row();
+    insert_rows(relations.queue, kColumnCount, {&inserted, 1});
     at_commit::wake_http_worker();
     return id;
 }

@@ -1,5 +1,6 @@
 // How requests ended: out of the queue, into net._http_response.
 #include <algorithm>
+#include <set>
 #include <unordered_map>
 
 #include "json.hpp"
@@ -7,6 +8,12 @@
 #include "securatlas/pg/requests.hpp"
 #include "securatlas/pg/sealing.hpp"
 #include "spi.hpp"
+#include "table_insert.hpp"
+
+extern "C" {
+#include "catalog/namespace.h"
+#include "utils/lsyscache.h"
+}
 
 namespace securatlas::pg::requests {
 namespace {
@@ -20,16 +27,14 @@ struct Ended {
     std::string idempotency_key;
     std::string on_response;  // empty: none
     StoreResponse store = StoreResponse::full;
+
+    bool wants_callback() const { return !on_response.empty() && created_by.has_value(); }
 };
 
-std::unordered_map<std::int64_t, Ended> take_out(const std::vector<Response>& responses) {
+std::unordered_map<std::int64_t, Ended> take_out(const std::vector<std::int64_t>& ids) {
     static Statement statement(R"(
 DELETE FROM net.http_request_queue WHERE id = ANY ($1)
 RETURNING id, method, url, runid, created_by, idempotency_key, on_response, store_response)");
-    std::vector<std::int64_t> ids;
-    ids.reserve(responses.size());
-    for (const Response& response : responses)
-        ids.push_back(static_cast<std::int64_t>(response.id));
     std::unordered_map<std::int64_t, Ended> all;
     Spi spi;
     statement.execute({Parameter::of(ids)});
@@ -119,43 +124,100 @@ Body body_of(const Response& response, StoreResponse store) {
     return body;
 }
 
-Parameter milliseconds_of(const std::optional<core::Duration>& duration) {
-    if (!duration) return Parameter::null(FLOAT8OID);
-    const std::chrono::duration<double, std::milli> milliseconds = *duration;
-    return {FLOAT8OID, call([&] { return Float8GetDatum(milliseconds.count()); }), false};
+enum Column : std::size_t {
+    kId,
+    kStatusCode,
+    kContentType,
+    kHeaders,
+    kContent,
+    kTimedOut,
+    kErrorMsg,
+    kCreated,
+    kContentBytes,
+    kTruncated,
+    kAttempts,
+    kDurationMs,
+    kMethod,
+    kUrl,
+    kRunId,
+    kCreatedBy,
+    kCallbackState,
+    kCallbackError,
+    kState,
+    kIdempotencyKey,
+    kSealed,
+    kOnResponse,
+    kCallbackAttempts,
+    kCallbackAt,
+    kColumnCount
+};
+using ResponseRow = RowBuilder<kColumnCount>;
+
+void set(ResponseRow& row, Column column, const Parameter& value) {
+    if (!value.is_null) row.set(column, value.value);
 }
 
-void put_in(const Response& response, const Ended& ended) {
-    // An id can be there already if somebody has set the sequence back; the group must not fail.
-    static Statement statement(R"(
-INSERT INTO net._http_response
-       (id, status_code, content_type, headers, content, timed_out, error_msg, created,
-        content_bytes, truncated, attempts, duration_ms, method, url, runid, created_by,
-        callback_state, state, idempotency_key, sealed, on_response, callback_at)
-SELECT $1, $2, $3, $4, $5, $6, $7, t.now, $8, $9, $10, $11, $12, $13, $14, $15,
-       CASE WHEN $19 IS NOT NULL AND $15 IS NOT NULL THEN 'waiting' END, $16, $17, $18, $19,
-       CASE WHEN $19 IS NOT NULL AND $15 IS NOT NULL THEN t.now END
-  FROM (SELECT clock_timestamp() AS now) AS t
-ON CONFLICT (id) DO NOTHING)");
-    const bool shows_headers = response.error.empty() && ended.store != StoreResponse::status;
-    const Body body = body_of(response, ended.store);
-    Parameter headers = Parameter::null(JSONBOID);
-    if (shows_headers) headers = {JSONBOID, headers_as_jsonb(response.headers), false};
-    statement.execute(
-        {Parameter::of(static_cast<std::int64_t>(response.id)),
-         response.status_code ? Parameter::of(std::int32_t{*response.status_code})
-                              : Parameter::null(INT4OID),
-         shows_headers ? optional_text(response.content_type) : Parameter::null(TEXTOID), headers,
-         body.text, Parameter::of(response.timed_out),
-         text_unless_empty(response.error.empty() ? body.error : response.error), body.bytes,
-         Parameter::of(response.truncated), Parameter::of(std::int32_t{response.attempts}),
-         milliseconds_of(response.duration), Parameter::of(std::string_view(ended.method)),
-         Parameter::of(std::string_view(ended.url)),
-         ended.run ? Parameter::of(*ended.run) : Parameter::null(INT8OID),
-         ended.created_by ? Parameter::of_oid(*ended.created_by) : Parameter::null(OIDOID),
-         Parameter::of(std::string_view(state_of(response))),
-         text_unless_empty(ended.idempotency_key), Parameter::of(body.sealed),
-         text_unless_empty(ended.on_response)});
+void set_request(ResponseRow& row, const Ended& ended) {
+    set(row, kMethod, Parameter::of(std::string_view(ended.method)));
+    set(row, kUrl, Parameter::of(std::string_view(ended.url)));
+    if (ended.run) set(row, kRunId, Parameter::of(*ended.run));
+    if (ended.created_by) set(row, kCreatedBy, Parameter::of_oid(*ended.created_by));
+    set(row, kIdempotencyKey, text_unless_empty(ended.idempotency_key));
+    set(row, kOnResponse, text_unless_empty(ended.on_response));
+}
+
+void set_callback(ResponseRow& row, const Ended& ended, TimestampTz now) {
+    row.set(kCallbackAttempts, Int32GetDatum(0));
+    if (!ended.wants_callback()) return;
+    set(row, kCallbackState, Parameter::of(std::string_view("waiting")));
+    row.set(kCallbackAt, TimestampTzGetDatum(now));
+}
+
+void set_body(ResponseRow& row, const Response& response, StoreResponse store) {
+    const Body body = body_of(response, store);
+    set(row, kContent, body.text);
+    set(row, kContentBytes, body.bytes);
+    row.set(kSealed, BoolGetDatum(body.sealed));
+    set(row, kErrorMsg, text_unless_empty(response.error.empty() ? body.error : response.error));
+}
+
+ResponseRow make_row(const Response& response, const Ended& ended) {
+    ResponseRow row;
+    const TimestampTz now = GetCurrentTimestamp();
+    row.set(kId, Int64GetDatum(static_cast<std::int64_t>(response.id)));
+    row.set(kCreated, TimestampTzGetDatum(now));
+    if (response.status_code) row.set(kStatusCode, Int32GetDatum(*response.status_code));
+    if (response.error.empty() && ended.store != StoreResponse::status) {
+        set(row, kContentType, optional_text(response.content_type));
+        row.set(kHeaders, headers_as_jsonb(response.headers));
+    }
+    set_body(row, response, ended.store);
+    row.set(kTimedOut, BoolGetDatum(response.timed_out));
+    row.set(kTruncated, BoolGetDatum(response.truncated));
+    row.set(kAttempts, Int32GetDatum(response.attempts));
+    if (response.duration) {
+        const std::chrono::duration<double, std::milli> milliseconds = *response.duration;
+        row.set(kDurationMs, Float8GetDatum(milliseconds.count()));
+    }
+    set(row, kState, Parameter::of(std::string_view(state_of(response))));
+    set_request(row, ended);
+    set_callback(row, ended, now);
+    return row;
+}
+
+// Responses that are there already, if somebody has set the sequence back; the group must not fail.
+std::set<std::int64_t> already_there(const std::vector<std::int64_t>& ids) {
+    static Statement query("SELECT id FROM net._http_response WHERE id = ANY ($1)");
+    Spi spi;
+    query.execute({Parameter::of(ids)});
+    std::set<std::int64_t> there;
+    Statement::each_row([&there](const Row& row) { there.insert(row.as_int64(1)); });
+    return there;
+}
+
+Oid response_table() {
+    return call(
+        [] { return get_relname_relid("_http_response", get_namespace_oid("net", false)); });
 }
 
 }  // namespace
@@ -163,16 +225,26 @@ ON CONFLICT (id) DO NOTHING)");
 std::vector<RoleOid> record_responses(const std::vector<Response>& responses) {
     std::vector<RoleOid> roles;
     if (responses.empty()) return roles;
-    const auto all = take_out(responses);
+    std::vector<std::int64_t> ids;
+    ids.reserve(responses.size());
     for (const Response& response : responses) {
-        const auto ended = all.find(static_cast<std::int64_t>(response.id));
-        if (ended == all.end()) continue;
-        Spi spi;  // one for each, so that its memory goes with it
-        put_in(response, ended->second);
-        if (ended->second.on_response.empty() || !ended->second.created_by) continue;
+        ids.push_back(static_cast<std::int64_t>(response.id));
+    }
+    const auto all = take_out(ids);
+    const auto there = already_there(ids);
+    std::vector<ResponseRow> rows;
+    for (const Response& response : responses) {
+        const auto id = static_cast<std::int64_t>(response.id);
+        const auto ended = all.find(id);
+        if (ended == all.end() || there.contains(id)) continue;
+        rows.push_back(make_row(response, ended->second));
+        if (!ended->second.wants_callback()) continue;
         const RoleOid role = *ended->second.created_by;
         if (std::find(roles.begin(), roles.end(), role) == roles.end()) roles.push_back(role);
     }
+    std::vector<InsertedRow> inserted;
+    for (const ResponseRow& row : rows) inserted.push_back(row.row());
+    insert_rows(response_table(), kColumnCount, inserted);
     return roles;
 }
 
