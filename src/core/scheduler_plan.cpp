@@ -21,8 +21,10 @@ void merge(std::vector<MissedOccurrence>& candidates, std::vector<MissedOccurren
     std::ranges::sort(candidates, [](const MissedOccurrence& a, const MissedOccurrence& b) {
         return a.at != b.at ? a.at < b.at : a.attempt > b.attempt;
     });
-    const auto repeated = std::ranges::unique(candidates, {}, &MissedOccurrence::at);
-    candidates.erase(repeated.begin(), repeated.end());
+    const auto is_same = [](const MissedOccurrence& a, const MissedOccurrence& b) {
+        return a.at == b.at;
+    };
+    candidates.erase(std::unique(candidates.begin(), candidates.end(), is_same), candidates.end());
 }
 
 }  // namespace
