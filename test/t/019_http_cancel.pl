@@ -25,6 +25,19 @@ is(sql('SELECT in_flight, breaker FROM net.host_status'), '1|closed', 'its host 
 is(sql(q{SELECT pid = (SELECT pid FROM pg_stat_activity WHERE backend_type LIKE '%http worker%'), started <= updated
            FROM net.worker_status}), 't|t', 'and the worker its process');
 
+# Roles see the hosts of their own requests, and no errors; who may see statistics sees all.
+sql(q{CREATE ROLE owner; CREATE ROLE other; CREATE ROLE watcher IN ROLE pg_monitor;
+      GRANT USAGE ON SCHEMA net TO owner, other, watcher});
+sql("SELECT net.http_request('GET', 'http://127.0.0.1:1/', max_attempts => 1)");
+wait_for($node, q{SELECT last_error IS NOT NULL FROM net.host_status WHERE host = 'http://127.0.0.1:1'}, 't',
+	'a failure is shown');
+my $own = sql("SET ROLE owner; SELECT net.http_request('GET', 'http://127.0.0.1:1/', not_before => now() + interval '1 hour')");
+sub hosts_for { return sql("SET ROLE $_[0]; SELECT count(*), count(last_error), (SELECT count(last_error) FROM net.worker_status) FROM net.host_status") }
+is(hosts_for('owner'), '1|0|0', 'a role sees the host of its request');
+is(hosts_for('other'), '0|0|0', 'another does not');
+is(hosts_for('watcher'), '2|1|1', 'a member of pg_monitor sees all');
+is(sql("SET ROLE owner; SELECT net.cancel_request($own)"), 't', 'a role cancels its request');
+
 is(sql("SELECT net.cancel_request($slow)"), 't', 'it is cancelled');
 is(sql(state_of($slow)), 'cancelled', 'which is recorded at once');
 wait_for($node, 'SELECT in_flight FROM net.worker_status', '0', 'the worker gives it up');
@@ -67,6 +80,18 @@ $session->query_safe('ROLLBACK');
 wait_for($node, state_of($id), 'succeeded', 'its response is recorded when the transaction is rolled back');
 is(scalar($stub->requests('/delay/1000/undecided')), 1, 'it was sent once');
 $session->quit;
+
+# ---- webhooks ------------------------------------------------------------------------------------
+sql("CREATE TABLE item (id int); CREATE TRIGGER hook AFTER INSERT ON item FOR EACH ROW
+     EXECUTE FUNCTION net.http_webhook('" . $stub->url('/echo') . "')");
+sql('BEGIN; INSERT INTO item VALUES (1); ROLLBACK; INSERT INTO item VALUES (2)');
+wait_for($node, q{SELECT content FROM net._http_response WHERE url LIKE '%/echo'},
+	'{"type":"INSERT","table":"item","schema":"public","record":{"id":2},"old_record":null}',
+	'a row that was committed is posted, one that was rolled back is not');
+is(scalar($stub->requests('/echo')), 1, 'once');
+sql(qq{SELECT cron.schedule('hooked', '0 0 1 1 *', 'INSERT INTO item VALUES (3)'); SELECT cron.run_job('hooked')});
+wait_for($node, q{SELECT jobname, status, requests, succeeded FROM cron.run_requests}, 'hooked|succeeded|1|1',
+	'the requests of a run are counted for it');
 
 is(log_count($node, qr/lock timeout/), 0, 'nobody has waited for a lock');
 done_testing();
