@@ -188,6 +188,13 @@ void HostQueues::remove_all() {
     for (auto& [host, queue] : queues_) drop_rows(queue);
 }
 
+bool HostQueues::is_waited_for(const std::string& host, core::Duration monotonic) const {
+    const auto found = queues_.find(host);
+    if (found == queues_.end()) return false;
+    const Queue& queue = found->second;
+    return !queue.rows.empty() || (queue.has_more && queue.closed_until > monotonic);
+}
+
 std::optional<core::Duration> HostQueues::next_opening(core::Duration monotonic) const {
     std::optional<core::Duration> next;
     for (const auto& [host, queue] : queues_) {

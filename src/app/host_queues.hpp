@@ -86,6 +86,9 @@ class HostQueues {
     // Removes all rows that wait; they are read again.
     void remove_all();
 
+    // Requests of this host are kept from being started, in memory or in the table.
+    bool is_waited_for(const std::string& host, core::Duration monotonic) const;
+
     // When the next closed host opens.
     std::optional<core::Duration> next_opening(core::Duration monotonic) const;
 

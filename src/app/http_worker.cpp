@@ -270,6 +270,7 @@ void HttpWorker::exchange_with_tables() {
     result_bytes_ = 0;
     if (!reads) return;
     may_start_ = may_start_ || !ready.requests.empty();
+    is_shown_ = is_shown_ && ready.requests.empty();
     queues_.take(std::move(ready), plan, monotonic);
     if (next) expect(*next);
 }
@@ -373,7 +374,12 @@ void HttpWorker::publish(bool at_once) {
     shown_.hosts.clear();
     const core::Instant now = pg::now();
     for (core::HostStatistics& host : limits_.statistics(monotonic)) {
-        shown_.hosts.push_back(host_status(std::move(host), monotonic, now));
+        pg::HostStatus& status =
+            shown_.hosts.emplace_back(host_status(std::move(host), monotonic, now));
+        // If all slots are taken, that is not this host's doing.
+        const bool could_start = attempts_.size() < slots_ || status.next_try != core::kNever;
+        status.limited = status.breaker == pg::BreakerState::closed && could_start &&
+                         queues_.is_waited_for(status.host, monotonic);
     }
     pg::HttpTable::publish(shown_);
 }

@@ -61,6 +61,25 @@ is(sql('SELECT count(*) FROM (SELECT net.cancel_request(id) AS done FROM net.htt
 	$many + 1, 'many are cancelled in one transaction');
 wait_for($node, 'SELECT in_flight FROM net.worker_status', '0', 'the worker gives up the one in flight');
 
+# ---- why requests wait ---------------------------------------------------------------------------
+sql("ALTER SYSTEM SET net.max_connections_per_host = 1");
+sql("SELECT pg_reload_conf()");
+sql("SELECT net.http_get('" . $stub->url('/delay/60000/') . "' || i, timeout_milliseconds => 120000) FROM generate_series(1, 3) AS i");
+wait_for($node, q{SELECT state, reason, count(*) FROM net.requests WHERE url LIKE '%/delay/60000/_' GROUP BY 1, 2 ORDER BY 1},
+	"in_flight||1\nwaiting|limit of its host|2", 'a limit of the host is a reason');
+is(sql("SELECT limited FROM net.host_status WHERE host = '$host'"), 't', 'and shown');
+sql("SELECT net.cancel_request(id) FROM net.requests WHERE state IN ('in_flight', 'waiting')");
+wait_for($node, 'SELECT in_flight FROM net.worker_status', '0', 'all are cancelled');
+sql("ALTER SYSTEM RESET net.max_connections_per_host");
+sql("SELECT pg_reload_conf()");
+
+sql("SELECT net.http_request('GET', 'http://127.0.0.1:1/', max_attempts => 1) FROM generate_series(1, 8)");
+wait_for($node, "SELECT breaker FROM net.host_status WHERE host = 'http://127.0.0.1:1'", 'open', 'a breaker opens');
+sql("SELECT net.http_request('GET', 'http://127.0.0.1:1/', max_attempts => 100)");
+wait_for($node, q{SELECT reason FROM net.requests WHERE reason LIKE 'breaker%' LIMIT 1},
+	'breaker of its host is open', 'and is a reason');
+sql("SELECT net.cancel_request(id) FROM net.requests WHERE state IN ('in_flight', 'waiting', 'retrying')");
+
 # ---- a transaction that has cancelled and stays open ---------------------------------------------
 # Its row is locked: nobody else has to wait for that.
 my $id = sql("SELECT net.http_get('" . $stub->url('/delay/1000/undecided') . "')");
