@@ -139,7 +139,7 @@ BEGIN
         SET row_security = off
         SET plan_cache_mode = force_custom_plan
         SET jit = off
-        SET work_mem = '64MB'
+        SET work_mem = '256MB'
     AS $fn$
     #variable_conflict use_variable
     DECLARE
