@@ -123,37 +123,65 @@ UPDATE net._http_response
 
 // ---- the argument ----------------------------------------------------------------------------
 
-// C world. The row with its body in clear.
-Datum with_body(Datum row, const char* body, int length) {
+// Columns of a row that are to be changed.
+struct Columns {
+    int count = 0;
+    int numbers[3] = {};
+    Datum values[3] = {};
+    bool nulls[3] = {};
+};
+
+// C world.
+TupleDesc description_of(Datum row) {
     const HeapTupleHeader header = DatumGetHeapTupleHeader(row);
-    const TupleDesc description = lookup_rowtype_tupdesc_copy(HeapTupleHeaderGetTypeId(header),
-                                                              HeapTupleHeaderGetTypMod(header));
-    HeapTupleData tuple{};
-    tuple.t_len = HeapTupleHeaderGetDatumLength(header);
-    ItemPointerSetInvalid(&tuple.t_self);
-    tuple.t_tableOid = InvalidOid;
-    tuple.t_data = header;
-    // Text and bytea have the same form.
-    const Datum bytes = PointerGetDatum(cstring_to_text_with_len(body, length));
-    const bool is_text = pg_verify_mbstr(GetDatabaseEncoding(), body, length, true);
-    int columns[] = {SPI_fnumber(description, "content"),
-                     SPI_fnumber(description, "content_bytes")};
-    Datum values[] = {bytes, bytes};
-    bool nulls[] = {!is_text, is_text};
-    HeapTuple clear = heap_modify_tuple_by_cols(&tuple, description, 2, columns, values, nulls);
-    return heap_copy_tuple_as_datum(clear, description);
+    return lookup_rowtype_tupdesc_copy(HeapTupleHeaderGetTypeId(header),
+                                       HeapTupleHeaderGetTypMod(header));
 }
 
-Datum argument_of(const Due& due) {
-    if (!due.sealed) return due.row;
-    const auto body = unseal(due.sealed_body, {"response", std::to_string(due.response)});
-    if (!body) {
-        throw Error("22023", "the response cannot be decrypted", "",
-                    "It was encrypted with another key than that in net.secret_key_file.");
+// C world.
+void set_column(Columns& columns, TupleDesc description, const char* name, Datum value, bool null) {
+    const int i = columns.count++;
+    columns.numbers[i] = SPI_fnumber(description, name);
+    columns.values[i] = value;
+    columns.nulls[i] = null;
+}
+
+// C world.
+Datum with_columns(Datum row, TupleDesc description, Columns& columns) {
+    HeapTupleData tuple{};
+    tuple.t_data = DatumGetHeapTupleHeader(row);
+    tuple.t_len = HeapTupleHeaderGetDatumLength(tuple.t_data);
+    ItemPointerSetInvalid(&tuple.t_self);
+    tuple.t_tableOid = InvalidOid;
+    HeapTuple changed = heap_modify_tuple_by_cols(&tuple, description, columns.count,
+                                                  columns.numbers, columns.values, columns.nulls);
+    return heap_copy_tuple_as_datum(changed, description);
+}
+
+// The row as it was before its attempt was counted, and with its body in clear.
+Datum argument_of(const Due& due, int attempts) {
+    std::optional<std::string> body;
+    if (due.sealed) {
+        body = unseal(due.sealed_body, {"response", std::to_string(due.response)});
+        if (!body) {
+            throw Error("22023", "the response cannot be decrypted", "",
+                        "It was encrypted with another key than that in net.secret_key_file.");
+        }
     }
     return call([&] {
         const MemoryContext before = MemoryContextSwitchTo(TopTransactionContext);
-        const Datum row = with_body(due.row, body->data(), static_cast<int>(body->size()));
+        const TupleDesc description = description_of(due.row);
+        Columns columns;
+        set_column(columns, description, "callback_attempts", Int32GetDatum(attempts), false);
+        if (body) {
+            // Text and bytea have the same form.
+            const int length = static_cast<int>(body->size());
+            const Datum bytes = PointerGetDatum(cstring_to_text_with_len(body->data(), length));
+            const bool is_text = pg_verify_mbstr(GetDatabaseEncoding(), body->data(), length, true);
+            set_column(columns, description, "content", bytes, !is_text);
+            set_column(columns, description, "content_bytes", bytes, is_text);
+        }
+        const Datum row = with_columns(due.row, description, columns);
         MemoryContextSwitchTo(before);
         return row;
     });
@@ -207,9 +235,9 @@ class Announcement {
     std::string statement_;
 };
 
-void call_function(const Due& due, RoleOid role) {
+void call_function(const Due& due, RoleOid role, int attempts) {
     const Announcement announcement(due.response, statement_for(due, role));
-    const Datum argument = argument_of(due);
+    const Datum argument = argument_of(due, attempts);
     call([&] {
         arm_statement_timeout();
         execute(announcement.statement(), due.row_type, argument);
@@ -304,7 +332,7 @@ Step call_next(RoleOid role, bool careful, double random) {
         } else {
             WorkerSlot::report_calling(due->response);
         }
-        call_function(*due, role);
+        call_function(*due, role, failed_before);
         mark_done(*due, failed_before);
         if (careful) call([] { ForceSyncCommit(); });
         transaction->commit_asynchronously();
