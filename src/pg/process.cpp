@@ -1,5 +1,7 @@
 #include "securatlas/pg/process.hpp"
 
+#include <algorithm>
+
 #include "convert.hpp"
 #include "guard.hpp"
 #include "securatlas/pg/settings.hpp"
@@ -93,8 +95,19 @@ void wait(core::Duration timeout, int fd) {
 unsigned configuration_version() { return version; }
 
 int acquire_descriptors(int wanted) {
-    while (descriptors < wanted && call([] { return AcquireExternalFD(); })) ++descriptors;
-    for (; descriptors > wanted; --descriptors) call([] { ReleaseExternalFD(); });
+    const auto release_to = [](int count) {
+        for (; descriptors > count; --descriptors) call([] { ReleaseExternalFD(); });
+    };
+    // PostgreSQL asks for some itself, to wait for a latch for one.
+    constexpr int kSpare = 16;
+    while (descriptors < wanted) {
+        if (!call([] { return AcquireExternalFD(); })) {
+            release_to(std::max(0, descriptors - kSpare));
+            break;
+        }
+        ++descriptors;
+    }
+    release_to(wanted);
     return descriptors;
 }
 

@@ -8,7 +8,8 @@ use Sched;
 use Test::More;
 
 my $stub = HttpStub->new;
-my $node = new_node('request');
+# More connections than the server has descriptors for: as many are used as there are.
+my $node = new_node('request', 'net.max_connections' => 10000, max_files_per_process => 200);
 $node->start;
 install($node);
 
