@@ -86,6 +86,12 @@ BEGIN
     AS $fn$
     #variable_conflict use_variable
     DECLARE
+        known CONSTANT boolean := EXISTS (
+            SELECT FROM pg_constraint f
+              JOIN pg_attribute a ON a.attrelid = f.conrelid AND f.conkey = ARRAY[a.attnum]
+             WHERE f.contype = 'f' AND f.convalidated AND a.attnotnull
+               AND f.conrelid = 'tenant_controls'::regclass AND a.attname = 'control_id'
+               AND f.confrelid = 'unified_controls'::regclass);
         controls bigint;
         findings bigint;
         selections bigint;
@@ -93,11 +99,12 @@ BEGIN
     BEGIN
         SELECT count(*) INTO controls
           FROM tenant_controls c
-          LEFT JOIN unified_controls u ON u.id = c.control_id
          WHERE (only_tenant IS NULL OR c.tenant_id = only_tenant)
-           AND (u.id IS NOT NULL AND (c.status::text = 'not_applicable'
-                    OR c.status::text IN ('not_started', 'in_progress', 'implemented')
-                       AND c.maturity BETWEEN 0 AND 5)) IS NOT TRUE;
+           AND (c.status::text = 'not_applicable'
+                OR c.status::text IN ('not_started', 'in_progress', 'implemented')
+                   AND c.maturity BETWEEN 0 AND 5
+                   AND (known OR EXISTS (SELECT FROM unified_controls u WHERE u.id = c.control_id))
+               ) IS NOT TRUE;
         SELECT count(*) INTO findings
           FROM integration_findings f
          WHERE f.status::text = 'open' AND (only_tenant IS NULL OR f.tenant_id = only_tenant)
