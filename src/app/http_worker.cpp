@@ -27,6 +27,9 @@ namespace {
 // Results are recorded together with those that come this much later, unless there are none to
 // come.
 constexpr core::Duration kGroupTime = std::chrono::milliseconds(5);
+// While the disk is slow, committing is to take no more than a fifth of the time.
+constexpr core::Duration kLongestGroupTime = std::chrono::milliseconds(50);
+constexpr int kBusyTurns = 32;
 constexpr std::size_t kMaxGroup = 1000;
 constexpr std::size_t kMaxGroupBytes = 8 * 1024 * 1024;
 constexpr core::Duration kPauseAfterError = std::chrono::milliseconds(500);
@@ -125,14 +128,21 @@ void HttpWorker::run() {
             if (!turn()) return;
         } catch (const pg::Error& error) {
             note_error(error);
+            busy_turns_ = 0;
         }
-        pg::wait(sleep_time(), engine_.wait_fd());
+        // While transfers go on there is no need to ask whether they do; but now and then for the
+        // rest: whether the postmaster lives.
+        if (busy_turns_ % kBusyTurns != 0) {
+            pg::check_interrupts();
+        } else {
+            pg::wait(sleep_time(), engine_.wait_fd());
+        }
     }
 }
 
 bool HttpWorker::turn() {
     take_settings();
-    engine_.drive();
+    busy_turns_ = engine_.drive() ? busy_turns_ + 1 : 0;
     take_completed();
     look_for_work();
     start_waiting();
@@ -229,7 +239,7 @@ std::optional<core::Duration> HttpWorker::next_transaction() const {
         if (const auto time = held_.time()) return std::max(try_at_, *time);
         return std::nullopt;
     }
-    return is_group_complete() ? try_at_ : std::max(try_at_, first_result_at_ + kGroupTime);
+    return is_group_complete() ? try_at_ : std::max(try_at_, first_result_at_ + group_time_);
 }
 
 std::vector<std::int64_t> HttpWorker::ids_in_flight() const {
@@ -261,7 +271,10 @@ void HttpWorker::exchange_with_tables() {
         ready = pg::requests::read_ready(plan);
         if (!ready.is_cut && plan.after_host.empty()) next = pg::requests::next_ready(plan.now);
     }
+    const core::Duration committing_since = pg::monotonic_now();
     transaction.commit();
+    group_time_ = std::clamp(4 * (pg::monotonic_now() - committing_since), kGroupTime,
+                             kLongestGroupTime);
     try_at_ = core::Duration(0);
     if (!roles.empty()) pg::DatabaseTable::notify_callbacks(database_, roles);
     for (const pg::requests::Retry& retry : retries_) expect(retry.ready_at);

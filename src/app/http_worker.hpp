@@ -70,6 +70,8 @@ class HttpWorker {
     HeldResults held_;
     std::size_t result_bytes_ = 0;       // of the bodies of responses_
     core::Duration first_result_at_{0};  // of those; monotonic, as all below
+    core::Duration group_time_{0};       // how long results wait for others
+    int busy_turns_ = 0;                 // in a row, in which the engine had something to do
 
     // Whether something has changed since rows were last offered a slot, and when to do it though
     // nothing has.

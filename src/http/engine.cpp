@@ -30,7 +30,7 @@ class Engine::Impl {
 
     void configure(EngineOptions options);
     void start(Request request);
-    void drive();
+    bool drive();
     bool cancel(core::RequestId id);
     std::vector<Completed> take_completed();
 
@@ -49,8 +49,8 @@ class Engine::Impl {
     CURLcode add(Transfer& transfer);
     void end(Transfer& transfer, CURLcode code);
     void resume_paused();
-    void handle_sockets();
-    void handle_timeout();
+    bool handle_sockets();
+    bool handle_timeout();
     void collect();
 
     static int on_socket(CURL* easy, curl_socket_t socket, int what, void* engine,
@@ -174,16 +174,17 @@ void Engine::Impl::resume_paused() {
     }
 }
 
-void Engine::Impl::drive() {
+bool Engine::Impl::drive() {
     const SignalBlock signals;
-    handle_sockets();
-    handle_timeout();
+    const bool had_sockets = handle_sockets();
+    const bool had_timeout = handle_timeout();
     collect();
     resume_paused();
+    return had_sockets || had_timeout;
 }
 
 // What does not fit into the array stays ready for the next call.
-void Engine::Impl::handle_sockets() {
+bool Engine::Impl::handle_sockets() {
     std::array<epoll_event, 256> events;
     const int count = epoll_wait(epoll_.fd(), events.data(), static_cast<int>(events.size()), 0);
     int running = 0;
@@ -191,14 +192,16 @@ void Engine::Impl::handle_sockets() {
         const epoll_event& event = events[static_cast<std::size_t>(i)];
         curl_multi_socket_action(multi_.get(), event.data.fd, to_curl(event.events), &running);
     }
+    return count > 0;
 }
 
-void Engine::Impl::handle_timeout() {
-    if (!deadline_ || Clock::now() < *deadline_) return;
+bool Engine::Impl::handle_timeout() {
+    if (!deadline_ || Clock::now() < *deadline_) return false;
     // libcurl sets the next one in on_timer.
     deadline_.reset();
     int running = 0;
     curl_multi_socket_action(multi_.get(), CURL_SOCKET_TIMEOUT, 0, &running);
+    return true;
 }
 
 void Engine::Impl::collect() {
@@ -250,7 +253,7 @@ int Engine::wait_fd() const { return impl_->wait_fd(); }
 std::optional<Clock::time_point> Engine::deadline() const { return impl_->deadline(); }
 void Engine::configure(EngineOptions options) { impl_->configure(std::move(options)); }
 void Engine::start(Request request) { impl_->start(std::move(request)); }
-void Engine::drive() { impl_->drive(); }
+bool Engine::drive() { return impl_->drive(); }
 std::vector<Completed> Engine::take_completed() { return impl_->take_completed(); }
 std::size_t Engine::in_flight() const { return impl_->in_flight(); }
 std::size_t Engine::bytes_held() const { return impl_->bytes_held(); }

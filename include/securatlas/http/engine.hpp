@@ -65,8 +65,8 @@ class Engine {
     // unless it is cancelled.
     void start(Request request);
 
-    // Does what can be done without waiting.
-    void drive();
+    // Does what can be done without waiting. False: there was nothing to do.
+    bool drive();
 
     // What has ended since the last call, in that order. To be called after each drive(): bodies
     // that are not taken keep others waiting.
