@@ -22,7 +22,7 @@
 #   /oauth[/MODE]          a token endpoint (RFC 6749, section 6) that rotates refresh tokens: each
 #                          is accepted once, and those that it has not issued if they begin with
 #                          "initial-". Modes: no-expiry, keep (no rotation), html, busy/N/KEY
-#                          (temporarily_unavailable to the first N requests), delay/MS
+#                          (temporarily_unavailable to the first N requests)
 #   /reset                 closes with a TCP reset instead of an answer
 #   /close                 closes without an answer
 #   /truncated             closes in the middle of the body
@@ -40,15 +40,15 @@ use IO::Socket::INET;
 use Socket qw(SOL_SOCKET SO_LINGER IPPROTO_TCP TCP_NODELAY);
 use Time::HiRes qw(time);
 
-my %reason = (200 => 'OK', 302 => 'Found', 400 => 'Bad Request', 401 => 'Unauthorized', 429 => 'Too Many Requests',
-    500 => 'Internal Server Error', 503 => 'Service Unavailable');
+my %reason = (200 => 'OK', 302 => 'Found', 400 => 'Bad Request', 401 => 'Unauthorized',
+    429 => 'Too Many Requests', 500 => 'Internal Server Error', 503 => 'Service Unavailable');
 my ($port, $port_file, $log_file) = (0);
 GetOptions('port=i' => \$port, 'port-file=s' => \$port_file, 'log=s' => \$log_file)
     && defined $log_file
     or die "usage: $0 --log FILE [--port N] [--port-file FILE]\n";
 
 my %connections;    # by file number: {socket, in, out, due, close, reset}
-my %answered;       # requests so far, by path, for /flaky
+my %answered;       # requests so far, by path, for /flaky and /oauth/busy
 my %issued;         # refresh tokens of /oauth that may be used, once
 my %used;           # and those that were
 my $count   = 0;
@@ -294,7 +294,6 @@ sub issue_token
     {
         return respond($c, $request, 503, '{"error":"temporarily_unavailable"}');
     }
-    $c->{due} = time + $1 / 1000 if $mode =~ m{^delay/(\d+)};
     my %form = map { tr/+/ /; s/%([0-9A-Fa-f]{2})/chr hex $1/ger } map { split /=/, $_, 2 }
         split /&/, $request->{body};
     my $error =
