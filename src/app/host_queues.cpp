@@ -22,25 +22,27 @@ std::size_t HostQueues::share() const {
     return std::max<std::size_t>(1, most_rows_ / std::max<std::size_t>(1, active));
 }
 
-std::size_t HostQueues::room(const Queue& queue, core::Duration monotonic) const {
+std::size_t HostQueues::room(const Queue& queue, std::size_t most, core::Duration monotonic) const {
     if (monotonic < queue.closed_until) return 0;
     const std::size_t left = kMaxBytes - std::min(kMaxBytes, bytes_);
     if (queue.bytes >= left) return 0;
     if (queue.is_down) return kRowsOfDownHost;
-    const std::size_t most = share();
     return most - std::min(most, queue.rows.size());
 }
 
 // Not for each row that was started.
-bool HostQueues::wants_refill(const Queue& queue, core::Duration monotonic) const {
-    return queue.has_more && 2 * room(queue, monotonic) >= share();
+bool HostQueues::wants_refill(const Queue& queue, std::size_t most,
+                              core::Duration monotonic) const {
+    return queue.has_more && 2 * room(queue, most, monotonic) >= most;
 }
 
 bool HostQueues::wants_to_read(core::Duration monotonic) const {
     if (bytes_ >= kMaxBytes) return false;
     if (look_at_all_ && waiting_ < 2 * most_rows_) return true;
-    return std::any_of(queues_.begin(), queues_.end(),
-                       [&](const auto& entry) { return wants_refill(entry.second, monotonic); });
+    const std::size_t most = share();
+    return std::any_of(queues_.begin(), queues_.end(), [&](const auto& entry) {
+        return wants_refill(entry.second, most, monotonic);
+    });
 }
 
 bool HostQueues::has_more() const {
@@ -53,13 +55,14 @@ pg::requests::ReadPlan HostQueues::plan(core::Instant now, core::Duration monoto
     pg::requests::ReadPlan plan;
     plan.now = now;
     plan.after_host = after_;
-    plan.room = static_cast<int>(share());
+    const std::size_t most = share();
+    plan.room = static_cast<int>(most);
     plan.limit = static_cast<int>(2 * most_rows_ + kRowsOfDownHost);
     plan.max_bytes = kMaxBytes - std::min(kMaxBytes, bytes_);
     plan.taken = in_flight;
     for (const auto& [host, queue] : queues_) {
         const core::Instant since = monotonic >= queue.from_start_at ? core::kLongAgo : queue.since;
-        plan.hosts.push_back({host, since, static_cast<int>(room(queue, monotonic))});
+        plan.hosts.push_back({host, since, static_cast<int>(room(queue, most, monotonic))});
         for (const auto& row : queue.rows) plan.taken.push_back(static_cast<std::int64_t>(row.id));
     }
     return plan;

@@ -108,8 +108,9 @@ class HostQueues {
     };
 
     std::size_t share() const;
-    std::size_t room(const Queue& queue, core::Duration monotonic) const;
-    bool wants_refill(const Queue& queue, core::Duration monotonic) const;
+    // `most`: share().
+    std::size_t room(const Queue& queue, std::size_t most, core::Duration monotonic) const;
+    bool wants_refill(const Queue& queue, std::size_t most, core::Duration monotonic) const;
     void note_read(Queue& queue, std::size_t room, std::size_t count, core::Instant last,
                    core::Duration monotonic);
     void forget_unused();

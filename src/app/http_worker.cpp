@@ -234,12 +234,19 @@ bool HttpWorker::is_group_complete() const {
 
 // When the next transaction may or has to be; nullopt: there is nothing for one.
 std::optional<core::Duration> HttpWorker::next_transaction() const {
-    if (queues_.wants_to_read(pg::monotonic_now())) return try_at_;
-    if (!has_results()) {
-        if (const auto time = held_.time()) return std::max(try_at_, *time);
-        return std::nullopt;
+    std::optional<core::Duration> next;
+    const auto at = [this, &next](core::Duration time) {
+        time = std::max(time, try_at_);
+        next = next ? std::min(*next, time) : time;
+    };
+    constexpr core::Duration kNow{0};
+    if (queues_.wants_to_read(pg::monotonic_now())) at(queues_.empty() ? kNow : read_at_);
+    if (has_results()) {
+        at(is_group_complete() ? kNow : first_result_at_ + group_time_);
+    } else if (const auto time = held_.time()) {
+        at(*time);
     }
-    return is_group_complete() ? try_at_ : std::max(try_at_, first_result_at_ + group_time_);
+    return next;
 }
 
 std::vector<std::int64_t> HttpWorker::ids_in_flight() const {
@@ -260,7 +267,9 @@ void HttpWorker::exchange_with_tables() {
     put_aside_locked(monotonic);
     const auto roles = pg::requests::record_responses(responses_);
     pg::requests::record_retries(retries_);
-    const bool reads = queues_.wants_to_read(monotonic);
+    const core::Duration recorded_at = pg::monotonic_now();
+    const bool reads =
+        (queues_.empty() || read_at_ <= recorded_at) && queues_.wants_to_read(recorded_at);
     pg::requests::ReadPlan plan;
     pg::requests::Ready ready;
     std::optional<core::Instant> next;
@@ -270,11 +279,13 @@ void HttpWorker::exchange_with_tables() {
         plan = queues_.plan(pg::now(), monotonic, taken);
         ready = pg::requests::read_ready(plan);
         if (!ready.is_cut && plan.after_host.empty()) next = pg::requests::next_ready(plan.now);
+        const core::Duration read_until = pg::monotonic_now();
+        read_at_ = read_until + 2 * (read_until - recorded_at);
     }
     const core::Duration committing_since = pg::monotonic_now();
     transaction.commit();
-    group_time_ = std::clamp(4 * (pg::monotonic_now() - committing_since), kGroupTime,
-                             kLongestGroupTime);
+    group_time_ =
+        std::clamp(4 * (pg::monotonic_now() - committing_since), kGroupTime, kLongestGroupTime);
     try_at_ = core::Duration(0);
     if (!roles.empty()) pg::DatabaseTable::notify_callbacks(database_, roles);
     for (const pg::requests::Retry& retry : retries_) expect(retry.ready_at);

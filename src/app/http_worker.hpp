@@ -87,6 +87,9 @@ class HttpWorker {
     core::Duration published_at_{0};
 
     core::Duration try_at_{0};  // no transaction before
+    // Nothing is read before, while something waits: with thousands of hosts in the queue reading
+    // takes long, and is to leave most of the time to sending.
+    core::Duration read_at_{0};
     core::Duration idle_since_;
     bool check_extension_ = false;
 };
