@@ -179,6 +179,15 @@ for my $case (
 $id = request_as('clerk', '/status/200', 'note');
 wait_for_state($id, 'done', 'another role has its callbacks executed');
 
+# ---- a callback that ends the server -------------------------------------------------------------
+sql(q{CREATE FUNCTION crash(r net._http_response) RETURNS void LANGUAGE plpgsql
+	AS $$ BEGIN COPY (SELECT 1) TO PROGRAM 'kill -9 $PPID'; END $$;
+	CREATE ROLE reckless LOGIN; GRANT pg_execute_server_program TO reckless; GRANT USAGE ON SCHEMA net TO reckless});
+$id = request_as('reckless', '/status/200', 'crash');
+wait_for_state($id, 'failed', 'a callback that ends the server is given up');
+is(sql("SELECT callback_attempts FROM net._http_response WHERE id = $id"), '5', 'after five attempts');
+is(log_count($node, 'job worker" \(PID \d+\) was terminated by signal 9'), 5, 'the server went down for each, and for no more');
+
 # ---- exactly once --------------------------------------------------------------------------------
 sql('TRUNCATE effect');
 sql_as('clerk', q{
