@@ -320,8 +320,9 @@ Step call_next(RoleOid role, bool careful, double random) {
         }
         const int failed_before = due->attempts;
         attempts = failed_before + 1;
-        if (careful || failed_before >= kMaxAttempts) {
-            const std::int64_t response = due->response;
+        const std::int64_t response = due->response;
+        // One that has failed before may be the one that ended a server.
+        if (careful || failed_before > 0) {
             const bool is_left = mark_attempt(*due, random);
             transaction->commit();
             if (!is_left) return {.called = true};
@@ -329,8 +330,9 @@ Step call_next(RoleOid role, bool careful, double random) {
             transaction.emplace();
             due = find(role, response);
             if (!due) return {.called = true};
+            WorkerSlot::report_calling(-response);
         } else {
-            WorkerSlot::report_calling(due->response);
+            WorkerSlot::report_calling(response);
         }
         call_function(*due, role, failed_before);
         mark_done(*due, failed_before);

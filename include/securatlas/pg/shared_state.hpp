@@ -42,7 +42,7 @@ struct RunOrder {
     std::uint32_t parcel = 0;  // for a run in another database: the Parcel with its command
     // Of callbacks, which have a `run` that no run has:
     RoleOid role = 0;
-    std::int64_t response = 0;  // whose callback is being called; 0: none, or its attempt counts
+    std::int64_t response = 0;  // whose callback is called; 0: none, negative: its attempt counts
 };
 
 inline constexpr std::size_t kReportTextSize = 2048;
