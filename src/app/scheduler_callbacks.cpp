@@ -49,10 +49,12 @@ void SchedulerCallbacks::ended(const pg::RunReport& report, double random) {
     role.due = pg::now();
     if (report.order.response != 0) {
         // Its callback has one attempt less; the others need not wait longer than for a moment.
-        deaths_.push_back(
-            {report.order.response,
-             "ERROR: the process that called it ended: " + std::string(report.message.data()),
-             random});
+        if (report.order.response > 0) {
+            deaths_.push_back(
+                {report.order.response,
+                 "ERROR: the process that called it ended: " + std::string(report.message.data()),
+                 random});
+        }
         role.pause = kFirstPause;
     } else {
         role.pause =
