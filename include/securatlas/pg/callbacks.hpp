@@ -49,7 +49,8 @@ struct Step {
 // Calls the oldest due callback of the session's role, as that role, in one transaction with the
 // change that says that it is done. A call that fails changes nothing but the callback's state.
 // `careful`: the attempt is recorded before, and both are on disk afterwards, so that a call that
-// ends the server counts; this is always done for one that has failed before. Throws Error if the tables cannot be used.
+// ends the server counts; this is always done for one that has failed before. Throws Error if the
+// tables cannot be used.
 Step call_next(RoleOid role, bool careful, double random);
 
 // ---- for SQL functions -------------------------------------------------------------------------
