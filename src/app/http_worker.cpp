@@ -34,7 +34,6 @@ constexpr std::size_t kMaxGroup = 1000;
 constexpr std::size_t kMaxGroupBytes = 8 * 1024 * 1024;
 constexpr core::Duration kPauseAfterError = std::chrono::milliseconds(500);
 constexpr core::Duration kIdleTime = std::chrono::seconds(5);
-constexpr core::Duration kShowPause = std::chrono::milliseconds(50);
 // A host that can start nothing for longer than this keeps no rows in memory.
 constexpr core::Duration kWorthWaiting = std::chrono::milliseconds(500);
 
@@ -78,32 +77,6 @@ core::HostLimitsOptions limits_options(std::size_t slots) {
     return {.max_total = slots,
             .max_per_host = static_cast<std::size_t>(settings.max_connections_per_host),
             .requests_per_second = static_cast<double>(settings.requests_per_second_per_host)};
-}
-
-pg::BreakerState shown_breaker(core::BreakerState state) {
-    switch (state) {
-        case core::BreakerState::closed:
-            return pg::BreakerState::closed;
-        case core::BreakerState::open:
-            return pg::BreakerState::open;
-        case core::BreakerState::half_open:
-            return pg::BreakerState::half_open;
-    }
-    return pg::BreakerState::closed;
-}
-
-pg::HostStatus host_status(core::HostStatistics host, core::Duration monotonic, core::Instant now) {
-    pg::HostStatus status;
-    status.host = std::move(host.host);
-    status.in_flight = static_cast<int>(host.in_flight);
-    status.requests = host.requests;
-    status.failures = host.failures;
-    status.breaker = shown_breaker(host.breaker);
-    if (host.try_at) status.next_try = now + (*host.try_at - monotonic);
-    status.p50 = host.p50;
-    status.p95 = host.p95;
-    status.last_error = std::move(host.last_error);
-    return status;
 }
 
 // How many of the wanted connections the process may have open.
@@ -385,29 +358,6 @@ void HttpWorker::end_unsent(pg::requests::QueuedRequest row, const std::string& 
     }
 }
 
-// ---- what users see ------------------------------------------------------------------------
-
-void HttpWorker::publish(bool at_once) {
-    if (is_shown_) return;
-    const core::Duration monotonic = pg::monotonic_now();
-    if (!at_once && monotonic < published_at_ + kShowPause) return;
-    published_at_ = monotonic;
-    is_shown_ = true;
-    shown_.waiting = static_cast<std::int64_t>(queues_.waiting());
-    shown_.in_flight = ids_in_flight();
-    shown_.hosts.clear();
-    const core::Instant now = pg::now();
-    for (core::HostStatistics& host : limits_.statistics(monotonic)) {
-        pg::HostStatus& status =
-            shown_.hosts.emplace_back(host_status(std::move(host), monotonic, now));
-        // If all slots are taken, that is not this host's doing.
-        const bool could_start = attempts_.size() < slots_ || status.next_try != core::kNever;
-        status.limited = status.breaker == pg::BreakerState::closed && could_start &&
-                         queues_.is_waited_for(status.host, monotonic);
-    }
-    pg::HttpTable::publish(shown_);
-}
-
 // ---- pauses and the end --------------------------------------------------------------------
 
 void HttpWorker::note_error(const pg::Error& error) {
@@ -438,7 +388,7 @@ core::Duration HttpWorker::sleep_time() const {
     if (next_ready_) not_after(*next_ready_ - pg::now());
     if (start_again_at_) not_after(*start_again_at_ - now);
     if (const auto opening = queues_.next_opening(now)) not_after(*opening - now);
-    if (!is_shown_) not_after(published_at_ + kShowPause - now);
+    if (!is_shown_) not_after(published_at_ + kPauseBetweenPublishing - now);
     if (is_idle()) not_after(idle_since_ + kIdleTime - now);
     return sleep;
 }

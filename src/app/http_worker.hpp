@@ -26,6 +26,9 @@ class HttpWorker {
     void run();
 
   private:
+    // What is shown is at most this old.
+    static constexpr core::Duration kPauseBetweenPublishing = std::chrono::milliseconds(50);
+
     // False: leave.
     bool turn();
     void take_settings();
