@@ -7,6 +7,7 @@ extern "C" {
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_proc.h"
+#include "storage/proc.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
@@ -56,12 +57,10 @@ Facts facts_of(Oid function, Oid role) {
     return facts;
 }
 
-}  // namespace
-
-std::string callback_signature(FunctionOid function, RoleOid role) {
+std::string check(FunctionOid function, RoleOid role) {
     const Facts facts = call([function, role] { return facts_of(function, role); });
     if (!facts.exists) throw Error("42883", "function of on_response does not exist");
-    const std::string signature = facts.signature;
+    std::string signature = facts.signature;
     if (!facts.has_the_form) {
         throw Error("42P13", "function " + signature + " cannot be called with a response", "",
                     "It must be a function with one argument, of type net._http_response.");
@@ -72,6 +71,27 @@ std::string callback_signature(FunctionOid function, RoleOid role) {
                     "The function is called by a process of the role that makes the request.");
     }
     return signature;
+}
+
+// What was found to be right.
+struct Checked {
+    LocalTransactionId transaction = InvalidLocalTransactionId;
+    FunctionOid function = 0;
+    RoleOid role = 0;
+    std::string signature;
+};
+
+}  // namespace
+
+std::string callback_signature(FunctionOid function, RoleOid role) {
+    // The same for each of a hundred thousand requests of one statement. That it is no longer so is
+    // noticed when it is called.
+    static auto* const last = new Checked;
+    const LocalTransactionId transaction = MyProc->lxid;
+    if (last->transaction != transaction || last->function != function || last->role != role) {
+        *last = {transaction, function, role, check(function, role)};
+    }
+    return last->signature;
 }
 
 }  // namespace securatlas::pg
