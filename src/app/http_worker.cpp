@@ -27,7 +27,7 @@ namespace {
 // Results are recorded together with those that come this much later, unless there are none to
 // come.
 constexpr core::Duration kGroupTime = std::chrono::milliseconds(5);
-// While the disk is slow, committing is to take no more than a fifth of the time.
+// While the disk is slow, committing is to take no more than a tenth of the time.
 constexpr core::Duration kLongestGroupTime = std::chrono::milliseconds(50);
 constexpr int kBusyTurns = 32;
 constexpr std::size_t kMaxGroup = 1000;
@@ -258,7 +258,7 @@ void HttpWorker::exchange_with_tables() {
     const core::Duration committing_since = pg::monotonic_now();
     transaction.commit();
     group_time_ =
-        std::clamp(4 * (pg::monotonic_now() - committing_since), kGroupTime, kLongestGroupTime);
+        std::clamp(9 * (pg::monotonic_now() - committing_since), kGroupTime, kLongestGroupTime);
     try_at_ = core::Duration(0);
     if (!roles.empty()) pg::DatabaseTable::notify_callbacks(database_, roles);
     for (const pg::requests::Retry& retry : retries_) expect(retry.ready_at);
@@ -295,6 +295,7 @@ void HttpWorker::start_waiting() {
     start_again_at_.reset();
     to_close_.clear();
     queues_.offer([this](pg::requests::QueuedRequest& row) { return consider(row); });
+    engine_.start(std::exchange(starting_, {}));
     for (const auto& [host, until] : to_close_) queues_.close(host, until);
 }
 
@@ -341,7 +342,7 @@ void HttpWorker::start(pg::requests::QueuedRequest row, bool is_probe) {
     auto [attempt, request] = std::move(prepared).value();
     attempt.is_probe = is_probe;
     attempts_.emplace(id, std::move(attempt));
-    engine_.start(std::move(request));
+    starting_.push_back(std::move(request));
     is_shown_ = false;
 }
 

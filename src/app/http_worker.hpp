@@ -67,6 +67,7 @@ class HttpWorker {
     // A request is read into queues_, goes to the engine (attempts_) as soon as its host's limits
     // allow it, ends in responses_ or retries_, and is forgotten when that is committed.
     HostQueues queues_;
+    std::vector<http::Request> starting_;  // within start_waiting()
     std::unordered_map<core::RequestId, Attempt> attempts_;
     std::vector<pg::requests::Response> responses_;
     std::vector<pg::requests::Retry> retries_;

@@ -29,7 +29,8 @@ class Engine::Impl {
     Impl& operator=(const Impl&) = delete;
 
     void configure(EngineOptions options);
-    void start(Request request);
+    void start(std::vector<Request> requests);
+    void start_one(Request request);
     bool drive();
     bool cancel(core::RequestId id);
     std::vector<Completed> take_completed();
@@ -114,8 +115,12 @@ void Engine::Impl::keep(std::unique_ptr<Transfer> transfer) {
     if (idle_.size() < max && transfer->is_reusable()) idle_.push_back(std::move(transfer));
 }
 
-void Engine::Impl::start(Request request) {
+void Engine::Impl::start(std::vector<Request> requests) {
     const SignalBlock signals;
+    for (Request& request : requests) start_one(std::move(request));
+}
+
+void Engine::Impl::start_one(Request request) {
     std::unique_ptr<Transfer> transfer = idle_transfer();
     Transfer& started = *transfer;
     CURLcode code = started.prepare(std::move(request));
@@ -252,7 +257,12 @@ Engine::~Engine() = default;
 int Engine::wait_fd() const { return impl_->wait_fd(); }
 std::optional<Clock::time_point> Engine::deadline() const { return impl_->deadline(); }
 void Engine::configure(EngineOptions options) { impl_->configure(std::move(options)); }
-void Engine::start(Request request) { impl_->start(std::move(request)); }
+void Engine::start(Request request) {
+    std::vector<Request> requests;
+    requests.push_back(std::move(request));
+    impl_->start(std::move(requests));
+}
+void Engine::start(std::vector<Request> requests) { impl_->start(std::move(requests)); }
 bool Engine::drive() { return impl_->drive(); }
 std::vector<Completed> Engine::take_completed() { return impl_->take_completed(); }
 std::size_t Engine::in_flight() const { return impl_->in_flight(); }
