@@ -83,7 +83,7 @@ void HostQueues::note_read(Queue& queue, std::size_t room, std::size_t count, co
     }
 }
 
-bool HostQueues::take(pg::requests::Ready ready, const pg::requests::ReadPlan& plan,
+void HostQueues::take(pg::requests::Ready ready, const pg::requests::ReadPlan& plan,
                       core::Duration monotonic) {
     struct Found {
         std::size_t count = 0;
@@ -120,11 +120,9 @@ bool HostQueues::take(pg::requests::Ready ready, const pg::requests::ReadPlan& p
             queue.since = core::kLongAgo;
         }
     }
-    const bool is_complete = !ready.is_cut && plan.after_host.empty();
     after_ = ready.is_cut ? last_host : std::string();
-    look_at_all_ = !is_complete;
+    look_at_all_ = ready.is_cut || !plan.after_host.empty();
     forget_unused();
-    return is_complete;
 }
 
 void HostQueues::forget_unused() {

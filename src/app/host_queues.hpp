@@ -37,8 +37,8 @@ class HostQueues {
     bool has_more() const;
     pg::requests::ReadPlan plan(core::Instant now, core::Duration monotonic,
                                 const std::vector<std::int64_t>& in_flight) const;
-    // True: nothing is left to be read but of hosts that are full or closed.
-    bool take(pg::requests::Ready ready, const pg::requests::ReadPlan& plan,
+    // What was read by the plan.
+    void take(pg::requests::Ready ready, const pg::requests::ReadPlan& plan,
               core::Duration monotonic);
 
     // ---- starting --------------------------------------------------------------------------
