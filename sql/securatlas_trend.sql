@@ -33,6 +33,8 @@ SELECT risk_score_1_100, level FROM v_risk_trend;
 RESET ROLE;
 
 -- ==== one snapshot a tenant and night ==========================================================
+-- In one transaction, so that midnight cannot come in between.
+BEGIN;
 TRUNCATE tenant_risk_snapshots;
 INSERT INTO tenant_subscriptions SELECT id, 'starter', 'active' FROM tenants WHERE name IN ('T1', 'T2', 'T3');
 SELECT count(*) FROM fn_write_risk_snapshots(NULL, 'nightly');
@@ -57,8 +59,11 @@ UPDATE tenant_risk_snapshots s
  WHERE s.snapshot_type = 'nightly';
 SELECT count(*) FROM fn_write_risk_snapshots(NULL, 'nightly');
 SELECT snapshot_type, count(*) FROM tenant_risk_snapshots GROUP BY 1 ORDER BY 1;
--- The key itself keeps a second one out.
+-- The key itself keeps a second one out. Its text holds an id that is made of the date.
+\set VERBOSITY sqlstate
 INSERT INTO tenant_risk_snapshots SELECT * FROM tenant_risk_snapshots WHERE snapshot_type = 'nightly' AND tenant_id = pg_temp.t(3) AND computed_at > now() - interval '12 hours';
+\set VERBOSITY default
+COMMIT;
 
 RESET search_path;
 DROP SCHEMA trend CASCADE;
