@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "securatlas/core/schedule.hpp"
-#include "securatlas/core/scheduler.hpp"
+#include "securatlas/core/cron/schedule.hpp"
+#include "securatlas/core/cron/scheduler.hpp"
 
 namespace {
 
@@ -14,7 +14,9 @@ namespace core = securatlas::core;
 
 class Utc final : public core::Zone {
   public:
-    core::ZoneSpan span_at(core::Instant) const override { return {std::chrono::seconds(0), core::kNever}; }
+    core::ZoneSpan span_at(core::Instant) const override {
+        return {std::chrono::seconds(0), core::kNever};
+    }
 };
 
 core::Schedule schedule_of(const char* text) {
@@ -73,7 +75,8 @@ void measure_scheduler(core::Instant now) {
 
 int main() {
     const core::Instant now{std::chrono::sys_days{std::chrono::year{2026} / 11 / 24}};
-    for (const char* text : {"30 seconds", "*/5 * * * *", "0 2 * * *", "0 0 29 2 *", "0 9 * * 5#2"}) {
+    for (const char* text :
+         {"30 seconds", "*/5 * * * *", "0 2 * * *", "0 0 29 2 *", "0 9 * * 5#2"}) {
         measure_next_occurrence(text, now);
     }
     measure_scheduler(now);

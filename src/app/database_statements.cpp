@@ -1,8 +1,8 @@
 #include "securatlas/app/database_statements.hpp"
 
-#include "securatlas/pg/commit_actions.hpp"
-#include "securatlas/pg/identity.hpp"
-#include "securatlas/pg/process.hpp"
+#include "securatlas/pg/border/identity.hpp"
+#include "securatlas/pg/border/process.hpp"
+#include "securatlas/pg/shared/commit_actions.hpp"
 
 namespace securatlas::app {
 namespace {

@@ -9,11 +9,11 @@
 #include <vector>
 
 #include "securatlas/app/processes.hpp"
-#include "securatlas/pg/error.hpp"
-#include "securatlas/pg/identity.hpp"
-#include "securatlas/pg/launch.hpp"
-#include "securatlas/pg/process.hpp"
-#include "securatlas/pg/transaction.hpp"
+#include "securatlas/pg/border/error.hpp"
+#include "securatlas/pg/border/identity.hpp"
+#include "securatlas/pg/border/process.hpp"
+#include "securatlas/pg/border/transaction.hpp"
+#include "securatlas/pg/shared/launch.hpp"
 
 namespace securatlas::app {
 namespace {

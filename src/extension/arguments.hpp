@@ -1,9 +1,9 @@
 // Arguments of SQL functions as values of C++; NULL is nullopt.
 #pragma once
 
-#include "../pg/convert.hpp"
-#include "../pg/guard.hpp"
-#include "securatlas/pg/jobs.hpp"
+#include "securatlas/pg/border/convert.hpp"
+#include "securatlas/pg/border/guard.hpp"
+#include "securatlas/pg/cron/jobs.hpp"
 
 extern "C" {
 #include "utils/timestamp.h"

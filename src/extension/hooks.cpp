@@ -1,8 +1,8 @@
 #include "hooks.hpp"
 
-#include "../pg/guard.hpp"
 #include "securatlas/app/database_statements.hpp"
-#include "securatlas/pg/commit_actions.hpp"
+#include "securatlas/pg/border/guard.hpp"
+#include "securatlas/pg/shared/commit_actions.hpp"
 
 extern "C" {
 #include "catalog/dependency.h"
@@ -27,8 +27,8 @@ constinit Chain chain;
 
 // What a statement does to a whole database.
 struct DatabaseStatement {
-    const char* stops = nullptr;   // database in which nobody may work while it runs
-    const char* creates = nullptr; // database that is there afterwards
+    const char* stops = nullptr;    // database in which nobody may work while it runs
+    const char* creates = nullptr;  // database that is there afterwards
 };
 
 const char* template_of(const CreatedbStmt* statement) {
@@ -74,8 +74,8 @@ DatabaseStatement describe(const Node* node) {
 }
 
 void run_next(PlannedStmt* statement, const char* query, bool read_only,
-              ProcessUtilityContext context, ParamListInfo parameters, QueryEnvironment* environment,
-              DestReceiver* receiver, QueryCompletion* completion) {
+              ProcessUtilityContext context, ParamListInfo parameters,
+              QueryEnvironment* environment, DestReceiver* receiver, QueryCompletion* completion) {
     const auto next = chain.utility != nullptr ? chain.utility : standard_ProcessUtility;
     next(statement, query, read_only, context, parameters, environment, receiver, completion);
 }

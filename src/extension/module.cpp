@@ -1,12 +1,12 @@
 // The library's entry: what is set up when the server loads it.
-#include "../pg/guard.hpp"
-#include "../pg/shared_memory.hpp"
 #include "hooks.hpp"
-#include "securatlas/pg/launch.hpp"
-#include "securatlas/pg/net_settings.hpp"
-#include "securatlas/pg/run_settings.hpp"
-#include "securatlas/pg/sealing.hpp"
-#include "securatlas/pg/settings.hpp"
+#include "securatlas/pg/border/guard.hpp"
+#include "securatlas/pg/cron/run_settings.hpp"
+#include "securatlas/pg/cron/settings.hpp"
+#include "securatlas/pg/net/sealing.hpp"
+#include "securatlas/pg/net/settings.hpp"
+#include "securatlas/pg/shared/launch.hpp"
+#include "securatlas/pg/shared/shared_memory.hpp"
 
 namespace pg = securatlas::pg;
 

@@ -1,7 +1,7 @@
 // Entry points of the background workers.
-#include "../pg/guard.hpp"
 #include "securatlas/app/processes.hpp"
-#include "securatlas/pg/launch.hpp"
+#include "securatlas/pg/border/guard.hpp"
+#include "securatlas/pg/shared/launch.hpp"
 
 namespace app = securatlas::app;
 namespace pg = securatlas::pg;

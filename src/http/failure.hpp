@@ -6,7 +6,7 @@
 #include <chrono>
 #include <string>
 
-#include "securatlas/core/retry_policy.hpp"
+#include "securatlas/core/net/retry_policy.hpp"
 #include "securatlas/core/time.hpp"
 
 namespace securatlas::http {

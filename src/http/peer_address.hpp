@@ -12,7 +12,7 @@
 #include <span>
 #include <string>
 
-#include "securatlas/core/ip_address.hpp"
+#include "securatlas/core/net/ip_address.hpp"
 
 namespace securatlas::http {
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 
-#include "securatlas/core/header_rules.hpp"
-#include "securatlas/core/url.hpp"
+#include "securatlas/core/net/header_rules.hpp"
+#include "securatlas/core/net/url.hpp"
 
 namespace securatlas::http {
 

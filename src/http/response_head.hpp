@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "securatlas/core/request.hpp"
+#include "securatlas/core/net/request.hpp"
 
 namespace securatlas::http {
 

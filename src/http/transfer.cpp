@@ -8,8 +8,8 @@
 
 #include "failure.hpp"
 #include "redirect.hpp"
-#include "securatlas/core/header_rules.hpp"
-#include "securatlas/core/url.hpp"
+#include "securatlas/core/net/header_rules.hpp"
+#include "securatlas/core/net/url.hpp"
 
 namespace securatlas::http {
 

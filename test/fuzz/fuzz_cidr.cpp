@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "securatlas/core/egress_policy.hpp"
+#include "securatlas/core/net/egress_policy.hpp"
 
 namespace {
 

@@ -2,7 +2,7 @@
 #include <cstdint>
 #include <cstdlib>
 
-#include "securatlas/core/header_rules.hpp"
+#include "securatlas/core/net/header_rules.hpp"
 
 namespace {
 

@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "securatlas/core/backoff.hpp"
-#include "securatlas/core/retry_policy.hpp"
+#include "securatlas/core/net/retry_policy.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     std::int64_t now = 0;

@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "securatlas/core/schedule.hpp"
+#include "securatlas/core/cron/schedule.hpp"
 
 using namespace std::chrono_literals;
 namespace core = securatlas::core;

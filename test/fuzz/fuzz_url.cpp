@@ -2,7 +2,7 @@
 #include <cstdint>
 #include <cstdlib>
 
-#include "securatlas/core/url.hpp"
+#include "securatlas/core/net/url.hpp"
 
 namespace {
 

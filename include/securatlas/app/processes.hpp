@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "securatlas/pg/shared_state.hpp"
+#include "securatlas/pg/shared/shared_state.hpp"
 
 namespace securatlas::app {
 

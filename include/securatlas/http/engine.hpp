@@ -18,7 +18,7 @@
 #include <string>
 #include <vector>
 
-#include "securatlas/core/egress_policy.hpp"
+#include "securatlas/core/net/egress_policy.hpp"
 #include "securatlas/http/exchange.hpp"
 
 namespace securatlas::http {

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "securatlas/core/request.hpp"
-#include "securatlas/core/retry_policy.hpp"
+#include "securatlas/core/net/request.hpp"
+#include "securatlas/core/net/retry_policy.hpp"
 #include "securatlas/core/time.hpp"
 
 namespace securatlas::http {

@@ -1,0 +1,51 @@
+// What the SQL functions of schema cron do. Each throws pg::Error with the texts that users see.
+// A job may be managed by its role, by members of that role, and by superusers.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+
+#include "securatlas/core/time.hpp"
+#include "securatlas/pg/cron/jobs.hpp"
+
+namespace securatlas::app {
+
+using OptionalText = std::optional<std::string>;
+
+// An argument that is NULL is nullopt; where NULL is not possible, that is an Error.
+struct ScheduleRequest {
+    OptionalText name;
+    OptionalText schedule;
+    OptionalText command;
+    OptionalText database;  // nullopt: this database
+    OptionalText username;  // nullopt: the caller
+    std::optional<bool> active;
+    bool named = true;         // the function that was called takes a name
+    bool in_database = false;  // ... and a database
+};
+std::int64_t schedule_job(const ScheduleRequest& request);
+std::int64_t schedule_job_once(const OptionalText& name, std::optional<core::Instant> run_at,
+                               const OptionalText& command);
+
+struct Alteration {
+    std::optional<std::int64_t> job;
+    OptionalText schedule, command, database, username;
+    std::optional<bool> active;
+};
+void alter_job(const Alteration& alteration);
+
+// A job as a function's argument names it.
+using JobName = std::variant<std::optional<std::int64_t>, OptionalText>;
+
+void configure_job(const JobName& job, const pg::jobs::Changes& changes);
+void unschedule_job(const JobName& job);
+void pause_job(const JobName& job, const OptionalText& note);
+void resume_job(const JobName& job);
+std::int64_t run_job(const JobName& job);
+bool cancel_run(std::optional<std::int64_t> run);
+void run_after(const OptionalText& job, const OptionalText& after, const OptionalText& condition);
+void remove_run_after(const OptionalText& job, const OptionalText& after);
+
+}  // namespace securatlas::app

@@ -1,0 +1,55 @@
+// What the SQL functions net.http_* do: check, and put into the queue. Errors are pg::Error.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "securatlas/core/net/request.hpp"
+#include "securatlas/core/time.hpp"
+#include "securatlas/pg/border/json_member.hpp"
+#include "securatlas/pg/net/callback_function.hpp"
+
+namespace securatlas::app {
+
+// An argument that is a JSON object: its members, or why there are none.
+struct ObjectArgument {
+    enum class State { object, null, other };
+    State state = State::null;
+    std::vector<pg::JsonMember> members;
+};
+
+// What the body is made of.
+struct BodyArgument {
+    enum class Kind { none, json, bytes, form };
+    Kind kind = Kind::none;
+    std::string text;     // json in UTF-8, or bytes
+    ObjectArgument form;  // of kind form
+};
+
+struct RequestArguments {
+    std::optional<std::string> method{};
+    std::optional<std::string> url{};
+    ObjectArgument params{};
+    ObjectArgument headers{};
+    BodyArgument body{};
+    std::optional<int> timeout_milliseconds{};
+    std::optional<int> max_attempts{};
+    std::optional<std::string> retry{};
+    std::optional<std::string> idempotency_key{};
+    std::optional<core::Instant> not_before{};
+    std::optional<core::Duration> expires_in{};
+    std::optional<pg::FunctionOid> on_response{};
+    std::optional<std::string> store_response = "full";
+    std::optional<pg::RoleOid> created_by{};  // nullopt: the current role
+};
+
+// Returns the request's id.
+std::int64_t make_request(RequestArguments arguments);
+
+// A URL with parameters, "name=value" each, after those it has.
+std::string url_with_parameters(const std::string& url, const std::vector<std::string>& parameters);
+
+}  // namespace securatlas::app

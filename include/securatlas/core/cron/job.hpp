@@ -1,0 +1,54 @@
+// A job as the scheduler knows it, and the identities of jobs and runs.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "securatlas/core/cron/schedule.hpp"
+#include "securatlas/core/cron/zone.hpp"
+#include "securatlas/core/time.hpp"
+
+namespace securatlas::core {
+
+enum class JobId : std::int64_t {};
+enum class RunId : std::int64_t {};
+
+// What happens when an occurrence is due while the job's last run is not finished.
+enum class OverlapPolicy { buffer_one, buffer_all, skip, cancel_other, allow };
+
+// What happens to occurrences that fell into a time in which nobody planned.
+enum class MissedPolicy { skip, once, all };
+
+// What a run waits for in another job: that its run has finished, or has succeeded.
+enum class DependencyCondition { finished, succeeded };
+
+struct Dependency {
+    JobId after;
+    DependencyCondition condition;
+};
+
+struct Job {
+    JobId id{};
+    std::string name;  // for texts only: the job's name, or its id where it has none
+    std::shared_ptr<const Schedule> schedule;
+    std::shared_ptr<const Zone> zone;
+    Instant planned_from;  // occurrences at or before it are not this job's; anchor of "@every"
+    bool active = true;
+    OverlapPolicy overlap = OverlapPolicy::buffer_one;
+    MissedPolicy missed = MissedPolicy::once;
+    Duration catchup_window = std::chrono::minutes(5);
+    Duration jitter{0};   // a run starts up to this much after its occurrence, at random
+    int max_retries = 0;  // attempts beyond the first
+    Duration retry_period = std::chrono::minutes(1);
+    int max_failures = 0;          // occurrences failed in a row that pause the job; 0: never
+    int consecutive_failures = 0;  // read from the history when the job is loaded
+    std::vector<Dependency> after;
+    // scheduled_at of the run that finished last, from the history, and whether it did not succeed;
+    // kLongAgo: there is none. The runs in Started::interrupted do not count.
+    Instant last_occurrence = kLongAgo;
+    bool last_failed = false;
+};
+
+}  // namespace securatlas::core

@@ -1,0 +1,139 @@
+// Which host may get another request now, so that no host takes all slots, none gets more than it
+// is to get, and one that is down is left alone.
+//
+// Slots: a host may start another request while it has fewer in flight than max_per_host, and fewer
+// than there are free slots in all (the dynamic threshold of Choudhury and Hahne, "Dynamic queue
+// length thresholds for shared-memory packet switches", 1998). So some slots stay free for hosts
+// that come later: one busy host takes half of them, two a third each, n take n/(n+1). A host that
+// has none gets one as long as any is free.
+//
+// Rate: GCRA (ITU-T I.371), requests 1/requests_per_second apart, with a burst of what is due in
+// 100 ms, of one at least.
+//
+// A class of pure decisions: time and randomness are arguments, nothing waits.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include "securatlas/core/net/breaker.hpp"
+#include "securatlas/core/net/retry_policy.hpp"
+#include "securatlas/core/time.hpp"
+
+namespace securatlas::core {
+
+struct HostLimitsOptions {
+    std::size_t max_total = 256;       // 0 counts as 1
+    std::size_t max_per_host = 32;     // 0 counts as 1
+    double requests_per_second = 0.0;  // to each host; 0: no limit. Less than one an hour is raised
+};
+
+// It is counted as in flight from now on; ended() or given_up() follows, with the same is_probe.
+struct StartNow {
+    bool is_probe = false;
+};
+
+// `until`: when to ask again (monotonic). nullopt: when something has ended.
+struct WaitFor {
+    std::optional<Duration> until;
+};
+
+// The host is down: a probe has failed since the request began to wait. That counts as a failed
+// attempt of it, which has not been sent. `error` is what the probe failed of.
+struct HostIsDown {
+    std::string error;
+};
+
+using HostDecision = std::variant<StartNow, WaitFor, HostIsDown>;
+
+struct HostStatistics {
+    std::string host;
+    std::size_t in_flight = 0;
+    std::int64_t requests = 0;    // ended, by now
+    std::int64_t failures = 0;    // those among them that were unsent, timed out or broke
+    std::optional<Duration> p50;  // of the last 128 that ended
+    std::optional<Duration> p95;
+    std::string last_error;  // of the last failure; empty if there was none
+    BreakerState breaker = BreakerState::closed;
+    std::optional<Duration> try_at;  // by rate and breaker, if that is in the future (monotonic)
+};
+
+// Hosts are told apart by any text, such as core::Url::origin(). All times are monotonic, and never
+// go back. `random` is in [0, 1).
+class HostLimits {
+  public:
+    // How many hosts are kept in mind; of more, those are forgotten that have had nothing in flight
+    // for the longest time, unless their breaker keeps requests back.
+    static constexpr std::size_t kMaxHosts = 10'000;
+
+    explicit HostLimits(HostLimitsOptions options) { configure(options); }
+
+    // At any time. What is in flight stays; what waits has to ask again.
+    void configure(HostLimitsOptions options);
+
+    // Asks for a request to `host` that has waited since then.
+    HostDecision decide(const std::string& host, Duration waiting_since, Duration now);
+
+    // A request has ended. `invalid` says nothing about the host.
+    void ended(const std::string& host, bool is_probe, Outcome outcome, Duration duration,
+               std::string_view error, Duration now, double random);
+
+    // A request was given up without an outcome. If it was the probe, the next one may probe.
+    void given_up(const std::string& host, bool is_probe, Duration now);
+
+    // How many requests to this host would be started now.
+    std::size_t room(const std::string& host, Duration now) const;
+
+    // The earliest `until` of all decisions to wait, that is after now.
+    std::optional<Duration> next_change(Duration now);
+
+    std::size_t in_flight() const { return in_flight_; }
+
+    // Of every host that is not forgotten, in no order.
+    std::vector<HostStatistics> statistics(Duration now) const;
+
+  private:
+    using Nanoseconds = std::chrono::nanoseconds;
+
+    struct Host {
+        std::size_t in_flight = 0;
+        Breaker breaker;
+        // GCRA: when the next request would be due if all came evenly.
+        Nanoseconds due_at{Nanoseconds::min()};
+        Nanoseconds started_at{Nanoseconds::min()};  // the last one
+        std::int64_t requests = 0;
+        std::int64_t failures = 0;
+        std::vector<Duration> durations;  // a ring of kMaxDurations
+        std::string last_error;
+        std::optional<std::list<std::string>::iterator> idle;  // its place in idle_
+    };
+
+    Host* find(const std::string& host);
+    const Host* find(const std::string& host) const;
+    std::size_t free_slots() const;
+    std::size_t slots_for(std::size_t in_flight) const;
+    Nanoseconds rate_allows_at(const Host& host) const;
+    std::size_t rate_room(const Host& host, Duration now) const;
+    std::optional<Duration> try_at(const Host& host, Duration now) const;
+    StartNow start(const std::string& name, Duration now);
+    void leave(const std::string& name, Host& host, Duration now);
+    void forget_idle(Duration now);
+
+    HostLimitsOptions options_;
+    Nanoseconds spacing_{0};    // 0: no limit
+    Nanoseconds tolerance_{0};  // how much too early a request may be
+    std::unordered_map<std::string, Host> hosts_;
+    std::list<std::string> idle_;  // without anything in flight, the longest first
+    std::size_t in_flight_ = 0;
+    std::set<Duration> wakeups_;
+};
+
+}  // namespace securatlas::core

@@ -1,0 +1,36 @@
+// Values of the core as PostgreSQL's, and back.
+#pragma once
+
+#include "securatlas/core/time.hpp"
+#include "securatlas/pg/border/prelude.hpp"
+
+extern "C" {
+#include "datatype/timestamp.h"
+}
+
+namespace securatlas::pg {
+
+// PostgreSQL counts from 2000-01-01, the core from 1970-01-01.
+inline constexpr core::Duration kEpochDifference =
+    std::chrono::days(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE);
+
+// The infinities become kNever and kLongAgo.
+constexpr core::Instant to_instant(TimestampTz time) {
+    if (time == DT_NOEND) return core::kNever;
+    if (time == DT_NOBEGIN) return core::kLongAgo;
+    return core::Instant(core::Duration(time) + kEpochDifference);
+}
+
+constexpr TimestampTz to_timestamp(core::Instant instant) {
+    if (instant == core::kNever) return DT_NOEND;
+    if (instant == core::kLongAgo) return DT_NOBEGIN;
+    return (instant.time_since_epoch() - kEpochDifference).count();
+}
+
+// As a span of elapsed time: a day is 24 hours, a month 30 days.
+constexpr core::Duration to_duration(const Interval& interval) {
+    return core::Duration(interval.time) + std::chrono::days(interval.day) +
+           std::chrono::days(30) * interval.month;
+}
+
+}  // namespace securatlas::pg

@@ -1,0 +1,35 @@
+// The settings cron.*, as they are now. Names, defaults and ranges stand in settings.cpp.
+#pragma once
+
+#include <cstdint>
+
+#include "securatlas/core/time.hpp"
+
+namespace securatlas::pg {
+
+struct Settings {
+    const char* timezone;  // cron.timezone; a zone of the zone database
+    int max_running_jobs;  // cron.max_running_jobs; fixed at server start
+    core::Duration worker_idle_timeout;
+    core::Duration history_retention;  // 0: keep all
+    int history_limit;                 // rows kept for a job; 0: no limit
+    core::Duration catchup_window;
+    bool log_run;
+    bool log_statement;
+    bool launch_active_jobs;
+    bool enable_superuser_jobs;
+};
+
+Settings settings();
+
+// Declares the settings; for _PG_init. Those that are fixed at server start can only be declared
+// while shared_preload_libraries is processed.
+void define_settings();
+
+// The variable behind cron.max_running_jobs, for the size of shared memory.
+const int* max_running_jobs_variable();
+
+// Sets log_min_messages of this process from cron.log_min_messages.
+void apply_log_min_messages();
+
+}  // namespace securatlas::pg

@@ -1,0 +1,37 @@
+// The settings net.*, as they are now. Names, defaults and ranges stand in net_settings.cpp.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "securatlas/core/net/egress_policy.hpp"
+#include "securatlas/core/time.hpp"
+
+namespace securatlas::pg {
+
+// Which redirects are followed: none, those to the same scheme, host and port, or all.
+enum class Redirects { none, same_origin, any };
+
+struct NetSettings {
+    core::Duration ttl;                 // age at which a response is removed; 0: never
+    int max_connections;                // requests of a database that are in flight at a time
+    int max_attempts;                   // of requests that do not say it themselves
+    std::size_t max_response_bytes;     // of a body; the rest is dropped
+    std::int64_t max_pending_requests;  // in the queue; more are refused
+    int max_connections_per_host;       // of max_connections
+    int requests_per_second_per_host;   // 0: no limit
+    Redirects follow_redirects;
+    std::string ca_file;  // of authorities to trust beside the system's; empty: none
+};
+
+NetSettings net_settings();
+
+// net.blocked_networks and net.allowed_hosts. The same object as long as they do not change.
+std::shared_ptr<const core::EgressPolicy> egress_policy();
+
+// Declares the settings; for _PG_init.
+void define_net_settings();
+
+}  // namespace securatlas::pg

@@ -1,0 +1,236 @@
+// What the processes of the extension tell each other through shared memory. Nothing here has to
+// survive a crash: it is rebuilt from tables. One lock protects all of it; it is held for a few
+// hundred nanoseconds and never while waiting.
+//
+//   DatabaseTable  one entry for each database that holds the extension: its scheduler, its http
+//                  worker, and what they have been told.
+//   WorkerTable    one slot for each job worker the cluster may have (cron.max_running_jobs).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "securatlas/core/cron/scheduler.hpp"
+#include "securatlas/core/time.hpp"
+
+namespace securatlas::pg {
+
+using DatabaseOid = std::uint32_t;
+using RoleOid = std::uint32_t;
+using Pid = std::int32_t;
+
+// ---- job workers ---------------------------------------------------------------------------
+
+// Whom a job worker is bound to for life.
+struct Target {
+    DatabaseOid database = 0;
+    RoleOid role = 0;
+    friend auto operator<=>(const Target&, const Target&) = default;
+};
+
+// What a worker is to execute: a run, or callbacks of its role, one after another.
+struct RunOrder {
+    enum class Kind : std::int32_t { run, callbacks };
+    Kind kind = Kind::run;
+    core::RunId run{};
+    core::Occurrence occurrence;
+    bool logged = true;        // it has a row in cron.job_run_details
+    std::uint32_t parcel = 0;  // for a run in another database: the Parcel with its command
+    // Of callbacks, which have a `run` that no run has:
+    RoleOid role = 0;
+    std::int64_t response = 0;  // whose callback is called; 0: none, negative: its attempt counts
+};
+
+inline constexpr std::size_t kReportTextSize = 2048;
+
+// How an order ended, as its worker tells the scheduler. Of callbacks: `recorded` says that the
+// worker came to the end of its order, and `next_due` when it found the next one to be due (kNever:
+// none waits); else the message says what ended it.
+struct RunReport {
+    RunOrder order;
+    core::RunOutcome outcome = core::RunOutcome::failed;
+    bool recorded = false;  // the outcome is in the run's row; else the scheduler writes it
+    bool transactional = true;
+    Pid pid = 0;
+    core::Instant started_at{};  // kLongAgo: it never started
+    core::Instant ended_at{};
+    std::array<char, 6> sqlstate{};
+    std::array<char, 64> reason{};
+    std::array<char, kReportTextSize> message{};
+    core::Instant next_due = core::kNever;
+};
+
+// A run in progress.
+struct ActiveRun {
+    int slot;
+    RunOrder order;
+    Pid pid;                   // 0 while the worker is being started
+    core::Instant started_at;  // kLongAgo until it has started
+};
+
+struct WorkerCounts {
+    int busy = 0;
+    int idle = 0;
+    int limit = 0;
+};
+
+// The scheduler's view. `owner` is the scheduler's database everywhere.
+class WorkerTable {
+  public:
+    enum class Assignment {
+        handed,    // an idle worker of the target has it
+        reserved,  // slot() is reserved for a new worker, which the caller launches
+        waiting,   // no slot is free; an idle worker of another target was asked to leave
+        full,      // all slots are busy
+    };
+    struct Assigned {
+        Assignment assignment;
+        int slot = -1;
+        std::uint32_t generation = 0;
+    };
+
+    static Assigned assign(DatabaseOid owner, const Target& target, const RunOrder& order);
+
+    // Only an idle worker: for when no new one can be started.
+    static bool assign_to_idle(DatabaseOid owner, const Target& target, const RunOrder& order);
+
+    // Worker slots of the server are out: an idle worker, of whatever target, is asked to leave.
+    static void make_room();
+
+    // The reserved slot's worker could not be launched. True if the slot was still reserved.
+    static bool release_reserved(int slot, std::uint32_t generation);
+
+    // Reports of ended runs; their workers are idle (or gone) afterwards.
+    static std::vector<RunReport> collect(DatabaseOid owner);
+
+    static std::vector<ActiveRun> active_runs(DatabaseOid owner);
+    static WorkerCounts counts(DatabaseOid owner);
+
+    // Asks the worker of a run to cancel it. False if no worker has it. Any process may call it.
+    static bool cancel(core::RunId run);
+
+    // Asks all workers of the owner to end now (SIGTERM), and forgets reserved slots.
+    static void dismiss_all(DatabaseOid owner);
+};
+
+// The job worker's view of its own slot.
+class WorkerSlot {
+  public:
+    // Takes the slot it was started for; ends the process if it is no longer meant. From here on
+    // the slot is released, and a run in it reported as failed, whenever and however it exits.
+    static void attach(int slot, std::uint32_t generation);
+
+    static Target target();
+    static DatabaseOid owner();
+
+    // The next run, nullopt if there is none yet.
+    static std::optional<RunOrder> take();
+
+    // True: no run came, and the process is to exit (its slot is free already).
+    static bool leave_if_idle();
+
+    // Asked to make room for a worker of another target.
+    static bool asked_to_leave();
+
+    static void report_started(core::Instant at);
+    // Sets RunOrder::response of the order in progress.
+    static void report_calling(std::int64_t response);
+    static void report(const RunReport& report);
+
+    // Tells whether somebody asked to cancel this run. Async-signal-safe.
+    static bool cancel_requested(core::RunId run) noexcept;
+};
+
+// ---- databases -----------------------------------------------------------------------------
+
+struct Notice {
+    enum class Kind : std::int32_t { job_changed, run_requested, run_cancelled, callback_waiting };
+    Kind kind;
+    std::int64_t id;  // of the job, of the run; callback_waiting: the role that made the requests
+};
+
+// What a scheduler was told since it last asked.
+struct Notices {
+    std::vector<Notice> notices;
+    bool overflowed = false;       // notices were lost: look at everything
+    bool check_extension = false;  // it may have been dropped
+    bool http_wanted = false;      // there are requests and no http worker
+};
+
+// What cron.scheduler_status shows.
+struct SchedulerStatus {
+    Pid pid = 0;
+    core::Instant started{};
+    core::Instant planned_until{};
+    std::int64_t jobs = 0;
+    std::int64_t waiting = 0;
+    core::Instant oldest_wait = core::kNever;
+    core::Instant last_clock_step = core::kLongAgo;
+    std::array<char, 256> last_error{};
+};
+
+class DatabaseTable {
+  public:
+    // -- any backend; these never throw, so that commit callbacks may call them
+    static void want_scheduler(DatabaseOid database) noexcept;
+    static void notify(DatabaseOid database, const Notice* notices, std::size_t count,
+                       bool overflowed) noexcept;
+    // Responses of requests that these roles have made wait for their callbacks, and are committed.
+    static void notify_callbacks(DatabaseOid database, const std::vector<RoleOid>& roles) noexcept;
+    static void notify_extension_changed(DatabaseOid database) noexcept;
+    static void wake_http_worker(DatabaseOid database) noexcept;
+    // Ends the http worker (SIGTERM); another one follows. False if there is none.
+    static bool restart_http_worker(DatabaseOid database);
+
+    // Ends all processes of the extension in a database and keeps them from being started until
+    // release(), or until this backend is gone. Returns the pids that have to be gone.
+    static std::vector<Pid> hold(DatabaseOid database);
+    static void release(DatabaseOid database) noexcept;
+
+    static std::optional<SchedulerStatus> status(DatabaseOid database);
+
+    // -- the launcher
+    static void attach_launcher();
+    // Wants a scheduler in each; returns those for which there is no entry left.
+    static std::vector<DatabaseOid> want_all(const std::vector<DatabaseOid>& databases);
+    // True, once, if want_scheduler() found no entry for a database.
+    static bool take_overcrowded();
+    // Databases whose scheduler is wanted, not held, and not there.
+    static std::vector<DatabaseOid> to_start();
+    static void set_starting(DatabaseOid database);
+    static void start_failed(DatabaseOid database);
+    static bool any_held();
+    static bool scheduler_is_running(DatabaseOid database);
+    // When the next database that waits for its restart may be started.
+    static std::optional<core::Instant> next_start();
+    // The database is gone, or does not hold the extension.
+    static void forget(DatabaseOid database);
+
+    // -- the scheduler
+    // False if another scheduler is there already, or the database is held.
+    static bool attach_scheduler(DatabaseOid database);
+    static Notices take_notices(DatabaseOid database);
+    static void publish(DatabaseOid database, const SchedulerStatus& status);
+
+    // -- the http worker
+    static bool attach_http_worker(DatabaseOid database);
+    // Whether work came since it last asked.
+    static bool take_http_wanted(DatabaseOid database);
+    // False if work came in the meantime: do not exit.
+    static bool detach_http_worker_if_idle(DatabaseOid database);
+    static Pid http_worker_pid(DatabaseOid database);
+};
+
+// Fills a fixed text, cut at its end.
+template <std::size_t N>
+void assign_text(std::array<char, N>& to, std::string_view from) {
+    const std::size_t length = from.size() < N ? from.size() : N - 1;
+    for (std::size_t i = 0; i < length; ++i) to[i] = from[i];
+    to[length] = '\0';
+}
+
+}  // namespace securatlas::pg

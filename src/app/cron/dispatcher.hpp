@@ -1,0 +1,94 @@
+// Hands runs that may start to workers: oldest first, to a warm worker of the same database and
+// role, else to a new one, else they wait. It never blocks.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "securatlas/core/cron/scheduler.hpp"
+#include "securatlas/pg/cron/runs.hpp"
+#include "securatlas/pg/shared/launch.hpp"
+#include "securatlas/pg/shared/shared_state.hpp"
+
+namespace securatlas::app {
+
+class Dispatcher {
+  public:
+    explicit Dispatcher(pg::DatabaseOid database) : database_(database) {}
+
+    // Remembers where claimed runs are to be executed; to be called in a transaction.
+    void know(const std::vector<pg::runs::RunRow>& runs);
+    // The run will not be started.
+    void forget(core::RunId run);
+
+    // The run may start. Nothing happens if it is not known.
+    void make_ready(core::RunId run, core::Duration monotonic_now);
+
+    // A worker of this target is to execute the role's callbacks, in its turn among the runs by
+    // when they were due. Once, until the order has ended.
+    void make_callbacks_ready(const pg::Target& target, core::Instant due,
+                              core::Duration monotonic_now);
+
+    // Takes a ready run back; false if it was handed out already.
+    bool take_back(core::RunId run);
+
+    // Hands out what it can. Runs that cannot be executed (no such role, database, ...) come back
+    // as reports.
+    std::vector<pg::RunReport> hand_out(core::Duration monotonic_now);
+
+    // A run ended: what was kept for it is released.
+    void ended(const pg::RunOrder& order);
+
+    // Looks after workers that were asked for and never came.
+    std::vector<pg::RunReport> follow_launches();
+
+    std::size_t waiting() const { return ready_count_; }
+    std::optional<core::Instant> oldest_wait() const;
+
+    // Ready runs that have waited since before `since` and whose rows do not say why yet.
+    std::vector<core::ExplainWait> explain_waits(core::Duration since,
+                                                 core::Duration monotonic_now);
+
+    // When to try again although nothing happened: server-wide worker slots are out.
+    std::optional<core::Duration> next_try(core::Duration monotonic_now) const;
+
+  private:
+    struct Known {
+        pg::RunOrder order;
+        pg::runs::RunRow row;
+        pg::Target target;
+        std::optional<pg::RunReport> failure;
+        core::Duration ready_at{0};
+        bool explained = false;
+    };
+    struct Pending {
+        int slot;
+        std::uint32_t generation;
+        pg::Launched launched;
+        pg::RunOrder order;
+    };
+    using Key = std::pair<core::Instant, core::RunId>;
+    using Queue = std::set<Key>;
+
+    enum class Handed { yes, no_room, not_now };
+    Handed hand(Known& known, core::Duration monotonic_now);
+    bool pack_for_elsewhere(Known& known);
+    void slots_are_out(core::Duration monotonic_now);
+    void remove_ready(const Known& known);
+    std::map<pg::Target, Queue>::iterator oldest_queue(const std::set<pg::Target>& passed);
+
+    pg::DatabaseOid database_;
+    std::unordered_map<std::int64_t, Known> known_;
+    std::map<pg::Target, Queue> ready_;
+    std::size_t ready_count_ = 0;
+    std::vector<Pending> pending_;
+    core::Duration pause_{0};
+    core::Duration try_at_{0};
+    bool slots_are_out_ = false;
+};
+
+}  // namespace securatlas::app

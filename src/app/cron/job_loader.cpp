@@ -1,0 +1,95 @@
+#include "cron/job_loader.hpp"
+
+#include <optional>
+#include <string_view>
+
+#include "securatlas/pg/border/error.hpp"
+#include "securatlas/pg/cron/settings.hpp"
+
+namespace securatlas::app {
+namespace {
+
+core::OverlapPolicy overlap_of(std::string_view text) {
+    using enum core::OverlapPolicy;
+    if (text == "buffer_all") return buffer_all;
+    if (text == "skip") return skip;
+    if (text == "cancel_other") return cancel_other;
+    if (text == "allow") return allow;
+    return buffer_one;
+}
+
+core::MissedPolicy missed_of(std::string_view text) {
+    using enum core::MissedPolicy;
+    if (text == "skip") return skip;
+    if (text == "all") return all;
+    return once;
+}
+
+std::vector<core::Dependency> dependencies_of(const pg::jobs::PlanRow& row) {
+    std::vector<core::Dependency> dependencies;
+    dependencies.reserve(row.after.size());
+    for (const auto& [job, condition] : row.after) {
+        dependencies.push_back({core::JobId{job}, condition == "succeeded"
+                                                      ? core::DependencyCondition::succeeded
+                                                      : core::DependencyCondition::finished});
+    }
+    return dependencies;
+}
+
+}  // namespace
+
+core::Result<core::Job, std::string> JobLoader::load(const pg::jobs::PlanRow& row) {
+    pg::ZonedSchedule zoned;
+    try {
+        zoned = schedule_of(row);
+    } catch (const pg::Error& error) {
+        // Reading a schedule leaves nothing behind in the transaction: see pg::read_schedule.
+        std::string note = "paused: " + error.message();
+        if (!error.detail().empty()) note += " (" + error.detail() + ")";
+        return core::Failure{note + ". Set a valid schedule, then cron.resume() the job."};
+    }
+    const pg::Settings settings = pg::settings();
+    return core::Job{
+        .id = core::JobId{row.id},
+        .name = row.name.empty() ? std::to_string(row.id) : row.name,
+        .schedule = std::move(zoned.schedule),
+        .zone = std::move(zoned.zone),
+        .planned_from = row.planned_from,
+        .active = row.active && settings.launch_active_jobs,
+        .overlap = overlap_of(row.overlap),
+        .missed = missed_of(row.missed),
+        .catchup_window = row.catchup_window.value_or(settings.catchup_window),
+        .jitter = row.jitter,
+        .max_retries = row.max_retries,
+        .retry_period = row.retry_period,
+        .max_failures = row.max_failures,
+        .consecutive_failures = row.consecutive_failures,
+        .after = dependencies_of(row),
+        .last_occurrence = row.last_occurrence,
+        .last_failed = row.last_failed,
+    };
+}
+
+pg::ZonedSchedule JobLoader::schedule_of(const pg::jobs::PlanRow& row) {
+    const std::string_view zone =
+        row.timezone.empty() ? std::string_view(pg::settings().timezone) : row.timezone;
+    std::string key = std::string(zone) + '\n' + row.schedule;
+    Cached& cached = cache_[key];
+    if (auto schedule = cached.schedule.lock()) return {schedule, cached.zone, {}};
+    try {
+        pg::ZonedSchedule zoned = pg::read_schedule(row.schedule, zone);
+        cached = {zoned.schedule, zoned.zone};
+        if (cache_.size() >= sweep_at_) forget_unused();
+        return zoned;
+    } catch (...) {
+        cache_.erase(key);
+        throw;
+    }
+}
+
+void JobLoader::forget_unused() {
+    std::erase_if(cache_, [](const auto& entry) { return entry.second.schedule.expired(); });
+    sweep_at_ = (std::max)(std::size_t{1024}, cache_.size() * 2);
+}
+
+}  // namespace securatlas::app

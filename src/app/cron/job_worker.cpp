@@ -1,0 +1,73 @@
+// A job worker: bound to one database and one role for life. It waits for runs and callbacks,
+// executes them one after another, and leaves when none comes for a while or when its place is
+// needed.
+#include "net/callback_runner.hpp"
+#include "securatlas/app/processes.hpp"
+#include "securatlas/pg/border/error.hpp"
+#include "securatlas/pg/border/process.hpp"
+#include "securatlas/pg/border/transaction.hpp"
+#include "securatlas/pg/cron/command.hpp"
+#include "securatlas/pg/cron/runs.hpp"
+#include "securatlas/pg/cron/settings.hpp"
+
+namespace securatlas::app {
+namespace {
+
+pg::runs::Task read_task(const pg::RunOrder& order) {
+    pg::Transaction transaction;
+    pg::runs::Task task = pg::runs::read_task(order);
+    transaction.commit();
+    return task;
+}
+
+// The run was cancelled, or its job is gone, since it was handed out; its row says so.
+pg::RunReport unwanted_report(const pg::RunOrder& order) {
+    pg::RunReport report;
+    report.order = order;
+    report.outcome = core::RunOutcome::cancelled;
+    report.recorded = true;
+    return report;
+}
+
+pg::RunReport execute(const pg::RunOrder& order) {
+    try {
+        const pg::runs::Task task = read_task(order);
+        return task.wanted ? pg::execute_run(order, task) : unwanted_report(order);
+    } catch (const std::exception& error) {
+        return pg::failed_report(order, error);
+    }
+}
+
+// Waits for the next run. False: none came.
+bool wait_for_run() {
+    const core::Duration since = pg::monotonic_now();
+    while (!pg::WorkerSlot::take()) {
+        const core::Duration left =
+            since + pg::settings().worker_idle_timeout - pg::monotonic_now();
+        if (left <= core::Duration(0) || pg::WorkerSlot::asked_to_leave()) {
+            if (pg::WorkerSlot::leave_if_idle()) return false;
+            continue;
+        }
+        pg::wait(left);
+    }
+    return true;
+}
+
+}  // namespace
+
+void run_job_worker(int slot, std::uint32_t generation) {
+    pg::accept_signals();
+    pg::WorkerSlot::attach(slot, generation);
+    const pg::Target target = pg::WorkerSlot::target();
+    pg::connect_as_role(target.database, target.role);
+    pg::prepare_for_commands();
+    CallbackRunner callbacks;
+    while (const auto order = pg::WorkerSlot::take()) {
+        const bool is_run = order->kind == pg::RunOrder::Kind::run;
+        pg::WorkerSlot::report(is_run ? execute(*order) : callbacks.execute(*order));
+        pg::reset_session();
+        if (!wait_for_run()) return;
+    }
+}
+
+}  // namespace securatlas::app

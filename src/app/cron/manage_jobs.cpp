@@ -1,0 +1,277 @@
+#include "securatlas/app/cron/manage_jobs.hpp"
+
+#include <algorithm>
+#include <climits>
+#include <initializer_list>
+
+#include "securatlas/pg/border/error.hpp"
+#include "securatlas/pg/border/identity.hpp"
+#include "securatlas/pg/cron/runs.hpp"
+#include "securatlas/pg/cron/schedules.hpp"
+#include "securatlas/pg/cron/settings.hpp"
+#include "securatlas/pg/shared/commit_actions.hpp"
+
+namespace securatlas::app {
+namespace {
+
+constexpr const char* kNull = "22004";        // null_value_not_allowed
+constexpr const char* kInvalid = "22023";     // invalid_parameter_value
+constexpr const char* kNotThere = "42704";    // undefined_object
+constexpr const char* kNotAllowed = "42501";  // insufficient_privilege
+
+pg::Error null_argument(const char* name) {
+    return pg::Error(kNull, std::string(name) + " can not be NULL");
+}
+
+const std::string& required(const OptionalText& argument, const char* name) {
+    if (!argument) throw null_argument(name);
+    return *argument;
+}
+
+void check_name(const std::string& name) {
+    if (name.empty()) throw pg::Error(kInvalid, "job_name can not be empty");
+    if (name.size() > 1000) {
+        throw pg::Error(kInvalid, "job_name is too long", "It must have at most 1000 bytes.");
+    }
+}
+
+void check_schedule(const std::string& schedule, std::string_view timezone = {}) {
+    (void)pg::read_schedule(schedule, timezone);
+}
+
+// Whose job it may be: the caller's own, or that of a role that the caller is a member of.
+void check_username(const std::string& username) {
+    if (!pg::find_role(username)) {
+        throw pg::Error(kNotThere, "role \"" + username + "\" does not exist");
+    }
+    if (!pg::may_manage(username)) {
+        throw pg::Error(kNotAllowed, "must be superuser to alter username",
+                        "You are not a member of role \"" + username + "\".");
+    }
+}
+
+void check_target(const std::string& database, const std::string& username) {
+    const auto target = pg::find_database_oid(database);
+    if (!target) throw pg::Error("3D000", "database \"" + database + "\" does not exist");
+    const auto role = pg::find_role(username);
+    if (!role) throw pg::Error(kNotThere, "role \"" + username + "\" does not exist");
+    if (pg::role_is_superuser(*role)) {
+        if (!pg::settings().enable_superuser_jobs) {
+            throw pg::Error(kNotAllowed, "cannot schedule jobs as superuser", "",
+                            "Set cron.enable_superuser_jobs to on, or use another role.");
+        }
+    } else if (!pg::may_connect(*role, *target)) {
+        throw pg::Error(kNotAllowed,
+                        "User " + username + " does not have CONNECT privilege on " + database);
+    }
+}
+
+pg::Error no_such_job(const std::string& name) {
+    return pg::Error(kNotThere, "could not find valid entry for job '" + name + "'", "",
+                     "See cron.job for the jobs that you may manage.");
+}
+
+using pg::jobs::Lock;
+
+pg::jobs::Found find_job(std::optional<std::int64_t> id, Lock lock) {
+    if (!id) throw null_argument("job_id");
+    const auto found = pg::jobs::find(*id, lock);
+    if (!found || !pg::may_manage(found->username)) throw no_such_job(std::to_string(*id));
+    return *found;
+}
+
+// The caller's own job of this name, else the only one of other roles that he may manage.
+pg::jobs::Found find_job(const OptionalText& argument, Lock lock, const char* what = "job_name") {
+    const std::string& name = required(argument, what);
+    const std::string caller = pg::current_user_name();
+    std::optional<pg::jobs::Found> found;
+    for (pg::jobs::Found& candidate : pg::jobs::find_named(name, lock)) {
+        if (candidate.username == caller) return candidate;
+        if (!pg::may_manage(candidate.username)) continue;
+        if (found) {
+            throw pg::Error(
+                "42725", "several roles have a job '" + name + "'",
+                "Roles \"" + found->username + "\" and \"" + candidate.username + "\" have one.",
+                "Name it by its id.");
+        }
+        found = std::move(candidate);
+    }
+    if (!found) throw no_such_job(name);
+    return *found;
+}
+
+void check_word(const OptionalText& value, const char* name,
+                std::initializer_list<const char*> words) {
+    if (!value || std::find(words.begin(), words.end(), *value) != words.end()) return;
+    std::string hint = "Use one of";
+    for (const char* word : words) hint += std::string(word == *words.begin() ? " " : ", ") + word;
+    throw pg::Error(kInvalid, "invalid " + std::string(name) + ": " + *value, "", hint + ".");
+}
+
+void check_number(const std::optional<int>& value, const char* name, int lowest, int highest) {
+    if (!value || (*value >= lowest && *value <= highest)) return;
+    throw pg::Error(
+        kInvalid, std::string(name) + " is out of range",
+        "It must be from " + std::to_string(lowest) + " to " + std::to_string(highest) + ".");
+}
+
+void check_interval(const std::optional<pg::jobs::IntervalValue>& value, const char* name,
+                    core::Duration shortest) {
+    if (!value || value->length >= shortest) return;
+    throw pg::Error(
+        kInvalid, std::string(name) + " is out of range",
+        shortest > core::Duration(0) ? "It must be positive." : "It must not be negative.");
+}
+
+void check_changes(const pg::jobs::Changes& changes) {
+    if (changes.timezone) pg::require_zone(*changes.timezone);
+    check_word(changes.overlap, "overlap_policy",
+               {"buffer_one", "buffer_all", "skip", "cancel_other", "allow"});
+    check_word(changes.missed, "missed", {"skip", "once", "all"});
+    check_word(changes.log_runs, "log_runs", {"all", "failures", "none"});
+    check_number(changes.max_retries, "max_retries", 0, 1000);
+    check_number(changes.max_failures, "max_failures", 1, INT_MAX);
+    check_interval(changes.max_runtime, "max_runtime", core::Duration(1));
+    check_interval(changes.retry_period, "retry_period", core::Duration(1));
+    check_interval(changes.catchup_window, "catchup_window", core::Duration(0));
+    check_interval(changes.jitter, "jitter", core::Duration(0));
+}
+
+pg::jobs::Found find_job(const JobName& job, Lock lock = Lock::update) {
+    return std::visit([lock](const auto& argument) { return find_job(argument, lock); }, job);
+}
+
+}  // namespace
+
+std::int64_t schedule_job(const ScheduleRequest& request) {
+    if (request.named) check_name(required(request.name, "job_name"));
+    if (request.in_database) required(request.database, "database");
+    pg::jobs::Definition definition{
+        .name = request.name,
+        .schedule = required(request.schedule, "schedule"),
+        .command = required(request.command, "command"),
+        .database = request.database.value_or(pg::current_database_name()),
+        .username = request.username.value_or(pg::current_user_name()),
+        .active = request.active.value_or(true),
+    };
+    check_schedule(definition.schedule);
+    check_username(definition.username);
+    check_target(definition.database, definition.username);
+    return pg::jobs::upsert(definition);
+}
+
+std::int64_t schedule_job_once(const OptionalText& name, std::optional<core::Instant> run_at,
+                               const OptionalText& command) {
+    if (!run_at) throw null_argument("run_at");
+    if (*run_at == core::kNever || *run_at == core::kLongAgo) {
+        throw pg::Error(kInvalid, "run_at must be finite");
+    }
+    return schedule_job({.name = name,
+                         .schedule = "@at " + pg::format_utc(*run_at),
+                         .command = command,
+                         .database = {},
+                         .username = {},
+                         .active = true});
+}
+
+void alter_job(const Alteration& alteration) {
+    if (!alteration.job) throw null_argument("job_id");
+    if (!alteration.schedule && !alteration.command && !alteration.database &&
+        !alteration.username && !alteration.active) {
+        throw pg::Error(kInvalid, "no updates specified", "",
+                        "You must specify at least one job attribute to change when calling "
+                        "alter_job");
+    }
+    const auto found = pg::jobs::find(*alteration.job, Lock::update);
+    if (!found || !pg::may_manage(found->username)) {
+        throw pg::Error(kNotThere, "Job " + std::to_string(*alteration.job) +
+                                       " does not exist or you don't own it");
+    }
+    if (alteration.schedule) check_schedule(*alteration.schedule);
+    if (alteration.username) check_username(*alteration.username);
+    if (alteration.username || alteration.database) {
+        check_target(alteration.database.value_or(found->database),
+                     alteration.username.value_or(found->username));
+    }
+    pg::jobs::Changes changes;
+    changes.schedule = alteration.schedule;
+    changes.command = alteration.command;
+    changes.database = alteration.database;
+    changes.username = alteration.username;
+    changes.active = alteration.active;
+    changes.clear_note = alteration.active.value_or(false);
+    pg::jobs::change(found->id, changes);
+}
+
+void configure_job(const JobName& job, const pg::jobs::Changes& changes) {
+    const pg::jobs::Found found = find_job(job);
+    check_changes(changes);
+    pg::jobs::change(found.id, changes);
+}
+
+void unschedule_job(const JobName& job) { pg::jobs::remove_as_owner(find_job(job).id); }
+
+void pause_job(const JobName& job, const OptionalText& note) {
+    pg::jobs::Changes changes;
+    changes.active = false;
+    changes.note = note;
+    changes.clear_note = !note;
+    pg::jobs::change(find_job(job).id, changes);
+}
+
+void resume_job(const JobName& job) {
+    pg::jobs::Changes changes;
+    changes.active = true;
+    changes.clear_note = true;
+    pg::jobs::change(find_job(job).id, changes);
+}
+
+std::int64_t run_job(const JobName& job) {
+    const pg::jobs::Found found = find_job(job, Lock::none);
+    const std::int64_t run = pg::runs::request(found.id);
+    if (run == 0) throw no_such_job(found.name);  // unscheduled in this very moment
+    pg::at_commit::notify(pg::Notice::Kind::run_requested, run);
+    return run;
+}
+
+bool cancel_run(std::optional<std::int64_t> run) {
+    if (!run) throw null_argument("run_id");
+    const auto owner = pg::runs::find(*run);
+    if (!owner || !pg::may_manage(owner->username)) {
+        throw pg::Error(kNotThere,
+                        "Run " + std::to_string(*run) + " does not exist or you don't own it");
+    }
+    if (pg::WorkerTable::cancel(core::RunId{*run})) return true;
+    if (!pg::runs::cancel_waiting(*run)) return false;
+    pg::at_commit::notify(pg::Notice::Kind::run_cancelled, *run);
+    return true;
+}
+
+void run_after(const OptionalText& job, const OptionalText& after, const OptionalText& condition) {
+    const std::string& when = required(condition, "condition");
+    if (when != "finished" && when != "succeeded") {
+        throw pg::Error(kInvalid, "invalid condition: " + when, "",
+                        "Use 'finished' or 'succeeded'.");
+    }
+    const pg::jobs::Found waiting = find_job(job, Lock::update);
+    const pg::jobs::Found first = find_job(after, Lock::update, "after_job_name");
+    if (waiting.id == first.id || pg::jobs::depends_on(first.id, waiting.id)) {
+        throw pg::Error(kInvalid,
+                        "job '" + waiting.name + "' can not run after '" + first.name + "'",
+                        waiting.id == first.id
+                            ? "A job can not wait for itself."
+                            : "'" + first.name + "' waits for '" + waiting.name + "' already.");
+    }
+    pg::jobs::add_dependency(waiting.id, first.id, when);
+}
+
+void remove_run_after(const OptionalText& job, const OptionalText& after) {
+    const pg::jobs::Found waiting = find_job(job, Lock::update);
+    const pg::jobs::Found first = find_job(after, Lock::update, "after_job_name");
+    if (!pg::jobs::remove_dependency(waiting.id, first.id)) {
+        throw pg::Error(kNotThere,
+                        "job '" + waiting.name + "' does not run after '" + first.name + "'");
+    }
+}
+
+}  // namespace securatlas::app

@@ -1,0 +1,379 @@
+// The scheduler of one database: tells the core's state machine what happened, and carries out what
+// it decides. Every turn does the same: collect, step, write, hand out; then sleep until the next
+// occurrence or until somebody sets the latch. What a turn could not do (the history is locked, no
+// worker is free, a transaction failed) is kept and tried again, and stops nothing else.
+#include "cron/scheduler.hpp"
+
+#include <random>
+
+#include "securatlas/app/processes.hpp"
+#include "securatlas/pg/border/error.hpp"
+#include "securatlas/pg/border/identity.hpp"
+#include "securatlas/pg/border/process.hpp"
+#include "securatlas/pg/border/transaction.hpp"
+#include "securatlas/pg/cron/jobs.hpp"
+#include "securatlas/pg/cron/settings.hpp"
+#include "securatlas/pg/net/requests.hpp"
+#include "securatlas/pg/net/settings.hpp"
+
+namespace securatlas::app {
+namespace {
+
+constexpr core::Duration kShowAfter = std::chrono::milliseconds(500);
+// Telling why each of thousands of runs waits costs more than many of them have to wait.
+constexpr core::Duration kExplainAfter = std::chrono::seconds(2);
+constexpr core::Duration kPurgePause = std::chrono::minutes(10);
+constexpr core::Duration kPurgeResponsesPause = std::chrono::minutes(1);
+constexpr int kPurgeBatch = 10'000;
+// An http worker that fails at once is not started again at once.
+constexpr core::Duration kPauseBetweenLaunches = std::chrono::seconds(1);
+constexpr core::Duration kPauseAfterError = std::chrono::milliseconds(500);
+// A clock that is further from the monotonic one than at the last turn was set.
+constexpr core::Duration kClockStep = std::chrono::seconds(1);
+
+core::Scheduler::Random random_source() {
+    auto engine = std::make_shared<std::mt19937_64>(std::random_device{}());
+    return [engine] { return std::uniform_real_distribution<double>(0.0, 1.0)(*engine); };
+}
+
+template <class... Handlers>
+struct Overloaded : Handlers... {
+    using Handlers::operator()...;
+};
+
+}  // namespace
+
+SchedulerProcess::SchedulerProcess(pg::DatabaseOid database)
+    : database_(database),
+      machine_(random_source()),
+      dispatcher_(database),
+      random_(random_source()) {}
+
+void SchedulerProcess::run() {
+    while (!try_start()) pg::wait(kPauseAfterError);
+    while (!extension_is_gone_) {
+        try {
+            turn();
+        } catch (const pg::Error& error) {
+            note_error(error);
+        }
+        if (extension_is_gone_) break;
+        pg::wait(sleep_time());
+    }
+    // Whoever still works for this database ends, and records nothing any more.
+    pg::DatabaseTable::forget(database_);
+    pg::WorkerTable::dismiss_all(database_);
+}
+
+// ---- a turn --------------------------------------------------------------------------------
+
+void SchedulerProcess::turn() {
+    take_notices();
+    if (extension_is_gone_) return;
+    collect_reports();
+    reload_changed_jobs();
+    read_requested_runs();
+    watch_clock();
+    show_progress();
+    step();
+    // The machine's answers to what was written may have to be written themselves.
+    for (int round = 0; round < kRoundsPerTurn; ++round) {
+        take_written(writer_.flush(planned_until_, pg::monotonic_now()));
+        if (events_.empty()) break;
+        step();
+        // The next portion of claims comes in the next turn: these runs first.
+        if (writer_.waiting_claims() > 0) break;
+    }
+    order_callbacks();
+    for (const pg::RunReport& report : dispatcher_.hand_out(pg::monotonic_now())) {
+        writer_.add_outcome(report);
+    }
+    plan_next_show();
+    start_http_worker();
+    purge();
+    purge_responses();
+    publish();
+}
+
+void SchedulerProcess::take_notices() {
+    const pg::Notices taken = pg::DatabaseTable::take_notices(database_);
+    for (const pg::Notice& notice : taken.notices) {
+        switch (notice.kind) {
+            case pg::Notice::Kind::job_changed:
+                changed_jobs_.push_back(notice.id);
+                break;
+            case pg::Notice::Kind::run_requested:
+                requested_runs_.push_back(notice.id);
+                break;
+            case pg::Notice::Kind::run_cancelled:
+                cancelled_runs_.push_back(notice.id);
+                break;
+            case pg::Notice::Kind::callback_waiting:
+                callbacks_.told(static_cast<pg::RoleOid>(notice.id));
+                break;
+        }
+    }
+    if (taken.overflowed || settings_changed()) reload_all_ = true;
+    if (taken.overflowed) {
+        all_requested_ = true;
+        callbacks_.look_at_all();
+    }
+    http_wanted_ = http_wanted_ || taken.http_wanted;
+    check_extension_ = check_extension_ || taken.check_extension;
+    if (check_extension_) check_extension();
+}
+
+void SchedulerProcess::check_extension() {
+    pg::Transaction transaction;
+    extension_is_gone_ = !pg::has_extension();
+    transaction.commit();
+    check_extension_ = false;
+}
+
+// Settings that the jobs in memory depend on.
+bool SchedulerProcess::settings_changed() {
+    const pg::Settings now = pg::settings();
+    const auto key =
+        std::make_tuple(std::string(now.timezone), now.catchup_window, now.launch_active_jobs);
+    const bool changed = settings_key_.has_value() && *settings_key_ != key;
+    settings_key_ = key;
+    return changed;
+}
+
+void SchedulerProcess::collect_reports() {
+    for (const pg::RunReport& report : pg::WorkerTable::collect(database_)) take_report(report);
+    for (const pg::RunReport& report : dispatcher_.follow_launches()) take_report(report);
+}
+
+void SchedulerProcess::take_report(const pg::RunReport& report) {
+    if (report.order.kind == pg::RunOrder::Kind::callbacks) {
+        callbacks_.ended(report, random_());
+        return;
+    }
+    dispatcher_.ended(report.order);
+    shown_.erase(static_cast<std::int64_t>(report.order.run));
+    if (report.recorded || !report.order.logged) {
+        events_.push_back(core::RunEnded{report.order.run, report.outcome,
+                                         core::is_retryable(report.sqlstate.data())});
+    } else {
+        writer_.add_outcome(report);  // its event follows when the row tells the outcome
+    }
+}
+
+void SchedulerProcess::read_requested_runs() {
+    for (const std::int64_t id : cancelled_runs_) {
+        dispatcher_.take_back(core::RunId{id});
+        events_.push_back(core::RunEnded{core::RunId{id}, core::RunOutcome::cancelled, false});
+    }
+    cancelled_runs_.clear();
+    if (requested_runs_.empty() && !all_requested_) return;
+    pg::Transaction transaction;
+    const auto rows = all_requested_ ? pg::runs::read_all_waiting_manual()
+                                     : pg::runs::read_waiting(requested_runs_);
+    dispatcher_.know(rows);
+    transaction.commit();
+    for (const pg::runs::RunRow& row : rows) {
+        events_.push_back(
+            core::ManualRun{row.run, row.occurrence.job, row.occurrence.scheduled_at});
+    }
+    requested_runs_.clear();
+    all_requested_ = false;
+}
+
+void SchedulerProcess::watch_clock() {
+    const core::Duration offset = pg::now().time_since_epoch() - pg::monotonic_now();
+    if (clock_offset_ && std::chrono::abs(offset - *clock_offset_) > kClockStep) {
+        status_.last_clock_step = pg::now();
+    }
+    clock_offset_ = offset;
+}
+
+void SchedulerProcess::step() {
+    const core::Instant now = pg::now();
+    const std::vector<core::Event> events = std::move(events_);
+    events_.clear();
+    for (const core::Command& command : machine_.step(now, events)) carry_out(command);
+    planned_until_ = now;
+}
+
+void SchedulerProcess::carry_out(const core::Command& command) {
+    std::visit(Overloaded{
+                   [this](const core::StartRun& start) {
+                       dispatcher_.make_ready(start.run, pg::monotonic_now());
+                   },
+                   [this](const core::SkipRun& skip) {
+                       dispatcher_.forget(skip.run);
+                       writer_.add(skip);
+                   },
+                   [this](const core::CancelRun& cancel) { cancel_run(cancel.run); },
+                   [this](const auto& to_write) { writer_.add(to_write); },
+               },
+               command);
+}
+
+// A run that waits for a worker ends here; one in progress is told by its worker.
+void SchedulerProcess::cancel_run(core::RunId run) {
+    if (dispatcher_.take_back(run)) {
+        writer_.add(core::SkipRun{run, "cancelled: the next run took its place"});
+        events_.push_back(core::RunEnded{run, core::RunOutcome::cancelled, false});
+    } else {
+        pg::WorkerTable::cancel(run);
+    }
+}
+
+// A claim is acknowledged only when it is known where its run is to be executed.
+void SchedulerProcess::take_written(HistoryWriter::Written written) {
+    std::move(written.runs.begin(), written.runs.end(), std::back_inserter(unknown_runs_));
+    std::move(written.events.begin(), written.events.end(), std::back_inserter(held_events_));
+    if (!unknown_runs_.empty()) {
+        pg::Transaction transaction;
+        dispatcher_.know(unknown_runs_);
+        transaction.commit();
+        unknown_runs_.clear();
+    }
+    std::move(held_events_.begin(), held_events_.end(), std::back_inserter(events_));
+    held_events_.clear();
+    if (written.error) note_error(*written.error);
+}
+
+// ---- what users see ------------------------------------------------------------------------
+
+void SchedulerProcess::show_progress() {
+    const core::Duration monotonic = pg::monotonic_now();
+    const core::Instant now = pg::now();
+    for (const pg::ActiveRun& run : pg::WorkerTable::active_runs(database_)) {
+        if (run.pid == 0 || run.started_at == core::kLongAgo || !run.order.logged) continue;
+        const auto id = static_cast<std::int64_t>(run.order.run);
+        if (shown_.contains(id)) continue;
+        if (now < run.started_at + kShowAfter) continue;
+        shown_.insert(id);
+        writer_.show(run);
+    }
+    if (monotonic < explain_at_) return;  // it looks at all that wait
+    explain_at_ = monotonic + kShowAfter;
+    for (const core::ExplainWait& wait :
+         dispatcher_.explain_waits(monotonic - kExplainAfter, monotonic)) {
+        writer_.add(wait);
+    }
+}
+
+// At a turn's end, because workers may start what it handed out while the scheduler sleeps.
+void SchedulerProcess::plan_next_show() {
+    next_show_.reset();
+    if (dispatcher_.waiting() > 0) next_show_ = kShowAfter;
+    for (const pg::ActiveRun& run : pg::WorkerTable::active_runs(database_)) {
+        const auto id = static_cast<std::int64_t>(run.order.run);
+        if (!run.order.logged || shown_.contains(id)) continue;
+        const bool started = run.pid != 0 && run.started_at != core::kLongAgo;
+        const core::Duration left = started ? run.started_at + kShowAfter - pg::now() : kShowAfter;
+        next_show_ = next_show_ ? (std::min)(*next_show_, left) : left;
+    }
+}
+
+void SchedulerProcess::publish() {
+    status_.planned_until = planned_until_;
+    status_.jobs = static_cast<std::int64_t>(machine_.job_count());
+    status_.waiting = static_cast<std::int64_t>(dispatcher_.waiting());
+    status_.oldest_wait = dispatcher_.oldest_wait().value_or(core::kNever);
+    pg::DatabaseTable::publish(database_, status_);
+}
+
+void SchedulerProcess::note_error(const pg::Error& error) {
+    pg::assign_text(status_.last_error, error.message());
+    pg::write_log(pg::LogLevel::warning,
+                  "securatlas_sched scheduler: " + error.message() + " (" + error.sqlstate() + ")");
+    check_extension_ = true;
+    error_pause_ = kPauseAfterError;
+    pg::DatabaseTable::publish(database_, status_);
+}
+
+// ---- the rest ------------------------------------------------------------------------------
+
+void SchedulerProcess::start_http_worker() {
+    const core::Duration monotonic = pg::monotonic_now();
+    if (!http_wanted_ || monotonic < next_http_launch_) return;
+    next_http_launch_ = monotonic + kPauseBetweenLaunches;
+    http_wanted_ = false;
+    if (pg::DatabaseTable::http_worker_pid(database_) != 0) return;
+    if (http_launch_ && http_launch_->state() == pg::Launched::State::starting) return;
+    http_launch_ = pg::launch_http_worker(database_);
+    if (http_launch_) return;
+    http_wanted_ = true;
+}
+
+// What goes wrong with callbacks keeps no run from starting.
+void SchedulerProcess::order_callbacks() {
+    try {
+        callbacks_.give_orders(dispatcher_);
+    } catch (const pg::Error& error) {
+        note_error(error);
+    }
+}
+
+// Of all requests of the database: here, because the http worker is not there without requests.
+void SchedulerProcess::purge_responses() {
+    const core::Duration monotonic = pg::monotonic_now();
+    if (monotonic < purge_responses_at_) return;
+    purge_responses_at_ = monotonic + kPurgeResponsesPause;
+    const core::Duration ttl = pg::net_settings().ttl;
+    if (ttl == core::Duration(0)) return;
+    pg::Transaction transaction;
+    if (!pg::requests::try_lock()) return;
+    const std::uint64_t removed = pg::requests::remove_responses(pg::now() - ttl, kPurgeBatch);
+    transaction.commit_asynchronously();
+    if (removed >= static_cast<std::uint64_t>(kPurgeBatch)) {
+        purge_responses_at_ = monotonic + std::chrono::seconds(1);
+    }
+}
+
+void SchedulerProcess::purge() {
+    const core::Duration monotonic = pg::monotonic_now();
+    if (monotonic < purge_at_) return;
+    purge_at_ = monotonic + kPurgePause;
+    const pg::Settings settings = pg::settings();
+    if (settings.history_retention == core::Duration(0) && settings.history_limit == 0) return;
+    pg::Transaction transaction;
+    if (!pg::runs::try_lock_history()) return;
+    const std::uint64_t removed =
+        pg::runs::purge(settings.history_retention, settings.history_limit, kPurgeBatch);
+    transaction.commit_asynchronously();
+    // More is left: go on soon, but let the runs come first.
+    if (removed >= static_cast<std::uint64_t>(kPurgeBatch)) {
+        purge_at_ = monotonic + std::chrono::seconds(1);
+    }
+}
+
+core::Duration SchedulerProcess::sleep_time() {
+    const core::Duration monotonic = pg::monotonic_now();
+    const core::Instant wake = machine_.next_wake();
+    core::Duration sleep = wake == core::kNever ? core::Duration::max() : wake - pg::now();
+    if (const auto next = writer_.next_try(monotonic)) sleep = (std::min)(sleep, *next);
+    if (const auto next = dispatcher_.next_try(monotonic)) sleep = (std::min)(sleep, *next);
+    if (const auto next = callbacks_.time_left()) sleep = (std::min)(sleep, *next);
+    if (next_show_) sleep = (std::min)(sleep, *next_show_);
+    if (http_wanted_) sleep = (std::min)(sleep, next_http_launch_ - monotonic);
+    if (error_pause_) {
+        // After an error nothing is tried at once, however much is due.
+        sleep = *error_pause_;
+        error_pause_.reset();
+    } else if (!events_.empty()) {
+        sleep = core::Duration(0);
+    }
+    return sleep;
+}
+
+void run_scheduler(pg::DatabaseOid database) {
+    pg::accept_signals();
+    pg::connect_as_superuser(database);
+    pg::Transaction transaction;
+    const bool here = pg::has_extension();
+    transaction.commit();
+    if (!here) {
+        pg::DatabaseTable::forget(database);
+        return;
+    }
+    if (!pg::DatabaseTable::attach_scheduler(database)) return;
+    SchedulerProcess(database).run();
+}
+
+}  // namespace securatlas::app

@@ -1,0 +1,97 @@
+// The process around the core's scheduler.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <tuple>
+#include <unordered_set>
+#include <vector>
+
+#include "cron/dispatcher.hpp"
+#include "cron/history_writer.hpp"
+#include "cron/job_loader.hpp"
+#include "cron/scheduler_callbacks.hpp"
+#include "securatlas/core/cron/scheduler.hpp"
+#include "securatlas/pg/border/error.hpp"
+#include "securatlas/pg/shared/shared_state.hpp"
+
+namespace securatlas::app {
+
+class SchedulerProcess {
+  public:
+    explicit SchedulerProcess(pg::DatabaseOid database);
+
+    // Returns when the extension is gone from the database.
+    void run();
+
+  private:
+    static constexpr int kRoundsPerTurn = 4;
+
+    bool try_start();
+    bool start();
+    std::vector<core::AdoptedRun> adopt_runs();
+
+    void load_all_jobs();
+    void load_job(const pg::jobs::PlanRow& row);
+    void reload_changed_jobs();
+
+    void turn();
+    void take_notices();
+    void check_extension();
+    bool settings_changed();
+    void collect_reports();
+    void take_report(const pg::RunReport& report);
+    void read_requested_runs();
+    void watch_clock();
+    void step();
+    void carry_out(const core::Command& command);
+    void cancel_run(core::RunId run);
+    void take_written(HistoryWriter::Written written);
+
+    void show_progress();
+    void plan_next_show();
+    void publish();
+    void note_error(const pg::Error& error);
+    void start_http_worker();
+    void order_callbacks();
+    void purge();
+    void purge_responses();
+    core::Duration sleep_time();
+
+    pg::DatabaseOid database_;
+    core::Scheduler machine_;
+    Dispatcher dispatcher_;
+    HistoryWriter writer_;
+    JobLoader loader_;
+    SchedulerCallbacks callbacks_;
+    core::Scheduler::Random random_;
+
+    // What was told and is not worked off yet. Cleared only when it is.
+    std::vector<core::Event> events_;
+    std::vector<core::Event> held_events_;  // answers to claims, until unknown_runs_ is empty
+    std::vector<pg::runs::RunRow> unknown_runs_;
+    std::vector<std::int64_t> changed_jobs_;
+    std::vector<std::int64_t> requested_runs_;
+    std::vector<std::int64_t> cancelled_runs_;
+    bool reload_all_ = false;
+    bool all_requested_ = false;
+    bool check_extension_ = false;
+    bool extension_is_gone_ = false;
+    bool http_wanted_ = false;
+
+    std::unordered_set<std::int64_t> known_jobs_;
+    std::unordered_set<std::int64_t> shown_;  // runs whose rows say `running`
+    core::Instant planned_until_{};
+    std::optional<core::Duration> clock_offset_;
+    std::optional<std::tuple<std::string, core::Duration, bool>> settings_key_;
+    std::optional<pg::Launched> http_launch_;
+    core::Duration next_http_launch_{0};
+    std::optional<core::Duration> next_show_;
+    std::optional<core::Duration> error_pause_;
+    core::Duration explain_at_{0};
+    core::Duration purge_at_{0};
+    core::Duration purge_responses_at_{0};
+    pg::SchedulerStatus status_;
+};
+
+}  // namespace securatlas::app

@@ -1,0 +1,159 @@
+#include "cron/scheduler_callbacks.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "securatlas/pg/border/error.hpp"
+#include "securatlas/pg/border/process.hpp"
+#include "securatlas/pg/border/transaction.hpp"
+#include "securatlas/pg/net/callbacks.hpp"
+#include "securatlas/pg/net/requests.hpp"
+
+namespace securatlas::app {
+namespace {
+
+constexpr core::Duration kFirstPause = std::chrono::seconds(1);
+constexpr core::Duration kLongestPause = std::chrono::minutes(1);
+constexpr int kFailAtOnce = 1000;
+
+std::string failure_text(const pg::Error& error) {
+    std::string text = "ERROR: " + error.message();
+    if (!error.detail().empty()) text += "\nDETAIL: " + error.detail();
+    if (!error.hint().empty()) text += "\nHINT: " + error.hint();
+    return text;
+}
+
+}  // namespace
+
+void SchedulerCallbacks::told(pg::RoleOid id) {
+    Role& role = roles_[id];
+    if (role.ordered) {
+        role.told = true;
+    } else {
+        role.due = std::min(role.due, pg::now());
+    }
+}
+
+void SchedulerCallbacks::ended(const pg::RunReport& report, double random) {
+    Role& role = roles_[report.order.role];
+    role.ordered = false;
+    const bool was_told = std::exchange(role.told, false);
+    if (report.recorded) {
+        role.pause = core::Duration(0);
+        role.due = was_told ? std::min(report.next_due, pg::now()) : report.next_due;
+        if (role.due == core::kNever) roles_.erase(report.order.role);
+        return;
+    }
+    // The worker died, did not start, or could not read: what is due is not known.
+    role.ask = true;
+    role.due = pg::now();
+    if (report.order.response != 0) {
+        // Its callback has one attempt less; the others need not wait longer than for a moment.
+        if (report.order.response > 0) {
+            deaths_.push_back(
+                {report.order.response,
+                 "ERROR: the process that called it ended: " + std::string(report.message.data()),
+                 random});
+        }
+        role.pause = kFirstPause;
+    } else {
+        role.pause =
+            role.pause == core::Duration(0) ? kFirstPause : std::min(role.pause * 2, kLongestPause);
+    }
+    role.not_before = pg::monotonic_now() + role.pause;
+}
+
+void SchedulerCallbacks::give_orders(Dispatcher& dispatcher) {
+    const core::Duration monotonic = pg::monotonic_now();
+    if (time_left().value_or(kFirstPause) > core::Duration(0)) return;
+    try_at_ = monotonic + kFirstPause;  // unless all goes well
+    if (look_at_all_ || !deaths_.empty()) settle();
+    if (look_at_all_ || !deaths_.empty()) return;
+    const core::Instant now = pg::now();
+    std::vector<pg::RoleOid> due;
+    for (const auto& [id, role] : roles_) {
+        if (!role.ordered && role.due <= now && role.not_before <= monotonic) due.push_back(id);
+    }
+    for (const pg::RoleOid id : due) order(id, roles_[id], dispatcher);
+    std::erase_if(roles_, [](const auto& entry) {
+        return !entry.second.ordered && entry.second.due == core::kNever;
+    });
+    try_at_ = core::Duration(0);
+}
+
+// What has to be read or written before anything is ordered. The tables may be locked by somebody:
+// later then.
+void SchedulerCallbacks::settle() {
+    pg::Transaction transaction;
+    if (!pg::requests::try_lock()) return;
+    for (const Death& death : deaths_) {
+        pg::callbacks::count_death(death.response, death.error, death.random);
+    }
+    if (look_at_all_) {
+        for (const pg::callbacks::Waiting& waiting : pg::callbacks::waiting_roles()) {
+            Role& role = roles_[waiting.role];
+            if (role.ordered) {
+                role.told = true;
+            } else {
+                role.due = std::min(role.due, waiting.due);
+            }
+        }
+    }
+    transaction.commit();
+    deaths_.clear();
+    look_at_all_ = false;
+}
+
+void SchedulerCallbacks::order(pg::RoleOid id, Role& role, Dispatcher& dispatcher) {
+    std::string failure;
+    {
+        pg::Transaction transaction;
+        if (role.ask) {
+            if (!pg::requests::try_lock()) {
+                role.not_before = pg::monotonic_now() + kFirstPause;
+                return;
+            }
+            role.due = pg::callbacks::next_due(id).value_or(core::kNever);
+            role.ask = false;
+        }
+        if (role.due > pg::now()) {
+            transaction.commit();
+            return;
+        }
+        try {
+            const pg::Target target = pg::callbacks::resolve_role(id);
+            transaction.commit();
+            dispatcher.make_callbacks_ready(target, role.due, pg::monotonic_now());
+            role.ordered = true;
+            return;
+        } catch (const pg::Error& error) {
+            failure = failure_text(error);
+        }
+    }
+    fail_portion(id, role, failure);
+}
+
+void SchedulerCallbacks::fail_portion(pg::RoleOid id, Role& role, const std::string& error) {
+    pg::Transaction transaction;
+    role.ask = true;
+    role.not_before = pg::monotonic_now() + kFirstPause;
+    if (!pg::requests::try_lock()) return;
+    const std::uint64_t failed = pg::callbacks::fail_all(id, error, kFailAtOnce);
+    transaction.commit();
+    // The next portion at once; rows that somebody has locked in a moment.
+    if (failed == static_cast<std::uint64_t>(kFailAtOnce)) role.not_before = core::Duration(0);
+}
+
+std::optional<core::Duration> SchedulerCallbacks::time_left() const {
+    const core::Duration monotonic = pg::monotonic_now();
+    const core::Duration none = core::Duration::max();
+    core::Duration left = look_at_all_ || !deaths_.empty() ? core::Duration(0) : none;
+    for (const auto& [id, role] : roles_) {
+        if (role.ordered) continue;
+        left = std::min(left, std::max(role.due - pg::now(), role.not_before - monotonic));
+    }
+    if (left == none) return std::nullopt;
+    return std::max({left, try_at_ - monotonic, core::Duration(0)});
+}
+
+}  // namespace securatlas::app

@@ -1,0 +1,122 @@
+// What the scheduler of a database knows: at its start, and when jobs have changed.
+#include <unordered_set>
+
+#include "cron/planning_state.hpp"
+#include "cron/scheduler.hpp"
+#include "securatlas/pg/border/error.hpp"
+#include "securatlas/pg/border/identity.hpp"
+#include "securatlas/pg/border/process.hpp"
+#include "securatlas/pg/border/transaction.hpp"
+#include "securatlas/pg/cron/jobs.hpp"
+#include "securatlas/pg/net/requests.hpp"
+
+namespace securatlas::app {
+namespace {
+
+constexpr int kJobsPerPage = 5000;
+
+}  // namespace
+
+// ---- start ---------------------------------------------------------------------------------
+
+// False: the history is locked, or something failed; it is tried again.
+bool SchedulerProcess::try_start() {
+    try {
+        return start();
+    } catch (const pg::Error& error) {
+        note_error(error);
+    }
+    events_.clear();
+    known_jobs_.clear();
+    return false;
+}
+
+bool SchedulerProcess::start() {
+    pg::Transaction transaction;
+    if (!pg::runs::try_lock_history()) return false;
+    http_wanted_ = pg::requests::may_have_requests();  // from a former life
+    const auto adopted = adopt_runs();
+    core::Started started;
+    started.planned_until = settle_planning_state(pg::now());
+    planned_until_ = started.planned_until.value_or(pg::now());
+    if (!started.planned_until || *started.planned_until < pg::server_start()) {
+        started.server_start = pg::server_start();
+    }
+    std::vector<std::int64_t> alive;
+    for (const auto& run : adopted) alive.push_back(static_cast<std::int64_t>(run.run));
+    pg::jobs::remove_finished_one_offs();
+    load_all_jobs();  // before: an interrupted run is no failure of its job
+    for (const auto& [occurrence, transactional] :
+         pg::runs::end_interrupted(alive, pg::server_start())) {
+        started.interrupted.push_back({occurrence, transactional});
+    }
+    all_requested_ = true;
+    callbacks_.look_at_all();
+    started.adopted = adopted;
+    events_.emplace_back(std::move(started));
+    transaction.commit();
+    return true;
+}
+
+std::vector<core::AdoptedRun> SchedulerProcess::adopt_runs() {
+    std::vector<core::AdoptedRun> adopted;
+    for (const pg::ActiveRun& run : pg::WorkerTable::active_runs(database_)) {
+        if (run.pid == 0) continue;
+        if (run.order.kind == pg::RunOrder::Kind::callbacks) {
+            callbacks_.adopt(run.order.role);
+        } else {
+            adopted.push_back({run.order.run, run.order.occurrence});
+        }
+    }
+    return adopted;
+}
+
+// ---- jobs ----------------------------------------------------------------------------------
+
+void SchedulerProcess::load_all_jobs() {
+    std::unordered_set<std::int64_t> gone = std::move(known_jobs_);
+    known_jobs_.clear();
+    pg::jobs::read_all(kJobsPerPage, [&](const std::vector<pg::jobs::PlanRow>& rows) {
+        for (const pg::jobs::PlanRow& row : rows) {
+            gone.erase(row.id);
+            load_job(row);
+        }
+        pg::check_interrupts();
+    });
+    for (const std::int64_t id : gone) events_.emplace_back(core::JobRemoved{core::JobId{id}});
+}
+
+void SchedulerProcess::load_job(const pg::jobs::PlanRow& row) {
+    auto job = loader_.load(row);
+    if (job) {
+        known_jobs_.insert(row.id);
+        events_.emplace_back(core::JobLoaded{std::move(job).value()});
+        return;
+    }
+    if (known_jobs_.erase(row.id) > 0) events_.emplace_back(core::JobRemoved{core::JobId{row.id}});
+    if (row.active) writer_.add(core::PauseJob{core::JobId{row.id}, job.error()});
+}
+
+void SchedulerProcess::reload_changed_jobs() {
+    if (changed_jobs_.empty() && !reload_all_) return;
+    pg::Transaction transaction;
+    if (reload_all_) {
+        settle_restored_state(planned_until_);
+        load_all_jobs();
+    } else {
+        std::unordered_set<std::int64_t> gone(changed_jobs_.begin(), changed_jobs_.end());
+        const std::vector<std::int64_t> ids(gone.begin(), gone.end());
+        for (const pg::jobs::PlanRow& row : pg::jobs::read(ids)) {
+            gone.erase(row.id);
+            load_job(row);
+        }
+        for (const std::int64_t id : gone) {
+            if (known_jobs_.erase(id) > 0) events_.emplace_back(core::JobRemoved{core::JobId{id}});
+        }
+    }
+    transaction.commit();
+    changed_jobs_.clear();
+    reload_all_ = false;
+}
+
+}  // namespace securatlas::app

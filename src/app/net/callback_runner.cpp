@@ -1,0 +1,42 @@
+#include "net/callback_runner.hpp"
+
+#include <random>
+
+#include "securatlas/pg/border/process.hpp"
+#include "securatlas/pg/cron/command.hpp"
+#include "securatlas/pg/net/callbacks.hpp"
+
+namespace securatlas::app {
+namespace {
+
+constexpr core::Duration kTimeForOrder = std::chrono::seconds(1);
+
+}  // namespace
+
+pg::RunReport CallbackRunner::execute(const pg::RunOrder& order) {
+    pg::RunReport report;
+    report.order = order;
+    const core::Duration until = pg::monotonic_now() + kTimeForOrder;
+    std::random_device random;
+    try {
+        while (pg::monotonic_now() < until) {
+            const double part = std::generate_canonical<double, 32>(random);
+            const auto step = pg::callbacks::call_next(order.role, careful_, part);
+            if (!step.called) {
+                report.next_due = step.next.value_or(core::kNever);
+                report.recorded = true;
+                break;
+            }
+            careful_ = false;
+            pg::reset_session();
+        }
+        if (!report.recorded) report.next_due = pg::now();
+        report.recorded = true;
+    } catch (const std::exception& error) {
+        report = pg::failed_report(order, error);
+    }
+    pg::report_activity({});
+    return report;
+}
+
+}  // namespace securatlas::app

@@ -1,0 +1,208 @@
+#include "net/host_queues.hpp"
+
+#include <algorithm>
+
+namespace securatlas::app {
+namespace {
+
+constexpr core::Duration kReadFromStart = std::chrono::seconds(1);
+// Rows that end as they are read are not bound to what may be sent.
+constexpr std::size_t kRowsOfDownHost = 500;
+
+}  // namespace
+
+// ---- reading -------------------------------------------------------------------------------
+
+// Of the rows that are read ahead, what each host may have.
+std::size_t HostQueues::share() const {
+    const auto active = static_cast<std::size_t>(
+        std::count_if(queues_.begin(), queues_.end(), [](const auto& entry) {
+            return !entry.second.rows.empty() || entry.second.in_flight > 0;
+        }));
+    return std::max<std::size_t>(1, most_rows_ / std::max<std::size_t>(1, active));
+}
+
+std::size_t HostQueues::room(const Queue& queue, std::size_t most, core::Duration monotonic) const {
+    if (monotonic < queue.closed_until) return 0;
+    const std::size_t left = kMaxBytes - std::min(kMaxBytes, bytes_);
+    if (queue.bytes >= left) return 0;
+    if (queue.is_down) return kRowsOfDownHost;
+    return most - std::min(most, queue.rows.size());
+}
+
+// Not for each row that was started.
+bool HostQueues::wants_refill(const Queue& queue, std::size_t most,
+                              core::Duration monotonic) const {
+    return queue.has_more && 2 * room(queue, most, monotonic) >= most;
+}
+
+bool HostQueues::wants_to_read(core::Duration monotonic) const {
+    if (bytes_ >= kMaxBytes) return false;
+    if (look_at_all_ && waiting_ < 2 * most_rows_) return true;
+    const std::size_t most = share();
+    return std::any_of(queues_.begin(), queues_.end(), [&](const auto& entry) {
+        return wants_refill(entry.second, most, monotonic);
+    });
+}
+
+bool HostQueues::has_more() const {
+    return look_at_all_ || std::any_of(queues_.begin(), queues_.end(),
+                                       [](const auto& entry) { return entry.second.has_more; });
+}
+
+pg::requests::ReadPlan HostQueues::plan(core::Instant now, core::Duration monotonic,
+                                        const std::vector<std::int64_t>& in_flight) const {
+    pg::requests::ReadPlan plan;
+    plan.now = now;
+    plan.after_host = after_;
+    const std::size_t most = share();
+    plan.room = static_cast<int>(most);
+    plan.limit = static_cast<int>(2 * most_rows_ + kRowsOfDownHost);
+    plan.max_bytes = kMaxBytes - std::min(kMaxBytes, bytes_);
+    plan.taken = in_flight;
+    for (const auto& [host, queue] : queues_) {
+        const core::Instant since = monotonic >= queue.from_start_at ? core::kLongAgo : queue.since;
+        plan.hosts.push_back({host, since, static_cast<int>(room(queue, most, monotonic))});
+        for (const auto& row : queue.rows) plan.taken.push_back(static_cast<std::int64_t>(row.id));
+    }
+    return plan;
+}
+
+void HostQueues::note_read(Queue& queue, std::size_t room, std::size_t count, core::Instant last,
+                           core::Duration monotonic) {
+    const bool from_start = queue.since == core::kLongAgo || monotonic >= queue.from_start_at;
+    if (room > 0 && count >= room) {
+        queue.has_more = true;
+        queue.since = last;
+        if (from_start) queue.from_start_at = monotonic + kReadFromStart;
+    } else if (room > 0) {
+        // What became ready before `since` is still to be looked for.
+        queue.has_more = !from_start;
+        queue.since = core::kLongAgo;
+        queue.from_start_at = core::Duration(0);
+    }
+}
+
+void HostQueues::take(pg::requests::Ready ready, const pg::requests::ReadPlan& plan,
+                      core::Duration monotonic) {
+    struct Found {
+        std::size_t count = 0;
+        core::Instant last = core::kLongAgo;
+    };
+    std::map<std::string, Found> found;
+    std::string last_host;
+    for (pg::requests::QueuedRequest& row : ready.requests) {
+        Found& of_host = found[row.host];
+        ++of_host.count;
+        of_host.last = row.ready_at;
+        last_host = row.host;
+        Queue& queue = queues_[row.host];
+        queue.bytes += row.body.size();
+        bytes_ += row.body.size();
+        ++waiting_;
+        queue.rows.push_back(std::move(row));
+    }
+    std::map<std::string, std::size_t> rooms;
+    for (const auto& range : plan.hosts) rooms[range.host] = static_cast<std::size_t>(range.room);
+    for (auto& [host, queue] : queues_) {
+        const bool was_reached =
+            host > plan.after_host && (!ready.is_cut || (!last_host.empty() && host < last_host));
+        const auto asked = rooms.find(host);
+        const std::size_t room =
+            asked == rooms.end() ? static_cast<std::size_t>(plan.room) : asked->second;
+        if (ready.partial.contains(host)) {
+            queue.has_more = true;
+            queue.since = core::kLongAgo;
+        } else if (was_reached) {
+            note_read(queue, room, found[host].count, found[host].last, monotonic);
+        } else if (host == last_host) {
+            queue.has_more = true;
+            queue.since = core::kLongAgo;
+        }
+    }
+    after_ = ready.is_cut ? last_host : std::string();
+    look_at_all_ = ready.is_cut || !plan.after_host.empty();
+    forget_unused();
+}
+
+void HostQueues::forget_unused() {
+    std::erase_if(queues_, [](const auto& entry) {
+        const Queue& queue = entry.second;
+        return queue.rows.empty() && queue.in_flight == 0 && !queue.has_more;
+    });
+}
+
+// ---- starting ------------------------------------------------------------------------------
+
+// The first of them changes from call to call: whoever comes first may get the last free slot.
+std::vector<std::string> HostQueues::hosts_with_rows() {
+    std::vector<std::string> hosts;
+    for (const auto& [host, queue] : queues_) {
+        if (!queue.rows.empty()) hosts.push_back(host);
+    }
+    if (!hosts.empty()) {
+        const auto first = static_cast<std::ptrdiff_t>(turn_++ % hosts.size());
+        std::rotate(hosts.begin(), hosts.begin() + first, hosts.end());
+    }
+    return hosts;
+}
+
+void HostQueues::ended(const std::string& host, std::size_t bytes) {
+    bytes_ -= bytes;
+    Queue& queue = queues_.at(host);
+    queue.bytes -= bytes;
+    --queue.in_flight;
+}
+
+void HostQueues::drop_rows(Queue& queue) {
+    for (const auto& row : queue.rows) {
+        bytes_ -= row.body.size();
+        queue.bytes -= row.body.size();
+    }
+    waiting_ -= queue.rows.size();
+    queue.rows.clear();
+    queue.has_more = true;
+    queue.since = core::kLongAgo;
+}
+
+void HostQueues::close(const std::string& host, core::Duration until) {
+    Queue& queue = queues_.at(host);
+    drop_rows(queue);
+    queue.closed_until = until;
+}
+
+bool HostQueues::remove(core::RequestId id) {
+    for (auto& [host, queue] : queues_) {
+        const auto row = std::find_if(queue.rows.begin(), queue.rows.end(),
+                                      [id](const auto& other) { return other.id == id; });
+        if (row == queue.rows.end()) continue;
+        bytes_ -= row->body.size();
+        queue.bytes -= row->body.size();
+        queue.rows.erase(row);
+        --waiting_;
+        return true;
+    }
+    return false;
+}
+
+void HostQueues::remove_all() {
+    for (auto& [host, queue] : queues_) drop_rows(queue);
+}
+
+bool HostQueues::is_waited_for(const std::string& host, core::Duration monotonic) const {
+    const auto found = queues_.find(host);
+    if (found == queues_.end()) return false;
+    const Queue& queue = found->second;
+    return !queue.rows.empty() || (queue.has_more && queue.closed_until > monotonic);
+}
+
+std::optional<core::Duration> HostQueues::next_opening(core::Duration monotonic) const {
+    std::optional<core::Duration> next;
+    for (const auto& [host, queue] : queues_) {
+        if (!queue.has_more || queue.closed_until <= monotonic) continue;
+        if (!next || queue.closed_until < *next) next = queue.closed_until;
+    }
+    return next;
+}
+
+}  // namespace securatlas::app

@@ -1,0 +1,117 @@
+#include "net/http_attempt.hpp"
+
+#include "securatlas/core/backoff.hpp"
+#include "securatlas/core/net/header_rules.hpp"
+#include "securatlas/core/net/url.hpp"
+#include "securatlas/pg/net/settings.hpp"
+
+namespace securatlas::app {
+namespace {
+
+constexpr const char* kKeyHeader = "Idempotency-Key";
+
+core::Failure<std::string> damaged(std::string_view what) {
+    return core::Failure{"request cannot be sent: " + std::string(what)};
+}
+
+// Of the response: what Retry-After asks, else backoff.
+core::Duration delay(const http::Completed& completed, const Attempt& attempt, core::Instant now,
+                     double random) {
+    if (const auto* asked = core::find_header(completed.headers, "Retry-After")) {
+        if (const auto wait = core::parse_retry_after(*asked, now)) return *wait;
+    }
+    return core::request_retry_delay(attempt.number, random);
+}
+
+std::string failure_text(const http::Completed& completed) {
+    if (completed.status_code) return "status " + std::to_string(*completed.status_code);
+    if (completed.error_detail.empty()) return completed.error;
+    return completed.error + ": " + completed.error_detail;
+}
+
+}  // namespace
+
+core::Result<Prepared, std::string> prepare_attempt(pg::requests::QueuedRequest row,
+                                                    std::size_t max_response_bytes) {
+    const auto method = core::parse_method(row.method);
+    if (!method) return damaged("unknown method");
+    auto url = core::Url::parse(row.url);
+    if (!url) return damaged(url.error().message);
+    if (!pg::egress_policy()->allows_host(url->host(), url->port())) {
+        return damaged("net.allowed_hosts does not name the host");
+    }
+    if (!row.problem.empty()) return damaged(row.problem);
+    const auto retry = core::parse_retry_mode(row.retry);
+    if (!retry) return damaged("unknown retry mode");
+    if (!row.idempotency_key.empty() && core::find_header(row.headers, kKeyHeader) == nullptr) {
+        row.headers.push_back({kKeyHeader, row.idempotency_key});
+    }
+    for (const core::Header& header : row.headers) {
+        if (const auto error = core::check_header(header)) return damaged(error->message);
+    }
+    const bool may_resend = core::should_retry(*retry, core::Outcome::broken, *method, row.own_key);
+    Attempt attempt{.host = std::move(row.host),
+                    .bytes = row.body.size(),
+                    .method = *method,
+                    .retry = *retry,
+                    .own_key = row.own_key,
+                    .number = row.attempts + 1,
+                    .max = row.max_attempts,
+                    .is_probe = false};
+    return Prepared{std::move(attempt),
+                    {.id = row.id,
+                     .method = *method,
+                     .url = url->text(),
+                     .headers = std::move(row.headers),
+                     .body = std::move(row.body),
+                     .timeout = row.timeout,
+                     .max_response_bytes = max_response_bytes,
+                     .may_resend = may_resend}};
+}
+
+Verdict judge(http::Completed completed, const Attempt& attempt, core::Instant now, double random) {
+    const bool again =
+        attempt.number < attempt.max &&
+        core::should_retry(attempt.retry, completed.outcome, attempt.method, attempt.own_key);
+    if (again) {
+        return pg::requests::Retry{.id = completed.id,
+                                   .attempts = attempt.number,
+                                   .ready_at = now + delay(completed, attempt, now, random),
+                                   .error = failure_text(completed)};
+    }
+    return pg::requests::Response{.id = completed.id,
+                                  .status_code = completed.status_code,
+                                  .content_type = std::move(completed.content_type),
+                                  .headers = std::move(completed.headers),
+                                  .body = std::move(completed.body),
+                                  .truncated = completed.truncated,
+                                  .timed_out = completed.timed_out,
+                                  .error = std::move(completed.error),
+                                  .attempts = attempt.number,
+                                  .duration = completed.duration};
+}
+
+http::Completed not_sent(core::RequestId id, std::string error) {
+    http::Completed completed;
+    completed.id = id;
+    completed.outcome = core::Outcome::unsent;
+    completed.error = std::move(error);
+    return completed;
+}
+
+pg::requests::Response expired_response(core::RequestId id, int attempts) {
+    pg::requests::Response response =
+        failed_response(id, attempts, "request expired before it was sent");
+    response.expired = true;
+    return response;
+}
+
+pg::requests::Response failed_response(core::RequestId id, int attempts, std::string error) {
+    pg::requests::Response response;
+    response.id = id;
+    response.error = std::move(error);
+    response.attempts = attempts;
+    return response;
+}
+
+}  // namespace securatlas::app

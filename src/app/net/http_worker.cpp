@@ -1,0 +1,406 @@
+// The http worker: one process a database, while there are requests. Every turn does the same: let
+// libcurl do what it can, take what has ended, and, in one short transaction, record that and read
+// more from the queue; then sleep on libcurl's descriptor and the latch at once. No transaction is
+// open while the network is awaited, and nothing is awaited while a slot could be filled: requests
+// are read ahead, so that a free slot waits for no transaction.
+//
+// The worker changes a row of the queue only when an attempt has ended. Whenever the process dies,
+// what it had is still in the queue and is sent again. A transaction that fails, or tables that
+// somebody keeps locked, leave everything in memory; it is tried again after a pause, while the
+// transfers go on.
+#include "net/http_worker.hpp"
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+#include "securatlas/app/processes.hpp"
+#include "securatlas/http/library.hpp"
+#include "securatlas/pg/border/identity.hpp"
+#include "securatlas/pg/border/process.hpp"
+#include "securatlas/pg/border/transaction.hpp"
+#include "securatlas/pg/net/settings.hpp"
+
+namespace securatlas::app {
+namespace {
+
+// Results are recorded together with those that come this much later, unless there are none to
+// come.
+constexpr core::Duration kGroupTime = std::chrono::milliseconds(5);
+// While the disk is slow, committing is to take no more than a tenth of the time.
+constexpr core::Duration kLongestGroupTime = std::chrono::milliseconds(50);
+constexpr int kBusyTurns = 32;
+constexpr std::size_t kMaxGroup = 1000;
+constexpr std::size_t kMaxGroupBytes = 8 * 1024 * 1024;
+constexpr core::Duration kPauseAfterError = std::chrono::milliseconds(500);
+constexpr core::Duration kIdleTime = std::chrono::seconds(5);
+// A host that can start nothing for longer than this keeps no rows in memory.
+constexpr core::Duration kWorthWaiting = std::chrono::milliseconds(500);
+
+// How long until the engine wants to be driven.
+core::Duration time_left(std::chrono::steady_clock::time_point deadline) {
+    return std::chrono::duration_cast<core::Duration>(deadline - std::chrono::steady_clock::now());
+}
+
+bool extension_is_here() {
+    pg::Transaction transaction;
+    const bool here = pg::has_extension();
+    transaction.commit();
+    return here;
+}
+
+http::FollowRedirects redirects_of(pg::Redirects redirects) {
+    switch (redirects) {
+        case pg::Redirects::none:
+            return http::FollowRedirects::none;
+        case pg::Redirects::same_origin:
+            return http::FollowRedirects::same_origin;
+        case pg::Redirects::any:
+            return http::FollowRedirects::any;
+    }
+    return http::FollowRedirects::none;
+}
+
+http::EngineOptions engine_options(std::size_t slots) {
+    const pg::NetSettings settings = pg::net_settings();
+    http::EngineOptions options;
+    options.user_agent = "securatlas_sched";
+    options.max_idle_connections = static_cast<int>(slots);
+    options.follow_redirects = redirects_of(settings.follow_redirects);
+    options.ca_file = settings.ca_file;
+    options.egress = pg::egress_policy();
+    return options;
+}
+
+core::HostLimitsOptions limits_options(std::size_t slots) {
+    const pg::NetSettings settings = pg::net_settings();
+    return {.max_total = slots,
+            .max_per_host = static_cast<std::size_t>(settings.max_connections_per_host),
+            .requests_per_second = static_cast<double>(settings.requests_per_second_per_host)};
+}
+
+// How many of the wanted connections the process may have open.
+std::size_t acquire_slots() {
+    return static_cast<std::size_t>(
+        std::max(1, pg::acquire_descriptors(pg::net_settings().max_connections)));
+}
+
+}  // namespace
+
+HttpWorker::HttpWorker(pg::DatabaseOid database)
+    : database_(database),
+      slots_(acquire_slots()),
+      engine_(engine_options(slots_)),
+      limits_(limits_options(slots_)),
+      queues_(slots_),
+      idle_since_(pg::monotonic_now()) {}
+
+void HttpWorker::run() {
+    while (true) {
+        try {
+            if (!turn()) return;
+        } catch (const pg::Error& error) {
+            note_error(error);
+            busy_turns_ = 0;
+        }
+        // While transfers go on there is no need to ask whether they do; but now and then for the
+        // rest: whether the postmaster lives.
+        if (busy_turns_ % kBusyTurns != 0) {
+            pg::check_interrupts();
+        } else {
+            pg::wait(sleep_time(), engine_.wait_fd());
+        }
+    }
+}
+
+bool HttpWorker::turn() {
+    take_settings();
+    busy_turns_ = engine_.drive() ? busy_turns_ + 1 : 0;
+    take_completed();
+    look_for_work();
+    start_waiting();
+    if (std::exchange(check_extension_, false) && !extension_is_here()) return false;
+    const auto at = next_transaction();
+    if (at && *at <= pg::monotonic_now()) {
+        exchange_with_tables();
+        start_waiting();
+    }
+    publish(false);
+    return !may_leave();
+}
+
+void HttpWorker::take_settings() {
+    const unsigned version = pg::configuration_version();
+    if (std::exchange(configuration_, version) == version) return;
+    slots_ = acquire_slots();
+    engine_.configure(engine_options(slots_));
+    limits_.configure(limits_options(slots_));
+    queues_.set_rows(slots_);
+    may_start_ = true;
+}
+
+void HttpWorker::take_completed() {
+    for (http::Completed& completed : engine_.take_completed()) {
+        const auto node = attempts_.extract(completed.id);
+        const Attempt& attempt = node.mapped();
+        limits_.ended(attempt.host, attempt.is_probe, completed.outcome, completed.duration,
+                      completed.error, pg::monotonic_now(), random());
+        queues_.ended(attempt.host, attempt.bytes);
+        ++shown_.sent;
+        if (!completed.error.empty()) {
+            ++shown_.failed;
+            shown_.last_error = attempt.host + ": " + completed.error;
+        }
+        may_start_ = true;
+        is_shown_ = false;
+        take(judge(std::move(completed), attempt, pg::now(), random()));
+    }
+}
+
+void HttpWorker::take(Verdict verdict) {
+    if (!has_results()) first_result_at_ = pg::monotonic_now();
+    if (auto* response = std::get_if<pg::requests::Response>(&verdict)) {
+        result_bytes_ += response->body.size();
+        responses_.push_back(std::move(*response));
+    } else {
+        retries_.push_back(std::move(std::get<pg::requests::Retry>(verdict)));
+    }
+}
+
+void HttpWorker::look_for_work() {
+    if (pg::DatabaseTable::take_http_wanted(database_)) queues_.look_at_all();
+    take_cancelled();
+    if (next_ready_ && *next_ready_ <= pg::now()) {
+        next_ready_.reset();
+        queues_.look_at_all();
+    }
+    if (!is_idle()) idle_since_ = pg::monotonic_now();
+}
+
+void HttpWorker::take_cancelled() {
+    const pg::Cancelled cancelled = pg::HttpTable::take_cancelled(database_);
+    for (const std::int64_t id : cancelled.ids) cancel(core::RequestId{id});
+    if (!cancelled.overflowed) return;
+    queues_.remove_all();
+    pg::Transaction transaction;
+    const auto gone = pg::requests::not_in_queue(ids_in_flight());
+    transaction.commit();
+    for (const std::int64_t id : gone) cancel(core::RequestId{id});
+}
+
+// The row is gone, so that a result would be recorded nowhere.
+void HttpWorker::cancel(core::RequestId id) {
+    if (queues_.remove(id) || !engine_.cancel(id)) return;
+    const auto node = attempts_.extract(id);
+    limits_.given_up(node.mapped().host, node.mapped().is_probe, pg::monotonic_now());
+    queues_.ended(node.mapped().host, node.mapped().bytes);
+    may_start_ = true;
+    is_shown_ = false;
+}
+
+// ---- the tables ----------------------------------------------------------------------------
+
+bool HttpWorker::is_group_complete() const {
+    return engine_.in_flight() == 0 || responses_.size() + retries_.size() >= kMaxGroup ||
+           result_bytes_ >= kMaxGroupBytes;
+}
+
+// When the next transaction may or has to be; nullopt: there is nothing for one.
+std::optional<core::Duration> HttpWorker::next_transaction() const {
+    std::optional<core::Duration> next;
+    const auto at = [this, &next](core::Duration time) {
+        time = std::max(time, try_at_);
+        next = next ? std::min(*next, time) : time;
+    };
+    constexpr core::Duration kNow{0};
+    if (queues_.wants_to_read(pg::monotonic_now())) at(queues_.empty() ? kNow : read_at_);
+    if (has_results()) {
+        at(is_group_complete() ? kNow : first_result_at_ + group_time_);
+    } else if (const auto time = held_.time()) {
+        at(*time);
+    }
+    return next;
+}
+
+std::vector<std::int64_t> HttpWorker::ids_in_flight() const {
+    std::vector<std::int64_t> ids;
+    ids.reserve(attempts_.size());
+    for (const auto& [id, attempt] : attempts_) ids.push_back(static_cast<std::int64_t>(id));
+    return ids;
+}
+
+void HttpWorker::exchange_with_tables() {
+    const core::Duration monotonic = pg::monotonic_now();
+    try_at_ = monotonic + kPauseAfterError;  // unless all goes well
+    pg::Transaction transaction;
+    if (!pg::requests::try_lock()) {
+        check_extension_ = true;
+        return;
+    }
+    put_aside_locked(monotonic);
+    const auto roles = pg::requests::record_responses(responses_);
+    pg::requests::record_retries(retries_);
+    const core::Duration recorded_at = pg::monotonic_now();
+    const bool reads =
+        (queues_.empty() || read_at_ <= recorded_at) && queues_.wants_to_read(recorded_at);
+    pg::requests::ReadPlan plan;
+    pg::requests::Ready ready;
+    std::optional<core::Instant> next;
+    if (reads) {
+        std::vector<std::int64_t> taken = ids_in_flight();
+        held_.add_ids_to(taken);
+        plan = queues_.plan(pg::now(), monotonic, taken);
+        ready = pg::requests::read_ready(plan);
+        if (!ready.is_cut && plan.after_host.empty()) next = pg::requests::next_ready(plan.now);
+        const core::Duration read_until = pg::monotonic_now();
+        read_at_ = read_until + 2 * (read_until - recorded_at);
+    }
+    const core::Duration committing_since = pg::monotonic_now();
+    transaction.commit();
+    group_time_ =
+        std::clamp(9 * (pg::monotonic_now() - committing_since), kGroupTime, kLongestGroupTime);
+    try_at_ = core::Duration(0);
+    if (!roles.empty()) pg::DatabaseTable::notify_callbacks(database_, roles);
+    for (const pg::requests::Retry& retry : retries_) expect(retry.ready_at);
+    responses_.clear();
+    retries_.clear();
+    result_bytes_ = 0;
+    if (!reads) return;
+    may_start_ = may_start_ || !ready.requests.empty();
+    is_shown_ = is_shown_ && ready.requests.empty();
+    queues_.take(std::move(ready), plan, monotonic);
+    if (next) expect(*next);
+}
+
+// A session that has cancelled a request and does not end its transaction holds up nobody else.
+void HttpWorker::put_aside_locked(core::Duration monotonic) {
+    held_.take_back(responses_, retries_, monotonic);
+    std::vector<std::int64_t> ids;
+    ids.reserve(responses_.size() + retries_.size());
+    for (const auto& response : responses_) ids.push_back(static_cast<std::int64_t>(response.id));
+    for (const auto& retry : retries_) ids.push_back(static_cast<std::int64_t>(retry.id));
+    held_.put_aside(pg::requests::lock_requests(ids), responses_, retries_, monotonic);
+}
+
+void HttpWorker::expect(core::Instant ready_at) {
+    next_ready_ = next_ready_ ? std::min(*next_ready_, ready_at) : ready_at;
+}
+
+// ---- attempts ------------------------------------------------------------------------------
+
+void HttpWorker::start_waiting() {
+    const core::Duration now = pg::monotonic_now();
+    if (!may_start_ && !(start_again_at_ && *start_again_at_ <= now)) return;
+    may_start_ = false;
+    start_again_at_.reset();
+    to_close_.clear();
+    queues_.offer([this](pg::requests::QueuedRequest& row) { return consider(row); });
+    engine_.start(std::exchange(starting_, {}));
+    for (const auto& [host, until] : to_close_) queues_.close(host, until);
+}
+
+HostQueues::Step HttpWorker::consider(pg::requests::QueuedRequest& row) {
+    const core::Instant now = pg::now();
+    if (row.expires_at <= now) {
+        queues_.ended(row.host, row.body.size());
+        take(expired_response(row.id, row.attempts));
+        return HostQueues::Step::take;
+    }
+    const core::Duration monotonic = pg::monotonic_now();
+    const core::Duration waiting_since = monotonic - (now - std::min(now, row.ready_at));
+    const auto decision = limits_.decide(row.host, waiting_since, monotonic);
+    if (const auto* begin = std::get_if<core::StartNow>(&decision)) {
+        start(std::move(row), begin->is_probe);
+        return HostQueues::Step::take;
+    }
+    if (const auto* down = std::get_if<core::HostIsDown>(&decision)) {
+        end_unsent(std::move(row), down->error);
+        return HostQueues::Step::fail;
+    }
+    if (const auto until = std::get<core::WaitFor>(decision).until) {
+        if (*until - monotonic > kWorthWaiting) {
+            to_close_.emplace_back(row.host, *until);
+        } else if (!start_again_at_ || *until < *start_again_at_) {
+            start_again_at_ = *until;
+        }
+    }
+    return HostQueues::Step::leave;
+}
+
+void HttpWorker::start(pg::requests::QueuedRequest row, bool is_probe) {
+    const core::RequestId id = row.id;
+    const std::string host = row.host;
+    const std::size_t bytes = row.body.size();
+    const int ended = row.attempts;
+    auto prepared = prepare_attempt(std::move(row), pg::net_settings().max_response_bytes);
+    if (!prepared) {
+        limits_.given_up(host, is_probe, pg::monotonic_now());
+        queues_.ended(host, bytes);
+        take(failed_response(id, ended, prepared.error()));
+        return;
+    }
+    auto [attempt, request] = std::move(prepared).value();
+    attempt.is_probe = is_probe;
+    attempts_.emplace(id, std::move(attempt));
+    starting_.push_back(std::move(request));
+    is_shown_ = false;
+}
+
+// The host is down: the attempt counts, and is not made.
+void HttpWorker::end_unsent(pg::requests::QueuedRequest row, const std::string& error) {
+    const core::RequestId id = row.id;
+    const int ended = row.attempts;
+    queues_.ended(row.host, row.body.size());
+    auto prepared = prepare_attempt(std::move(row), 0);
+    if (prepared) {
+        take(judge(not_sent(id, error), prepared->attempt, pg::now(), random()));
+    } else {
+        take(failed_response(id, ended, prepared.error()));
+    }
+}
+
+// ---- pauses and the end --------------------------------------------------------------------
+
+void HttpWorker::note_error(const pg::Error& error) {
+    pg::write_log(pg::LogLevel::warning, "securatlas_sched http worker: " + error.message() + " (" +
+                                             error.sqlstate() + ")");
+    check_extension_ = true;
+}
+
+bool HttpWorker::is_idle() const {
+    return !queues_.has_more() && !next_ready_ && !has_results() && !held_.time() &&
+           queues_.empty() && attempts_.empty();
+}
+
+bool HttpWorker::may_leave() {
+    if (!is_idle() || pg::monotonic_now() < idle_since_ + kIdleTime) return false;
+    publish(true);
+    if (pg::DatabaseTable::detach_http_worker_if_idle(database_)) return true;
+    queues_.look_at_all();
+    return false;
+}
+
+core::Duration HttpWorker::sleep_time() const {
+    const core::Duration now = pg::monotonic_now();
+    core::Duration sleep = core::Duration::max();
+    const auto not_after = [&sleep](core::Duration time) { sleep = std::min(sleep, time); };
+    if (const auto deadline = engine_.deadline()) not_after(time_left(*deadline));
+    if (const auto at = next_transaction()) not_after(*at - now);
+    if (next_ready_) not_after(*next_ready_ - pg::now());
+    if (start_again_at_) not_after(*start_again_at_ - now);
+    if (const auto opening = queues_.next_opening(now)) not_after(*opening - now);
+    if (!is_shown_) not_after(published_at_ + kPauseBetweenPublishing - now);
+    if (is_idle()) not_after(idle_since_ + kIdleTime - now);
+    return sleep;
+}
+
+void run_http_worker(pg::DatabaseOid database) {
+    pg::accept_signals();
+    pg::connect_as_superuser(database);
+    if (!extension_is_here() || !pg::DatabaseTable::attach_http_worker(database)) return;
+    pg::requests::prepare_process();
+    http::initialize_library();
+    HttpWorker(database).run();
+}
+
+}  // namespace securatlas::app

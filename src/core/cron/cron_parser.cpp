@@ -1,0 +1,248 @@
+#include "cron/cron_parser.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <span>
+
+namespace securatlas::core {
+
+namespace {
+
+constexpr std::string_view kMonthNames[] = {"jan", "feb", "mar", "apr", "may", "jun",
+                                            "jul", "aug", "sep", "oct", "nov", "dec"};
+constexpr std::string_view kWeekdayNames[] = {"sun", "mon", "tue", "wed", "thu", "fri", "sat"};
+
+struct FieldRule {
+    std::string_view name;
+    int low;
+    int high;   // of a value as written: 7 is a way to write Sunday
+    int count;  // of different values
+    std::span<const std::string_view> names = {};  // of the values from `low`
+};
+
+constexpr FieldRule kMinute{"minute", 0, 59, 60};
+constexpr FieldRule kHour{"hour", 0, 23, 24};
+constexpr FieldRule kDay{"day of month", 1, 31, 31};
+constexpr FieldRule kMonth{"month", 1, 12, 12, kMonthNames};
+constexpr FieldRule kWeekday{"day of week", 0, 7, 7, kWeekdayNames};
+
+constexpr int kSunday = 0;
+
+struct Value {
+    int number;
+    bool is_name;
+};
+
+class FieldsParser {
+  public:
+    FieldsParser(std::string_view text, std::size_t position) : text_(text), position_(position) {}
+
+    Result<CronFields, Fault> parse();
+
+  private:
+    // Each returns false once it has set fault_.
+    bool parse_fields();
+    bool parse_field(const FieldRule& rule, std::uint64_t& set);
+    bool parse_item(const FieldRule& rule, std::uint64_t& set);
+    bool parse_range(const FieldRule& rule, Value first, std::uint64_t& set);
+    bool parse_step(const FieldRule& rule, int first, int last, std::uint64_t& set);
+    bool parse_value(const FieldRule& rule, Value& value);
+    bool parse_number(const FieldRule& rule, int low, int high, int& number);
+    bool parse_last_day(const FieldRule& rule);
+    bool parse_nth_weekday(const FieldRule& rule, int weekday);
+
+    bool fail(const FieldRule& rule, std::string_view reason, std::size_t position);
+    bool fail_unexpected(const FieldRule& rule);
+
+    char peek() const { return position_ < text_.size() ? text_[position_] : '\0'; }
+    bool at_star() const { return peek() == '*' || peek() == '?'; }
+    bool accept(char lower_case) {
+        if (to_lower(peek()) != lower_case) return false;
+        ++position_;
+        return true;
+    }
+    void skip_blanks() {
+        while (is_blank(peek())) ++position_;
+    }
+
+    std::string_view text_;
+    std::size_t position_;
+    CronFields fields_;
+    std::optional<Fault> fault_;
+};
+
+Result<CronFields, Fault> FieldsParser::parse() {
+    if (!parse_fields()) return Failure{*std::move(fault_)};
+    return fields_;
+}
+
+bool FieldsParser::parse_fields() {
+    std::uint64_t minutes = 0, hours = 0, days = 0, months = 0, weekdays = 0;
+    if (!parse_field(kMinute, minutes) || !parse_field(kHour, hours)) return false;
+    const std::size_t days_begin = position_;
+    fields_.both_days = at_star();
+    if (!parse_field(kDay, days) || !parse_field(kMonth, months)) return false;
+    fields_.both_days |= at_star();
+    if (!parse_field(kWeekday, weekdays)) return false;
+    if (position_ != text_.size()) {
+        return fail({"schedule", 0, 0, 0}, "unexpected text after the fifth field", position_);
+    }
+    fields_.minutes = minutes;
+    fields_.hours = static_cast<std::uint32_t>(hours);
+    fields_.days = static_cast<std::uint32_t>(days);
+    fields_.months = static_cast<std::uint16_t>(months);
+    fields_.weekdays = static_cast<std::uint8_t>(weekdays);
+    if (!ever_matches(fields_)) return fail(kDay, "no day of any year matches", days_begin);
+    return true;
+}
+
+// A field and the blanks behind it.
+bool FieldsParser::parse_field(const FieldRule& rule, std::uint64_t& set) {
+    do {
+        if (!parse_item(rule, set)) return false;
+    } while (accept(','));
+    if (position_ < text_.size() && !is_blank(peek())) return fail_unexpected(rule);
+    skip_blanks();
+    return true;
+}
+
+bool FieldsParser::parse_item(const FieldRule& rule, std::uint64_t& set) {
+    const bool of_month = &rule == &kDay;
+    const bool of_week = &rule == &kWeekday;
+    if (at_star()) {
+        ++position_;
+        return parse_step(rule, rule.low, rule.low + rule.count - 1, set);
+    }
+    if (of_month && (peek() == '$' || to_lower(peek()) == 'l')) return parse_last_day(rule);
+    Value first{};
+    if (!parse_value(rule, first)) return false;
+    if (of_month && accept('w')) {
+        fields_.nearest_weekdays |= std::uint32_t{1} << first.number;
+        return true;
+    }
+    if (of_week && accept('l')) {
+        fields_.last_weekdays |= static_cast<std::uint8_t>(1 << first.number % 7);
+        return true;
+    }
+    if (of_week && accept('#')) return parse_nth_weekday(rule, first.number % 7);
+    return parse_range(rule, first, set);
+}
+
+bool FieldsParser::parse_range(const FieldRule& rule, Value first, std::uint64_t& set) {
+    if (!accept('-')) {
+        return parse_step(rule, first.number, peek() == '/' ? rule.high : first.number, set);
+    }
+    Value last{};
+    if (!parse_value(rule, last)) return false;
+    const bool ends_the_week = &rule == &kWeekday && last.is_name && last.number == kSunday;
+    return parse_step(rule, first.number, ends_the_week ? rule.high : last.number, set);
+}
+
+// The step, if there is one. Adds the range's values to `set`.
+bool FieldsParser::parse_step(const FieldRule& rule, int first, int last, std::uint64_t& set) {
+    int step = 1;
+    if (accept('/') && !parse_number(rule, 1, rule.high, step)) return false;
+    const int length = last >= first ? last - first : (last - first + rule.count) % rule.count;
+    for (int i = 0; i <= length; i += step) {
+        set |= std::uint64_t{1} << (rule.low + (first - rule.low + i) % rule.count);
+    }
+    return true;
+}
+
+bool FieldsParser::parse_value(const FieldRule& rule, Value& value) {
+    if (is_digit(peek())) {
+        value.is_name = false;
+        return parse_number(rule, rule.low, rule.high, value.number);
+    }
+    if (rule.names.empty() || !is_letter(peek())) return fail_unexpected(rule);
+    for (std::size_t i = 0; i < rule.names.size(); ++i) {
+        const std::string_view name = rule.names[i];
+        const std::string_view word = text_.substr(position_, name.size());
+        if (std::ranges::equal(word, name, {}, to_lower)) {
+            position_ += name.size();
+            value = {rule.low + static_cast<int>(i), true};
+            return true;
+        }
+    }
+    std::size_t end = position_;
+    while (end < text_.size() && is_letter(text_[end])) ++end;
+    return fail(rule, "unknown name " + quoted(text_.substr(position_, end - position_)),
+                position_);
+}
+
+bool FieldsParser::parse_number(const FieldRule& rule, int low, int high, int& number) {
+    if (!is_digit(peek())) return fail_unexpected(rule);
+    auto read = read_number(text_, position_, rule.name, low, high);
+    if (!read) {
+        fault_ = read.error();
+        return false;
+    }
+    number = *read;
+    return true;
+}
+
+bool FieldsParser::parse_last_day(const FieldRule& rule) {
+    const bool may_be_modified = peek() != '$';
+    ++position_;
+    int days_before = 0;
+    if (may_be_modified && accept('w')) {
+        fields_.nearest_weekdays |= 1;
+        return true;
+    }
+    if (may_be_modified && accept('-') && !parse_number(rule, 1, 30, days_before)) return false;
+    fields_.days_before_last |= std::uint32_t{1} << days_before;
+    return true;
+}
+
+bool FieldsParser::parse_nth_weekday(const FieldRule& rule, int weekday) {
+    int n = 0;
+    if (!parse_number(rule, 1, 5, n)) return false;
+    fields_.nth_weekdays[static_cast<std::size_t>(n - 1)] |=
+        static_cast<std::uint8_t>(1 << weekday);
+    return true;
+}
+
+bool FieldsParser::fail(const FieldRule& rule, std::string_view reason, std::size_t position) {
+    fault_ = Fault{std::string(rule.name).append(": ").append(reason), position};
+    return false;
+}
+
+bool FieldsParser::fail_unexpected(const FieldRule& rule) {
+    if (position_ == text_.size() || is_blank(peek())) {
+        return fail(rule, "a value is missing", position_);
+    }
+    return fail(rule, "unexpected " + quoted(text_.substr(position_, 1)), position_);
+}
+
+}  // namespace
+
+std::string quoted(std::string_view part) {
+    constexpr std::size_t kShown = 20;
+    std::string shown = "\"" + std::string(part.substr(0, kShown));
+    return shown.append(part.size() > kShown ? "...\"" : "\"");
+}
+
+Result<int, Fault> read_number(std::string_view text, std::size_t& position, std::string_view name,
+                               int low, int high) {
+    constexpr int kTooLarge = 1'000'000;
+    constexpr std::size_t kShown = 20;
+    const std::size_t begin = position;
+    int number = 0;
+    for (; position < text.size() && is_digit(text[position]); ++position) {
+        number = std::min(kTooLarge, number * 10 + (text[position] - '0'));
+    }
+    if (position > begin && number >= low && number <= high) return number;
+    const std::string_view digits = text.substr(begin, position - begin);
+    std::string reason(name);
+    reason.append(": ")
+        .append(digits.substr(0, kShown))
+        .append(digits.size() > kShown ? "..." : "");
+    reason.append(" is out of range ") += std::to_string(low) + "-" + std::to_string(high);
+    return Failure{Fault{std::move(reason), begin}};
+}
+
+Result<CronFields, Fault> parse_cron_fields(std::string_view text, std::size_t position) {
+    return FieldsParser(text, position).parse();
+}
+
+}  // namespace securatlas::core

@@ -1,0 +1,37 @@
+// Reads the five fields of a cron schedule.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "securatlas/core/cron/cron_fields.hpp"
+#include "securatlas/core/result.hpp"
+
+namespace securatlas::core {
+
+// What is wrong with a schedule's text, and where.
+struct Fault {
+    std::string reason;    // begins with the part of the schedule that it is about
+    std::size_t position;  // in bytes from the text's start
+};
+
+// Blanks separate the parts of a schedule.
+constexpr bool is_blank(char c) { return c == ' ' || c == '\t'; }
+constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
+constexpr bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+constexpr char to_lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
+
+// A part of the text as an error shows it: in quotes, and not longer than 20 characters of it.
+std::string quoted(std::string_view part);
+
+// Reads the run of digits at `position`, and moves `position` behind it. Fails unless there is one
+// and its number is in [low, high], however long it is. `name` begins the reason.
+Result<int, Fault> read_number(std::string_view text, std::size_t& position, std::string_view name,
+                               int low, int high);
+
+// Reads from `position` to the end of `text`, which is printable ASCII and tabs. Fails on fields
+// that no day of any year matches, too.
+Result<CronFields, Fault> parse_cron_fields(std::string_view text, std::size_t position);
+
+}  // namespace securatlas::core

@@ -1,0 +1,253 @@
+// The scheduler's entry points, and what each event does.
+#include "securatlas/core/cron/scheduler.hpp"
+
+#include <algorithm>
+
+#include "cron/scheduler_state.hpp"
+
+namespace securatlas::core {
+
+namespace {
+
+constexpr const char* kUnscheduled = "job was unscheduled";
+constexpr const char* kPaused = "job is paused";
+
+// Beyond these a duration means "always", and adding it to an instant must not overflow.
+constexpr Duration kLongestDuration = std::chrono::days(366 * 100);
+
+void limit(Duration& duration) { duration = std::clamp(duration, Duration(0), kLongestDuration); }
+
+std::string quoted(const std::string& text) {
+    std::string result = "'";
+    for (const char c : text) result.append(c == '\'' ? 2 : 1, c);
+    return result + "'";
+}
+
+ActiveRun* find_claim(JobState& job, const Occurrence& occurrence) {
+    const auto run = std::ranges::find_if(job.runs, [&](const ActiveRun& candidate) {
+        return candidate.state == RunState::claiming &&
+               candidate.occurrence.scheduled_at == occurrence.scheduled_at &&
+               candidate.occurrence.attempt == occurrence.attempt;
+    });
+    return run == job.runs.end() ? nullptr : &*run;
+}
+
+}  // namespace
+
+Scheduler::Scheduler(Random random) : state_(std::make_unique<State>(std::move(random))) {}
+Scheduler::~Scheduler() = default;
+
+std::vector<Command> Scheduler::step(Instant now, std::span<const Event> events) {
+    State& state = *state_;
+    state.now = now;
+    if (state.last_step != kLongAgo && now < state.last_step - kClockTolerance) {
+        state.clock_set_back();
+    }
+    for (const Event& event : events) {
+        std::visit([&state](const auto& happened) { state.take(happened); }, event);
+    }
+    state.collect_due();
+    state.decide_due();
+    state.settle();
+    state.last_step = now;
+    return std::exchange(state.commands, {});
+}
+
+Instant Scheduler::next_wake() const { return state_->timers.first_at(); }
+
+std::size_t Scheduler::job_count() const { return state_->present; }
+
+std::optional<Instant> Scheduler::next_run(JobId job) const {
+    const JobState* found = std::as_const(*state_).find(job);
+    if (found == nullptr || found->next == kNever) return std::nullopt;
+    return found->next;
+}
+
+void Scheduler::State::take(const JobLoaded& event) {
+    const auto [place, fresh] = jobs.try_emplace(event.job.id);
+    JobState& job = place->second;
+    const bool was_active = job.job.active && !job.gone && !fresh;
+    const bool known = !fresh && !job.gone;
+    const int failures = job.job.consecutive_failures;
+
+    for (const Dependency& old : job.job.after) dependents.erase({old.after, event.job.id});
+    job.job = event.job;
+    for (const Dependency& added : job.job.after) dependents.insert({added.after, event.job.id});
+    limit(job.job.catchup_window);
+    limit(job.job.jitter);
+    limit(job.job.retry_period);
+    // Made while the clock was ahead: waiting for that instant would be waiting for the mistake.
+    if (job.job.planned_from > now + kMissedAfter) job.job.planned_from = now;
+
+    if (!known) {
+        ++present;
+        job.gone = false;
+        job.last_due = job.last_finished = job.job.last_occurrence;
+        job.last_failed = job.job.last_failed;
+    } else {
+        // Resumed after too many failures, it has as many tries again.
+        job.job.consecutive_failures = was_active ? failures : 0;
+    }
+    if (!job.job.active) skip_waiting(job, kPaused, false);
+    if (started) plan(job, first_unplanned(job));
+    mark(job);
+}
+
+void Scheduler::State::take(const JobRemoved& event) {
+    JobState* job = find(event.job);
+    if (job == nullptr || job->gone) return;
+    for (const Dependency& old : job->job.after) dependents.erase({old.after, event.job});
+    job->job.after.clear();
+    skip_waiting(*job, kUnscheduled, true);
+    --present;
+    job->gone = true;
+    job->next = kNever;
+    mark(*job);
+    mark_dependents(event.job);
+}
+
+void Scheduler::State::take(const Started& event) {
+    if (started) return;
+    started = true;
+    for (const AdoptedRun& adopted : event.adopted) {
+        JobState* job = find(adopted.occurrence.job);
+        if (job == nullptr || owners.contains(adopted.run)) continue;
+        ActiveRun& run = add_run(*job, adopted.occurrence);
+        run.id = adopted.run;
+        run.manual = adopted.occurrence.trigger == RunTrigger::manual;
+        move(*job, run, RunState::running);
+    }
+    std::unordered_map<JobId, std::vector<InterruptedRun>> interrupted;
+    for (const InterruptedRun& run : event.interrupted) {
+        interrupted[run.occurrence.job].push_back(run);
+    }
+    std::vector<JobId> ids;
+    ids.reserve(jobs.size());
+    for (const auto& entry : jobs) ids.push_back(entry.first);
+    std::ranges::sort(ids);
+    for (const JobId id : ids) {
+        JobState& job = *find(id);
+        const bool rebooted = event.server_start.has_value() && is_reboot(job.job) &&
+                              *event.server_start > job.job.planned_from;
+        const auto runs = interrupted.find(id);
+        collect_interrupted(
+            job,
+            runs == interrupted.end() ? std::vector<InterruptedRun>{} : std::move(runs->second),
+            event.planned_until, rebooted);
+        if (rebooted) {
+            due.push_back(
+                {.job = &job, .occurrence = {.job = id, .scheduled_at = *event.server_start}});
+        }
+        plan(job, std::max(now, job.job.planned_from));
+    }
+}
+
+void Scheduler::State::take(const ManualRun& event) {
+    if (owners.contains(event.run)) return;
+    JobState* job = find(event.job);
+    if (job == nullptr || job->gone) {
+        commands.push_back(SkipRun{event.run, kUnscheduled});
+        return;
+    }
+    ActiveRun& run = add_run(*job, {.job = event.job,
+                                    .scheduled_at = event.scheduled_at,
+                                    .attempt = 1,
+                                    .trigger = RunTrigger::manual});
+    run.id = event.run;
+    run.manual = true;
+    run.since = event.scheduled_at;
+    move(*job, run, RunState::waiting);
+    mark(*job);
+}
+
+void Scheduler::State::take(const RunClaimed& event) {
+    if (owners.contains(event.run)) return;
+    JobState* job = find(event.occurrence.job);
+    if (job == nullptr) {
+        commands.push_back(SkipRun{event.run, kUnscheduled});
+        return;
+    }
+    ActiveRun* run = find_claim(*job, event.occurrence);
+    if (run == nullptr) return;
+    run->id = event.run;
+    move(*job, *run, RunState::waiting);
+    if (run->doom != nullptr) {
+        move(*job, *run, RunState::skipped, run->doom);
+    } else if (run->replaces) {
+        replace_others(*job, *run);
+    }
+    mark(*job);
+}
+
+void Scheduler::State::take(const RunRefused& event) {
+    JobState* job = find(event.occurrence.job);
+    ActiveRun* run = job == nullptr ? nullptr : find_claim(*job, event.occurrence);
+    if (run != nullptr) move(*job, *run, RunState::ended);
+}
+
+void Scheduler::State::take(const RunEnded& event) {
+    const auto [job, run] = find_run(event.run);
+    if (run == nullptr) return;
+    const bool cancelling = run->state == RunState::cancelling;
+    move(*job, *run, RunState::ended);
+    if (job->gone) return;
+    switch (event.outcome) {
+        case RunOutcome::succeeded:
+            succeeded(*job, *run);
+            break;
+        case RunOutcome::failed:
+            failed(*job, *run, event.retryable && !cancelling);
+            break;
+        case RunOutcome::cancelled:
+            finish(*job, run->occurrence.scheduled_at, false);
+            break;
+    }
+}
+
+void Scheduler::State::succeeded(JobState& job, const ActiveRun& run) {
+    finish(job, run.occurrence.scheduled_at, true);
+    if (run.manual) return;
+    job.job.consecutive_failures = 0;
+    if (is_once(job.job)) commands.push_back(DeleteJob{job.job.id});
+}
+
+void Scheduler::State::failed(JobState& job, ActiveRun& run, bool retryable) {
+    std::optional<Instant> at;
+    if (retryable && job.job.active) {
+        at = retry_time(job.job, run.occurrence.attempt, now, job.next, random());
+    }
+    if (at.has_value()) {
+        // In its place, because runs that wait for this one wait for its retries too.
+        Occurrence next = run.occurrence;
+        ++next.attempt;
+        next.trigger = RunTrigger::retry;
+        run = ActiveRun{.occurrence = next,
+                        .sequence = run.sequence,
+                        .since = next.scheduled_at,
+                        .not_before = *at,
+                        .told = {.hold = Hold::retry},
+                        .manual = run.manual};
+        move(job, run, RunState::claiming, text_of(run.told, run));
+        return;
+    }
+    finish(job, run.occurrence.scheduled_at, false);
+    if (run.manual) return;
+    ++job.job.consecutive_failures;
+    const bool too_many = job.job.max_failures > 0 && job.job.active &&
+                          job.job.consecutive_failures >= job.job.max_failures;
+    if (too_many) pause(job, run.id);
+}
+
+void Scheduler::State::pause(JobState& job, RunId last_failed) {
+    commands.push_back(PauseJob{
+        job.job.id, "paused after " + std::to_string(job.job.consecutive_failures) +
+                        " failed occurrences in a row; last: run " +
+                        std::to_string(static_cast<std::int64_t>(last_failed)) +
+                        ". Mend the cause, then cron.resume(" + quoted(job.job.name) + ")"});
+    // Without waiting for the row's change, so that nothing is claimed in between.
+    job.job.active = false;
+    job.next = kNever;
+    skip_waiting(job, kPaused, false);
+}
+
+}  // namespace securatlas::core

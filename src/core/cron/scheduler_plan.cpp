@@ -1,0 +1,214 @@
+// Which occurrences are due, which were missed, and what becomes of them.
+#include <algorithm>
+
+#include "cron/scheduler_state.hpp"
+#include "securatlas/core/cron/schedule.hpp"
+
+namespace securatlas::core {
+
+namespace {
+
+constexpr const char* kOverlap = "overlap: the previous run has not finished";
+constexpr const char* kAway = "missed: the scheduler was not running";
+constexpr const char* kClockStep = "missed: the clock went forward, or the server was suspended";
+
+// The least step of Instant.
+constexpr Duration kTick(1);
+
+// Ascending and one for each instant: of several attempts the last one counts.
+void merge(std::vector<MissedOccurrence>& candidates, std::vector<MissedOccurrence> more) {
+    candidates.insert(candidates.end(), more.begin(), more.end());
+    std::ranges::sort(candidates, [](const MissedOccurrence& a, const MissedOccurrence& b) {
+        return a.at != b.at ? a.at < b.at : a.attempt > b.attempt;
+    });
+    const auto is_same = [](const MissedOccurrence& a, const MissedOccurrence& b) {
+        return a.at == b.at;
+    };
+    candidates.erase(std::unique(candidates.begin(), candidates.end(), is_same), candidates.end());
+}
+
+}  // namespace
+
+Instant next_after(const Job& job, Instant after) {
+    if (job.schedule == nullptr || job.zone == nullptr) return kNever;
+    const std::optional<Instant> next =
+        next_occurrence(*job.schedule, *job.zone, job.planned_from, after);
+    return next.has_value() && *next > after ? *next : kNever;
+}
+
+bool is_once(const Job& job) {
+    return job.schedule != nullptr && job.schedule->kind() == ScheduleKind::at;
+}
+
+bool is_reboot(const Job& job) {
+    return job.schedule != nullptr && job.schedule->kind() == ScheduleKind::reboot;
+}
+
+void Scheduler::State::clock_set_back() {
+    const Duration back = last_step - now;
+    last_step = now;
+    for (auto& [id, job] : jobs) {
+        for (ActiveRun& run : job.runs) {
+            if (run.not_before != kLongAgo) run.not_before -= back;
+        }
+        job.last_due = std::min(job.last_due, now);
+        if (job.job.planned_from > now + kMissedAfter) job.job.planned_from = now;
+        if (started) plan(job, std::max(now, job.job.planned_from));
+        mark(job);
+    }
+}
+
+// Occurrences after this instant are to be planned. What fell between the last step and this one is
+// not claimed yet. The only occurrence of a job that runs once is not lost, however late its
+// transaction committed.
+Instant Scheduler::State::first_unplanned(const JobState& job) const {
+    if (is_once(job.job)) return std::max(job.last_due, job.job.planned_from);
+    return std::max(last_step == kLongAgo ? now : last_step, job.job.planned_from);
+}
+
+void Scheduler::State::plan(JobState& job, Instant after) {
+    job.next = job.job.active && !job.gone ? next_after(job.job, after) : kNever;
+    set_timer(job);
+}
+
+void Scheduler::State::collect_due() {
+    while (timers.first_at() <= now) {
+        JobState& job = timers.pop();
+        if (job.next <= now) collect_due(job);
+        mark(job);
+    }
+}
+
+void Scheduler::State::collect_due(JobState& job) {
+    Instant at = job.next;
+    const Instant missed_until = now - kMissedAfter - kTick;
+    if (at <= missed_until) {
+        collect_missed(job, at - kTick, missed_until, {}, kClockStep);
+        at = next_after(job.job, missed_until);
+    }
+    const RunTrigger trigger = is_once(job.job) ? RunTrigger::once : RunTrigger::schedule;
+    for (std::size_t found = 0; at <= now && found < kMaxCounted; ++found) {
+        due.push_back({.job = &job,
+                       .occurrence = {.job = job.job.id, .scheduled_at = at, .trigger = trigger}});
+        at = next_after(job.job, at);
+    }
+    job.next = at > now ? at : next_after(job.job, now);
+}
+
+void Scheduler::State::collect_interrupted(JobState& job, const std::vector<InterruptedRun>& runs,
+                                           std::optional<Instant> planned_until, bool rebooted) {
+    std::vector<MissedOccurrence> again;
+    for (const InterruptedRun& run : runs) {
+        const MissedOccurrence next{run.occurrence.scheduled_at, run.occurrence.attempt + 1};
+        const bool wanted =
+            job.job.active && (run.transactional || run.occurrence.attempt <= job.job.max_retries);
+        if (!wanted) {
+            finish(job, next.at, false);
+        } else if (run.occurrence.trigger != RunTrigger::manual) {
+            // The start of the server is this job's occurrence; those before it are over.
+            if (!rebooted) again.push_back(next);
+        } else if (missed_to_run(job.job.missed, job.job.catchup_window, now, {&next, 1}) > 0) {
+            due.push_back({.job = &job,
+                           .occurrence = {.job = job.job.id,
+                                          .scheduled_at = next.at,
+                                          .attempt = next.attempt,
+                                          .trigger = RunTrigger::catchup},
+                           .manual = true});
+        }
+    }
+    if (!job.job.active) return;
+    const Instant from = std::max(planned_until.value_or(now), job.job.planned_from);
+    if (from < now || !again.empty()) {
+        collect_missed(job, std::min(from, now), now, std::move(again), kAway);
+    }
+}
+
+void Scheduler::State::collect_missed(JobState& job, Instant from, Instant until,
+                                      std::vector<MissedOccurrence> interrupted, const char* why) {
+    const MissedInstants missed =
+        find_missed([&job](Instant after) { return next_after(job.job, after); }, from, until,
+                    missed_limit(job.job.missed));
+    std::vector<MissedOccurrence> candidates;
+    for (const Instant at : missed.latest) candidates.push_back({at, 1});
+    const std::size_t looked_at = candidates.size();
+    merge(candidates, std::move(interrupted));
+    const std::size_t total = missed.count - std::min(missed.count, looked_at) + candidates.size();
+    const std::size_t run = missed_to_run(job.job.missed, job.job.catchup_window, now, candidates);
+    const RunTrigger trigger = is_once(job.job) ? RunTrigger::once : RunTrigger::catchup;
+
+    const auto first = candidates.end() - static_cast<std::ptrdiff_t>(run);
+    for (auto dropped = candidates.begin(); dropped != first; ++dropped) {
+        if (dropped->attempt > 1) finish(job, dropped->at, false);
+    }
+    if (first != candidates.begin()) {
+        const MissedOccurrence& latest = *(first - 1);
+        std::string reason = why;
+        if (!missed.counted_all) reason += " (at least so many)";
+        commands.push_back(RecordSkip{{job.job.id, latest.at, latest.attempt, trigger},
+                                      std::move(reason),
+                                      static_cast<std::int64_t>(total - run)});
+        job.last_due = std::max(job.last_due, latest.at);
+    }
+    for (auto made_up = first; made_up != candidates.end(); ++made_up) {
+        due.push_back({.job = &job,
+                       .occurrence = {job.job.id, made_up->at, made_up->attempt, trigger},
+                       .keep = job.job.missed == MissedPolicy::all});
+    }
+}
+
+void Scheduler::State::decide_due() {
+    order_due(due);
+    for (const Due& one : due) decide(one);
+    due.clear();
+}
+
+void Scheduler::State::decide(const Due& one) {
+    JobState& job = *one.job;
+    const Occurrence& occurrence = one.occurrence;
+    const Instant at = occurrence.scheduled_at;
+    const bool under_way = std::ranges::any_of(job.runs, [at](const ActiveRun& run) {
+        return !is_over(run.state) && run.occurrence.scheduled_at == at;
+    });
+    // Paused or removed in this very step, or planned once more after the clock was set back.
+    if (!job.job.active || job.gone || under_way) return;
+
+    // A run that a user asked for waits for no other job.
+    const Instant since = one.manual ? at : job.last_due < at ? job.last_due : kLongAgo;
+    if (!one.manual) job.last_due = std::max(job.last_due, at);
+    const ActiveRun probe{.occurrence = occurrence, .sequence = next_sequence, .since = since};
+    const WaitReason dependency = dependency_of(job, probe);
+    if (dependency.hold == Hold::failed) {
+        commands.push_back(RecordSkip{occurrence, text_of(dependency, probe)});
+        finish(job, at, false);
+        mark_dependents(job.job.id);
+        return;
+    }
+
+    OverlapPolicy policy = job.job.overlap;
+    if (one.manual || (one.keep && policy != OverlapPolicy::allow)) {
+        policy = OverlapPolicy::buffer_all;
+    }
+    std::size_t unfinished = 0;
+    std::size_t buffered = 0;
+    for (const ActiveRun& run : job.runs) {
+        if (is_over(run.state)) continue;
+        if (unfinished > 0 && !run.manual && !is_under_way(run.state)) ++buffered;
+        ++unfinished;
+    }
+    const OverlapDecision decision = decide_overlap(policy, unfinished, buffered);
+    if (decision == OverlapDecision::skip) {
+        commands.push_back(RecordSkip{occurrence, kOverlap});
+        return;
+    }
+    ActiveRun& run = add_run(job, occurrence);
+    run.since = since;
+    run.manual = one.manual;
+    run.replaces = decision == OverlapDecision::replace;
+    if (occurrence.trigger == RunTrigger::schedule && job.job.jitter > Duration(0)) {
+        const Duration most = std::min(job.job.jitter, next_after(job.job, at) - at);
+        run.not_before = at + std::chrono::floor<Duration>(random() * most);
+    }
+    claim(job, run);
+}
+
+}  // namespace securatlas::core

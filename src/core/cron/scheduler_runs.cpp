@@ -1,0 +1,257 @@
+// The life of a run: its states, what it waits for, and what its end sets free.
+#include <algorithm>
+#include <limits>
+
+#include "cron/scheduler_state.hpp"
+
+namespace securatlas::core {
+
+namespace {
+
+constexpr const char* kReplaced = "overlap: a later run has taken its place";
+
+bool may_move(RunState from, RunState to) {
+    switch (to) {
+        case RunState::planned:
+            return false;
+        case RunState::claiming:
+            return from == RunState::planned;
+        case RunState::waiting:
+            return from == RunState::planned || from == RunState::claiming;
+        case RunState::running:
+            return from == RunState::planned || from == RunState::waiting;
+        case RunState::cancelling:
+            return from == RunState::running;
+        case RunState::skipped:
+            return from == RunState::waiting;
+        case RunState::ended:
+            return from != RunState::planned && !is_over(from);
+    }
+    return false;
+}
+
+// Whether another run of the job has to end first. A manual run does not wait for those that wait.
+bool is_behind(const JobState& job, const ActiveRun& run) {
+    if (job.job.overlap == OverlapPolicy::allow) return false;
+    if (!run.manual || run.occurrence.attempt > 1) {
+        const auto first = std::ranges::find_if(
+            job.runs, [](const ActiveRun& other) { return !is_over(other.state); });
+        if (first != job.runs.end() && &*first != &run) return true;
+    }
+    return std::ranges::any_of(job.runs,
+                               [](const ActiveRun& other) { return is_under_way(other.state); });
+}
+
+}  // namespace
+
+void Scheduler::State::move(JobState& job, ActiveRun& run, RunState to, std::string reason) {
+    const RunState from = run.state;
+    if (!may_move(from, to)) return;
+    run.state = to;
+    switch (to) {
+        case RunState::planned:
+            break;
+        case RunState::claiming:
+            commands.push_back(ClaimRun{run.occurrence, std::move(reason)});
+            break;
+        case RunState::waiting:
+            owners.emplace(run.id, job.job.id);
+            break;
+        case RunState::running:
+            if (from == RunState::planned) {
+                owners.emplace(run.id, job.job.id);
+            } else {
+                commands.push_back(StartRun{run.id, job.job.id, run.occurrence.scheduled_at});
+            }
+            break;
+        case RunState::cancelling:
+            commands.push_back(CancelRun{run.id});
+            break;
+        case RunState::skipped:
+            commands.push_back(SkipRun{run.id, std::move(reason)});
+            break;
+        case RunState::ended:
+            break;
+    }
+    if (!is_over(to)) return;
+    if (from != RunState::claiming) owners.erase(run.id);
+    mark(job);
+    mark_dependents(job.job.id);
+}
+
+ActiveRun& Scheduler::State::add_run(JobState& job, const Occurrence& occurrence) {
+    job.runs.push_back({.occurrence = occurrence, .sequence = next_sequence++});
+    return job.runs.back();
+}
+
+void Scheduler::State::claim(JobState& job, ActiveRun& run) {
+    run.told = hold_of(job, run);
+    move(job, run, RunState::claiming, text_of(run.told, run));
+}
+
+WaitReason Scheduler::State::hold_of(const JobState& job, const ActiveRun& run) const {
+    const WaitReason dependency = dependency_of(job, run);
+    if (dependency.hold == Hold::failed) return dependency;
+    if (is_behind(job, run)) return {.hold = Hold::previous};
+    if (dependency.hold != Hold::none) return dependency;
+    if (run.not_before <= now) return {};
+    const bool retry = run.occurrence.trigger == RunTrigger::retry;
+    return {.hold = retry ? Hold::retry : Hold::jitter};
+}
+
+WaitReason Scheduler::State::dependency_of(const JobState& job, const ActiveRun& run) const {
+    const auto counts = [&run](Instant at) {
+        return at > run.since && at <= run.occurrence.scheduled_at;
+    };
+    WaitReason failed;
+    for (const auto& [after, condition] : job.job.after) {
+        const JobState* other = find(after);
+        if (other == nullptr || other->gone) continue;
+        for (const ActiveRun& earlier : other->runs) {
+            const bool finishes = !is_over(earlier.state) && earlier.doom == nullptr;
+            if (finishes && earlier.sequence < run.sequence &&
+                counts(earlier.occurrence.scheduled_at)) {
+                return {.hold = Hold::dependency, .other = after};
+            }
+        }
+        if (condition == DependencyCondition::succeeded && other->last_failed &&
+            counts(other->last_finished)) {
+            failed = {.hold = Hold::failed, .other = after};
+        }
+    }
+    return failed;
+}
+
+std::string Scheduler::State::text_of(const WaitReason& reason, const ActiveRun& run) const {
+    const JobState* other = find(reason.other);
+    const std::string name = other == nullptr ? std::string() : other->job.name;
+    switch (reason.hold) {
+        case Hold::none:
+            return {};
+        case Hold::previous:
+            return "waiting for the previous run";
+        case Hold::dependency:
+            return "waiting for " + name;
+        case Hold::jitter:
+            return "jitter";
+        case Hold::retry:
+            return "retry at " + utc_text(run.not_before);
+        case Hold::failed:
+            return name + " failed";
+    }
+    return {};
+}
+
+void Scheduler::State::skip_waiting(JobState& job, const char* reason, bool manual_too) {
+    for (ActiveRun& run : job.runs) {
+        if (run.manual && !manual_too) continue;
+        if (run.state == RunState::claiming) run.doom = reason;
+        move(job, run, RunState::skipped, reason);
+    }
+}
+
+void Scheduler::State::replace_others(JobState& job, const ActiveRun& replacement) {
+    for (ActiveRun& run : job.runs) {
+        if (run.sequence >= replacement.sequence) continue;
+        if (is_under_way(run.state)) {
+            move(job, run, RunState::cancelling);
+        } else if (!run.manual) {
+            if (run.state == RunState::claiming) run.doom = kReplaced;
+            move(job, run, RunState::skipped, kReplaced);
+        }
+    }
+}
+
+void Scheduler::State::finish(JobState& job, Instant scheduled_at, bool success) {
+    job.last_finished = scheduled_at;
+    job.last_failed = !success;
+}
+
+void Scheduler::State::mark(JobState& job) {
+    if (job.dirty) return;
+    job.dirty = true;
+    dirty.push_back(job.job.id);
+}
+
+void Scheduler::State::mark_dependents(JobId job) {
+    const JobId first{(std::numeric_limits<std::int64_t>::min)()};
+    for (auto edge = dependents.lower_bound({job, first});
+         edge != dependents.end() && edge->first == job; ++edge) {
+        JobState* dependent = find(edge->second);
+        if (dependent != nullptr) mark(*dependent);
+    }
+}
+
+// Ends: a job is marked again only when one of its runs, or of those it waits for, is over.
+void Scheduler::State::settle() {
+    for (std::size_t i = 0; i < dirty.size(); ++i) {
+        JobState* job = find(dirty[i]);
+        if (job == nullptr) continue;
+        job->dirty = false;
+        settle(*job);
+    }
+    dirty.clear();
+}
+
+void Scheduler::State::settle(JobState& job) {
+    for (ActiveRun& run : job.runs) {
+        if (run.state == RunState::waiting) advance(job, run);
+    }
+    std::erase_if(job.runs, [](const ActiveRun& run) { return is_over(run.state); });
+    // Most jobs have no run at most times.
+    if (job.runs.empty()) job.runs = {};
+    if (job.gone && job.runs.empty()) {
+        const JobId id = job.job.id;
+        timers.remove(job);
+        jobs.erase(id);
+        return;
+    }
+    set_timer(job);
+}
+
+void Scheduler::State::advance(JobState& job, ActiveRun& run) {
+    const WaitReason reason = hold_of(job, run);
+    if (reason.hold == Hold::none) {
+        move(job, run, RunState::running);
+    } else if (reason.hold == Hold::failed) {
+        finish(job, run.occurrence.scheduled_at, false);
+        move(job, run, RunState::skipped, text_of(reason, run));
+    } else if (reason != run.told) {
+        run.told = reason;
+        commands.push_back(ExplainWait{run.id, text_of(reason, run)});
+    }
+}
+
+void Scheduler::State::set_timer(JobState& job) {
+    Instant at = job.next;
+    for (const ActiveRun& run : job.runs) {
+        const bool timed = run.told.hold == Hold::jitter || run.told.hold == Hold::retry;
+        if (run.state == RunState::waiting && timed && run.not_before > now) {
+            at = std::min(at, run.not_before);
+        }
+    }
+    timers.set(job, at);
+}
+
+JobState* Scheduler::State::find(JobId id) {
+    const auto place = jobs.find(id);
+    return place == jobs.end() ? nullptr : &place->second;
+}
+
+const JobState* Scheduler::State::find(JobId id) const {
+    const auto place = jobs.find(id);
+    return place == jobs.end() ? nullptr : &place->second;
+}
+
+std::pair<JobState*, ActiveRun*> Scheduler::State::find_run(RunId id) {
+    const auto owner = owners.find(id);
+    JobState* job = owner == owners.end() ? nullptr : find(owner->second);
+    if (job == nullptr) return {nullptr, nullptr};
+    const auto run = std::ranges::find_if(job->runs, [id](const ActiveRun& candidate) {
+        return candidate.id == id && candidate.state != RunState::claiming;
+    });
+    return run == job->runs.end() ? std::pair<JobState*, ActiveRun*>{nullptr, nullptr}
+                                  : std::pair<JobState*, ActiveRun*>{job, &*run};
+}
+
+}  // namespace securatlas::core

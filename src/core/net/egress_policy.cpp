@@ -1,0 +1,129 @@
+#include "securatlas/core/net/egress_policy.hpp"
+
+#include <algorithm>
+
+#include "ascii.hpp"
+#include "split.hpp"
+
+namespace securatlas::core {
+
+namespace {
+
+Failure<HostPatternError> fail(std::string_view text, std::string detail) {
+    return Failure{
+        HostPatternError{"invalid host pattern \"" + std::string(text) + "\"", std::move(detail)}};
+}
+
+std::string_view without_last_dot(std::string_view name) {
+    if (name.ends_with('.')) name.remove_suffix(1);
+    return name;
+}
+
+// What Url takes for a host name, but with labels of any length: such a pattern matches nothing.
+bool is_host_name(std::string_view text) {
+    const auto is_name_char = [](char c) {
+        return is_alphanumeric(c) || c == '-' || c == '_' || c == '.';
+    };
+    return !text.empty() && text.front() != '.' && text.find("..") == std::string_view::npos &&
+           std::ranges::all_of(text, is_name_char);
+}
+
+std::optional<std::uint16_t> parse_port(std::string_view text) {
+    if (text.empty() || text.size() > 5 || !std::ranges::all_of(text, is_digit)) {
+        return std::nullopt;
+    }
+    unsigned port = 0;
+    for (const char c : text) port = port * 10 + static_cast<unsigned>(c - '0');
+    if (port == 0 || port > UINT16_MAX) return std::nullopt;
+    return static_cast<std::uint16_t>(port);
+}
+
+// Where the colon of the port is; npos if there is none.
+std::size_t find_port(std::string_view text) {
+    if (text.starts_with('[')) {
+        const std::size_t bracket = text.find(']');
+        return bracket == std::string_view::npos ? bracket : text.find(':', bracket);
+    }
+    const std::size_t colon = text.find(':');
+    // With more than one it is an IPv6 address.
+    return text.find(':', colon + 1) == std::string_view::npos ? colon : std::string_view::npos;
+}
+
+}  // namespace
+
+Result<HostPattern, HostPatternError> HostPattern::parse(std::string_view text) {
+    HostPattern pattern;
+    const std::size_t colon = find_port(text);
+    if (colon != std::string_view::npos) {
+        pattern.port_ = parse_port(text.substr(colon + 1));
+        if (!pattern.port_) return fail(text, "A port is a number from 1 to 65535.");
+    }
+    std::string_view host = text.substr(0, colon);
+    if (host == "*") return pattern;
+    const bool has_brackets = host.starts_with('[') && host.ends_with(']');
+    if (has_brackets) host = host.substr(1, host.size() - 2);
+    pattern.address_ = IpAddress::parse(host);
+    if (pattern.address_ && !(has_brackets && pattern.address_->is_ipv4())) {
+        pattern.kind_ = Kind::address;
+        return pattern;
+    }
+    pattern.kind_ = host.starts_with("*.") ? Kind::below : Kind::name;
+    const std::string_view name =
+        without_last_dot(pattern.kind_ == Kind::below ? host.substr(2) : host);
+    if (has_brackets || !is_host_name(name)) {
+        return fail(text,
+                    "A host pattern is \"*\", a host name, \"*.\" and a domain, or an IP address, "
+                    "with \":\" and a port behind it or without.");
+    }
+    pattern.name_ = (pattern.kind_ == Kind::below ? "." : "") + lower_case(name);
+    return pattern;
+}
+
+bool HostPattern::matches(std::string_view host, std::uint16_t port) const {
+    if (port_ && *port_ != port) return false;
+    const std::string name = lower_case(without_last_dot(host));
+    switch (kind_) {
+        case Kind::any:
+            return true;
+        case Kind::name:
+            return name == name_;
+        case Kind::below:
+            // An address is below nothing.
+            return name.size() > name_.size() && name.ends_with(name_) && !IpAddress::parse(name);
+        case Kind::address:
+            return IpAddress::parse(name) == address_;
+    }
+    return false;
+}
+
+Result<std::vector<HostPattern>, HostPatternError> parse_host_patterns(std::string_view text) {
+    std::vector<HostPattern> patterns;
+    for (const std::string_view item : split_list(text)) {
+        const auto pattern = HostPattern::parse(item);
+        if (!pattern) return Failure{pattern.error()};
+        patterns.push_back(*pattern);
+    }
+    return patterns;
+}
+
+EgressPolicy::EgressPolicy() : allowed_{HostPattern::parse("*").value()} {}
+
+EgressPolicy::EgressPolicy(std::vector<Network> blocked, std::vector<HostPattern> allowed)
+    : blocked_(std::move(blocked)), allowed_(std::move(allowed)) {}
+
+bool EgressPolicy::blocks(const IpAddress& address) const {
+    if (blocked_.empty()) return false;
+    std::vector<IpAddress> forms = address.carried_ipv4();
+    forms.push_back(address);
+    return std::ranges::any_of(blocked_, [&forms](const Network& network) {
+        return std::ranges::any_of(
+            forms, [&network](const IpAddress& form) { return network.contains(form); });
+    });
+}
+
+bool EgressPolicy::allows_host(std::string_view host, std::uint16_t port) const {
+    return std::ranges::any_of(
+        allowed_, [&](const HostPattern& pattern) { return pattern.matches(host, port); });
+}
+
+}  // namespace securatlas::core

@@ -1,0 +1,41 @@
+// SQL functions of schema net that manage secrets. Each enters the C++ world at once.
+#include "arguments.hpp"
+#include "securatlas/pg/net/secrets.hpp"
+
+using securatlas::pg::entry;
+namespace pg = securatlas::pg;
+namespace ext = securatlas::extension;
+
+extern "C" {
+
+PG_FUNCTION_INFO_V1(securatlas_set_secret);
+PG_FUNCTION_INFO_V1(securatlas_drop_secret);
+PG_FUNCTION_INFO_V1(securatlas_grant_secret);
+PG_FUNCTION_INFO_V1(securatlas_revoke_secret);
+
+PGDLLEXPORT Datum securatlas_set_secret(PG_FUNCTION_ARGS) {
+    return entry([fcinfo] {
+        pg::secrets::set(*ext::text_argument(fcinfo, 0), *ext::text_argument(fcinfo, 1));
+        return Datum{0};
+    });
+}
+
+PGDLLEXPORT Datum securatlas_drop_secret(PG_FUNCTION_ARGS) {
+    return entry(
+        [fcinfo] { return BoolGetDatum(pg::secrets::drop(*ext::text_argument(fcinfo, 0))); });
+}
+
+PGDLLEXPORT Datum securatlas_grant_secret(PG_FUNCTION_ARGS) {
+    return entry([fcinfo] {
+        pg::secrets::grant(*ext::text_argument(fcinfo, 0), PG_GETARG_OID(1));
+        return Datum{0};
+    });
+}
+
+PGDLLEXPORT Datum securatlas_revoke_secret(PG_FUNCTION_ARGS) {
+    return entry([fcinfo] {
+        return BoolGetDatum(pg::secrets::revoke(*ext::text_argument(fcinfo, 0), PG_GETARG_OID(1)));
+    });
+}
+
+}  // extern "C"

@@ -1,0 +1,74 @@
+#include "border/owner_scope.hpp"
+
+extern "C" {
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "commands/trigger.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+}
+
+namespace securatlas::pg {
+namespace {
+
+Oid relation_owner(Oid relation) {
+    HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+    if (!HeapTupleIsValid(tuple)) return InvalidOid;
+    const Oid owner = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relowner;
+    ReleaseSysCache(tuple);
+    return owner;
+}
+
+}  // namespace
+
+Oid extension_owner() {
+    const Oid owner = call([] {
+        const Oid schema = get_namespace_oid("cron", true);
+        if (!OidIsValid(schema)) return InvalidOid;
+        return relation_owner(get_relname_relid("job_run_details", schema));
+    });
+    if (!OidIsValid(owner)) {
+        throw Error("55000", "extension \"securatlas_sched\" is not in this database", "",
+                    "Run CREATE EXTENSION securatlas_sched.");
+    }
+    return owner;
+}
+
+OwnerScope::OwnerScope(Mode mode)
+    : replication_role_(SessionReplicationRole),
+      isolation_(XactIsoLevel),
+      read_only_(XactReadOnly) {
+    const Oid owner = extension_owner();
+    GetUserIdAndSecContext(&user_, &security_context_);
+    settings_level_ = call([] {
+        const int level = NewGUCNestLevel();
+        (void)set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+                                GUC_ACTION_SAVE, true, 0, false);
+        (void)set_config_option("lock_timeout", "0", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+                                true, 0, false);
+        return level;
+    });
+    SetUserIdAndSecContext(owner, security_context_ | SECURITY_LOCAL_USERID_CHANGE);
+    // Not through SET: its assign hook would throw away every cached plan of the session.
+    SessionReplicationRole = SESSION_REPLICATION_ROLE_REPLICA;
+    if (mode == Mode::force_writable) {
+        XactReadOnly = false;
+        XactIsoLevel = XACT_READ_COMMITTED;
+    }
+}
+
+OwnerScope::~OwnerScope() {
+    SessionReplicationRole = replication_role_;
+    XactReadOnly = read_only_;
+    XactIsoLevel = isolation_;
+    SetUserIdAndSecContext(user_, security_context_);
+    try {
+        call([this] { AtEOXact_GUC(true, settings_level_); });
+    } catch (...) {
+        // Restoring former values calls no hook that could refuse them.
+    }
+}
+
+}  // namespace securatlas::pg

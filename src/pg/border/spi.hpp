@@ -1,0 +1,131 @@
+// SQL through SPI, for the catalogs. Every text is a constant of this library; values travel as
+// parameters.
+#pragma once
+
+#include <initializer_list>
+
+#include "securatlas/pg/border/convert.hpp"
+#include "securatlas/pg/border/guard.hpp"
+
+extern "C" {
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/timestamp.h"
+}
+
+namespace securatlas::pg {
+
+// An SPI connection within the current transaction, with an active snapshot.
+class Spi {
+  public:
+    Spi();
+    ~Spi();
+    Spi(const Spi&) = delete;
+    Spi& operator=(const Spi&) = delete;
+
+  private:
+    bool pushed_ = false;  // a snapshot, for its own life
+};
+
+// A parameter's value and type.
+struct Parameter {
+    Oid type;
+    Datum value = 0;
+    bool is_null = true;
+
+    static Parameter of(std::int64_t value) { return {INT8OID, Int64GetDatum(value), false}; }
+    static Parameter of(std::int32_t value) { return {INT4OID, Int32GetDatum(value), false}; }
+    static Parameter of(bool value) { return {BOOLOID, BoolGetDatum(value), false}; }
+    static Parameter of(core::Instant value) {
+        return {TIMESTAMPTZOID, TimestampTzGetDatum(to_timestamp(value)), false};
+    }
+    static Parameter of(std::string_view value);
+    static Parameter null(Oid type) { return {type}; }
+    static Parameter of_bytes(std::string_view value) {
+        Parameter bytes = of(value);  // text and bytea have the same form
+        bytes.type = BYTEAOID;
+        return bytes;
+    }
+    static Parameter of_oid(Oid value) { return {OIDOID, ObjectIdGetDatum(value), false}; }
+
+    // Arrays. Empty texts become NULL.
+    static Parameter of(const std::vector<std::int64_t>& values);
+    static Parameter of(const std::vector<std::int32_t>& values);
+    static Parameter of(const std::vector<core::Instant>& values);
+    static Parameter of(const std::vector<std::string>& values);
+
+    // A text that may be missing.
+    static Parameter of_optional(const std::optional<std::string>& value) {
+        return value ? of(std::string_view(*value)) : null(TEXTOID);
+    }
+};
+
+// One row of a result. Columns count from 1.
+class Row {
+  public:
+    Row(HeapTuple tuple, TupleDesc description) : tuple_(tuple), description_(description) {}
+
+    bool is_null(int column) const;
+    std::int64_t as_int64(int column) const;
+    std::int32_t as_int32(int column) const;
+    bool as_bool(int column) const;
+    Oid as_oid(int column) const;
+    core::Instant as_instant(int column) const;
+    std::string as_text(int column) const;   // empty for NULL; through the type's output function
+    std::string as_bytes(int column) const;  // of a bytea; empty for NULL
+    std::vector<std::string> as_texts(int column) const;  // of a text[] without NULLs
+    std::optional<core::Duration> as_interval(int column) const;
+
+    Datum value(int column) const;  // as it is stored; lives as long as the result
+
+  private:
+    HeapTuple tuple_;
+    TupleDesc description_;
+};
+
+// A statement whose plan is kept for the life of the process. Make it a function-local static:
+// it has no destructor.
+class Statement {
+  public:
+    // `sql` must live as long as the process.
+    explicit constexpr Statement(const char* sql) : sql_(sql) {}
+
+    // Runs it inside an Spi; returns the number of rows processed. The parameters' types must be
+    // the same at each call. `snapshot`: see execute_on_latest.
+    std::uint64_t execute(std::initializer_list<Parameter> parameters);
+
+    // Runs it on the newest committed data, whatever isolation the transaction has: the row it
+    // updates may have been changed by another process after the transaction's snapshot.
+    std::uint64_t execute_on_latest(std::initializer_list<Parameter> parameters);
+
+    // Runs a query and calls `consume()` for each page of up to `size` rows, while each_row() gives
+    // that page's rows. `consume` may run other statements.
+    template <class F>
+    void execute_in_pages(std::initializer_list<Parameter> parameters, long size, F&& consume) {
+        const Portal portal = open_cursor(parameters);
+        while (fetch(portal, size) > 0) consume();
+        close_cursor(portal);
+    }
+
+    // Calls `consume(Row)` for each row of the last execution's result.
+    template <class F>
+    static void each_row(F&& consume) {
+        SPITupleTable* table = SPI_tuptable;
+        if (table == nullptr) return;
+        for (std::uint64_t i = 0; i < table->numvals; ++i) {
+            consume(Row(table->vals[i], table->tupdesc));
+        }
+    }
+
+  private:
+    Portal open_cursor(std::initializer_list<Parameter> parameters);
+    static std::uint64_t fetch(Portal portal, long size);
+    static void close_cursor(Portal portal);
+    void prepare(std::initializer_list<Parameter> parameters);
+    std::uint64_t run(std::initializer_list<Parameter> parameters, bool latest);
+
+    const char* sql_;
+    SPIPlanPtr plan_ = nullptr;
+};
+
+}  // namespace securatlas::pg

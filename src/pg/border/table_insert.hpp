@@ -1,0 +1,39 @@
+// Inserting into the extension's own tables past the executor: no plan, no triggers, no constraints
+// to check but those of unique indexes. For what is inserted by the hundred thousand.
+#pragma once
+
+#include <array>
+#include <span>
+
+#include "securatlas/pg/border/guard.hpp"
+
+namespace securatlas::pg {
+
+// A row's columns, in the order of the table's. Those that the table has beyond them are NULL.
+struct InsertedRow {
+    const Datum* values;
+    const bool* nulls;
+};
+
+// A row of N columns, in which all are NULL that were not set.
+template <std::size_t N>
+class RowBuilder {
+  public:
+    RowBuilder() { nulls_.fill(true); }
+
+    void set(std::size_t column, Datum value) {
+        values_[column] = value;
+        nulls_[column] = false;
+    }
+
+    InsertedRow row() const { return {values_.data(), nulls_.data()}; }
+
+  private:
+    std::array<Datum, N> values_{};
+    std::array<bool, N> nulls_{};
+};
+
+// Throws Error 55000 if the table has fewer than `columns` columns: it is of another version.
+void insert_rows(Oid table, std::size_t columns, std::span<const InsertedRow> rows);
+
+}  // namespace securatlas::pg

@@ -1,0 +1,44 @@
+#include "border/user_code.hpp"
+
+extern "C" {
+#include "access/xact.h"
+#include "utils/portal.h"
+#include "utils/timeout.h"
+}
+
+namespace securatlas::pg {
+
+std::string describe(const Error& error) {
+    std::string text = "ERROR: " + error.message();
+    if (!error.detail().empty()) text += "\nDETAIL: " + error.detail();
+    if (!error.hint().empty()) text += "\nHINT: " + error.hint();
+    if (!error.context().empty()) text += "\nCONTEXT: " + error.context();
+    return text;
+}
+
+void abort_everything() {
+    call([] {
+        disable_all_timeouts(false);
+        QueryCancelPending = false;
+        AbortOutOfAnyTransaction();
+        PortalErrorCleanup();
+    });
+}
+
+void stop_timeouts() {
+    call([] {
+        disable_all_timeouts(false);
+        QueryCancelPending = false;
+    });
+}
+
+void log_failure(const std::string& what, const Error& error) {
+    call([&what, &error] {
+        ereport(LOG, (errmsg("%s: %s", what.c_str(), error.message().c_str()),
+                      error.detail().empty() ? 0 : errdetail("%s", error.detail().c_str()),
+                      error.hint().empty() ? 0 : errhint("%s", error.hint().c_str()),
+                      error.context().empty() ? 0 : errcontext_msg("%s", error.context().c_str())));
+    });
+}
+
+}  // namespace securatlas::pg

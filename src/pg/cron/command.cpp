@@ -1,0 +1,241 @@
+// Execution of a run's command. The upper half is C world: user SQL runs there, inside one call().
+#include "securatlas/pg/cron/command.hpp"
+
+#include <csignal>
+
+#include "border/statement_runner.hpp"
+#include "border/user_code.hpp"
+#include "cron/run_texts.hpp"
+#include "securatlas/pg/border/convert.hpp"
+#include "securatlas/pg/border/guard.hpp"
+#include "securatlas/pg/border/process.hpp"
+#include "securatlas/pg/cron/settings.hpp"
+
+extern "C" {
+#include "access/xact.h"
+#include "pgstat.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/portal.h"
+#include "utils/timeout.h"
+#include "utils/timestamp.h"
+}
+
+namespace securatlas::pg {
+namespace {
+
+// The run that this process executes.
+struct State {
+    CurrentRun* run = nullptr;
+    core::Instant started_at{};
+    bool last_commit = false;  // the commit that is coming is the run's last
+    bool marked = false;       // the row says that the run is not transactional
+    volatile sig_atomic_t over_time = 0;
+    TimeoutId run_timeout = MAX_TIMEOUTS;
+};
+constinit State state;
+
+// ---- signals -------------------------------------------------------------------------------
+
+void cancel_command() {
+    InterruptPending = true;
+    QueryCancelPending = true;
+    SetLatch(MyLatch);
+}
+
+extern "C" void securatlas_run_timeout() {
+    state.over_time = 1;
+    cancel_command();
+}
+
+// SIGUSR2: somebody asked to cancel a run. It may be an earlier one.
+extern "C" void securatlas_cancel_signal(SIGNAL_ARGS) {
+    (void)postgres_signal_arg;
+    const int saved = errno;
+    if (state.run != nullptr && WorkerSlot::cancel_requested(state.run->order.run))
+        cancel_command();
+    errno = saved;
+}
+
+// ---- commits in the middle of a run --------------------------------------------------------
+
+// Before a commit that is not the run's last, the row is marked in the same transaction: whoever
+// finds it after a crash knows that a part of the effects is there.
+extern "C" void securatlas_run_commits(XactEvent event, void*) {
+    if (event != XACT_EVENT_PRE_COMMIT) return;
+    if (state.run == nullptr || state.last_commit || state.marked) return;
+    state.marked = true;  // before: the marking itself must not come here again
+    if (!state.run->order.logged || state.run->order.parcel != 0) return;
+    entry([] { runs::mark_not_transactional(state.run->order, MyProcPid, state.started_at); });
+}
+
+// ---- one run -------------------------------------------------------------------------------
+
+class RunScope {
+  public:
+    RunScope(const RunOrder& order, const runs::Task& task) : run_{order, task.job_name} {
+        state.started_at = now();
+        state.last_commit = false;
+        state.marked = false;
+        state.over_time = 0;
+        state.run = &run_;
+        call([this, &task] { announce(task); });
+        WorkerSlot::report_started(state.started_at);
+    }
+    ~RunScope() {
+        state.run = nullptr;
+        debug_query_string = nullptr;
+    }
+    RunScope(const RunScope&) = delete;
+    RunScope& operator=(const RunScope&) = delete;
+
+  private:
+    // What pg_stat_activity and the server log show of the run.
+    void announce(const runs::Task& task) {
+        char name[NAMEDATALEN * 2];
+        const auto run = static_cast<long long>(run_.order.run);
+        const auto job = static_cast<long long>(run_.order.occurrence.job);
+        if (task.job_name.empty()) {
+            snprintf(name, sizeof name, "cron: %lld [%lld]", job, run);
+        } else {
+            snprintf(name, sizeof name, "cron: %s [%lld]", task.job_name.c_str(), run);
+        }
+        SetConfigOption("application_name", name, PGC_USERSET, PGC_S_SESSION);
+        debug_query_string = task.command.c_str();
+        pgstat_report_activity(STATE_RUNNING, task.command.c_str());
+        if (settings().log_statement) {
+            ereport(LOG, errmsg_internal("%s: %s", name, task.command.c_str()));
+        }
+    }
+
+    CurrentRun run_;
+};
+
+void start_run_timeout(const runs::Task& task) {
+    call([&task] {
+        if (!task.max_runtime) return;
+        const auto limit = std::chrono::ceil<std::chrono::milliseconds>(*task.max_runtime).count();
+        const int limit_ms = static_cast<int>((std::min)(limit, std::int64_t{INT_MAX / 2}));
+        // Again each second: a command may have caught the first cancellation.
+        enable_timeout_every(state.run_timeout,
+                             TimestampTzPlusMilliseconds(GetCurrentTimestamp(), limit_ms), 1000);
+    });
+}
+
+// A command that caught its cancellation and went on does not get away with it.
+void refuse_if_cancelled(const RunOrder& order) {
+    if (state.over_time != 0 || WorkerSlot::cancel_requested(order.run)) {
+        throw Error("57014", "canceling statement due to user request");
+    }
+}
+
+void set_cancel_reason(RunReport& report) {
+    if (state.over_time != 0) {
+        assign_text(report.reason, "max_runtime");
+        assign_text(report.message, "ERROR: canceling statement due to max_runtime");
+    } else if (WorkerSlot::cancel_requested(report.order.run)) {
+        report.outcome = core::RunOutcome::cancelled;
+        assign_text(report.reason, "cancelled");
+        assign_text(report.message, "ERROR: canceling statement due to cron.cancel_run()");
+    }
+}
+
+// Cut at a character's end.
+template <std::size_t N>
+void assign_message(std::array<char, N>& to, const std::string& text) {
+    const int limit = static_cast<int>((std::min)(text.size(), N - 1));
+    const int length = pg_mbcliplen(text.data(), static_cast<int>(text.size()), limit);
+    assign_text(to, std::string_view(text).substr(0, static_cast<std::size_t>(length)));
+}
+
+// The failure in a transaction of its own; what cannot be recorded here the scheduler records.
+void record_failure(RunReport& report, const runs::Task& task) {
+    if (!report.order.logged || report.order.parcel != 0) return;
+    try {
+        call([] { StartTransactionCommand(); });
+        runs::record_end(report, task);
+        state.last_commit = true;
+        call([] { CommitTransactionCommand(); });
+        report.recorded = true;
+    } catch (const std::exception& error) {
+        abort_everything();
+        call([&error] {
+            ereport(LOG, errmsg("could not record the end of a run: %s", error.what()));
+        });
+    }
+}
+
+// The last transaction of the run: outcome and effects in one commit.
+void finish(RunReport& report, const runs::Task& task, const StatementTag& tag) {
+    refuse_if_cancelled(report.order);
+    stop_timeouts();
+    report.outcome = core::RunOutcome::succeeded;
+    report.transactional = !state.marked && report.order.parcel == 0;
+    report.ended_at = now();
+    assign_text(report.sqlstate, "00000");
+    assign_text(report.message, tag.text);
+    const bool record = report.order.logged && report.order.parcel == 0;
+    if (record) runs::record_end(report, task);
+    state.last_commit = true;
+    call([] { CommitTransactionCommand(); });
+    report.recorded = record;
+}
+
+}  // namespace
+
+void prepare_for_commands() {
+    call([] {
+        pqsignal(SIGUSR2, securatlas_cancel_signal);
+        state.run_timeout = RegisterTimeout(USER_TIMEOUT, securatlas_run_timeout);
+        RegisterXactCallback(securatlas_run_commits, nullptr);
+        prepare_statement_runner();
+    });
+}
+
+RunReport execute_run(const RunOrder& order, const runs::Task& task) {
+    RunScope scope(order, task);
+    RunReport report;
+    report.order = order;
+    report.pid = MyProcPid;
+    report.started_at = state.started_at;
+    try {
+        refuse_if_cancelled(order);
+        start_run_timeout(task);
+        StatementTag tag{};
+        call([&task, &tag] { run_statements(task.command.c_str(), &tag); });
+        finish(report, task, tag);
+    } catch (const Error& error) {
+        abort_everything();
+        report.outcome = core::RunOutcome::failed;
+        report.transactional = !state.marked && order.parcel == 0;
+        report.ended_at = now();
+        assign_text(report.sqlstate, error.sqlstate());
+        assign_message(report.message, describe(error));
+        log_failure("run failed", error);
+        if (error.sqlstate() == "57014") set_cancel_reason(report);
+        record_failure(report, task);
+    }
+    call([] {
+        pgstat_report_stat(false);
+        pgstat_report_activity(STATE_IDLE, nullptr);
+    });
+    return report;
+}
+
+RunReport failed_report(const RunOrder& order, const std::exception& error) {
+    RunReport report;
+    report.order = order;
+    report.pid = MyProcPid;
+    report.started_at = core::kLongAgo;
+    report.ended_at = now();
+    const auto* known = dynamic_cast<const Error*>(&error);
+    assign_text(report.sqlstate, known != nullptr ? known->sqlstate() : "XX000");
+    assign_message(report.message, std::string("ERROR: ") + error.what());
+    return report;
+}
+
+const CurrentRun* current_run() { return state.run; }
+
+}  // namespace securatlas::pg

@@ -1,0 +1,319 @@
+#include "securatlas/pg/cron/jobs.hpp"
+
+#include <unordered_map>
+
+#include "border/owner_scope.hpp"
+#include "border/spi.hpp"
+
+namespace securatlas::pg::jobs {
+namespace {
+
+constexpr std::string_view kPlanColumns = R"(
+SELECT jobid, jobname, schedule, timezone, planned_from, active, overlap_policy, missed,
+       catchup_window, COALESCE(jitter, '0'), max_retries, retry_period, COALESCE(max_failures, 0)
+  FROM cron.job )";
+
+PlanRow plan_row(const Row& row) {
+    return {
+        .id = row.as_int64(1),
+        .name = row.as_text(2),
+        .schedule = row.as_text(3),
+        .timezone = row.as_text(4),
+        .planned_from = row.as_instant(5),
+        .active = row.as_bool(6),
+        .overlap = row.as_text(7),
+        .missed = row.as_text(8),
+        .catchup_window = row.as_interval(9),
+        .jitter = row.as_interval(10).value_or(core::Duration(0)),
+        .max_retries = row.as_int32(11),
+        .retry_period = row.as_interval(12).value_or(std::chrono::minutes(1)),
+        .max_failures = row.as_int32(13),
+        .consecutive_failures = 0,
+        .after = {},
+        .last_occurrence = core::kLongAgo,
+        .last_failed = false,
+    };
+}
+
+// What stands in other tables. Few jobs have any of it, so that it is asked for in one go.
+struct Facts {
+    struct History {
+        int consecutive_failures;
+        core::Instant last_occurrence;
+        bool last_failed;
+    };
+    std::unordered_map<std::int64_t, std::vector<std::pair<std::int64_t, std::string>>> after;
+    std::unordered_map<std::int64_t, History> history;
+
+    void add_to(PlanRow& row) const {
+        if (const auto found = after.find(row.id); found != after.end()) row.after = found->second;
+        if (const auto found = history.find(row.id); found != history.end()) {
+            row.consecutive_failures = found->second.consecutive_failures;
+            row.last_occurrence = found->second.last_occurrence;
+            row.last_failed = found->second.last_failed;
+        }
+    }
+};
+
+constexpr std::string_view kDependencies =
+    "SELECT jobid, after_jobid, condition FROM cron.job_dependency ";
+
+// The history matters for jobs that have a limit for failures, or that others wait for.
+constexpr std::string_view kHistory = R"(
+SELECT j.jobid, (
+           SELECT count(DISTINCT d.scheduled_at)::int
+             FROM cron.job_run_details d
+            WHERE d.jobid = j.jobid AND d.status = 'failed' AND d.trigger <> 'manual'
+              AND d.reason IS DISTINCT FROM 'cancelled'
+              AND d.scheduled_at > GREATEST(j.planned_from, (
+                  SELECT max(s.scheduled_at) FROM cron.job_run_details s
+                   WHERE s.jobid = j.jobid AND s.status = 'succeeded' AND s.trigger <> 'manual'))),
+       last.scheduled_at, last.status = 'failed'
+  FROM cron.job j
+  LEFT JOIN LATERAL (
+      SELECT d.scheduled_at, d.status FROM cron.job_run_details d
+       WHERE d.jobid = j.jobid AND d.status IN ('succeeded', 'failed')
+       ORDER BY d.scheduled_at DESC, d.attempt DESC LIMIT 1) last ON true
+ WHERE (j.max_failures IS NOT NULL OR j.jobid IN (SELECT after_jobid FROM cron.job_dependency)) )";
+
+const char* query(std::string_view text, std::string_view condition) {
+    return (new std::string(std::string(text) + std::string(condition)))->c_str();
+}
+
+// The two statements that ask for the facts: of all jobs, or of those whose ids are the parameter.
+struct FactStatements {
+    Statement dependencies;
+    Statement history;
+};
+
+Facts read_facts(FactStatements& statements, std::initializer_list<Parameter> parameters) {
+    Facts facts;
+    statements.dependencies.execute(parameters);
+    Statement::each_row([&facts](const Row& row) {
+        facts.after[row.as_int64(1)].emplace_back(row.as_int64(2), row.as_text(3));
+    });
+    statements.history.execute(parameters);
+    Statement::each_row([&facts](const Row& row) {
+        const bool any = !row.is_null(3);
+        facts.history[row.as_int64(1)] = {row.as_int32(2), any ? row.as_instant(3) : core::kLongAgo,
+                                          any && row.as_bool(4)};
+    });
+    return facts;
+}
+
+std::vector<PlanRow> collect_plan_rows(const Facts& facts) {
+    std::vector<PlanRow> rows;
+    rows.reserve(SPI_processed);
+    Statement::each_row([&](const Row& row) {
+        rows.push_back(plan_row(row));
+        facts.add_to(rows.back());
+    });
+    return rows;
+}
+
+// True if the row is locked, or is not there at all. To be called inside an Spi.
+bool lock_without_waiting(std::int64_t id) {
+    static Statement lock("SELECT FROM cron.job WHERE jobid = $1 FOR UPDATE SKIP LOCKED");
+    static Statement look("SELECT FROM cron.job WHERE jobid = $1");
+    return lock.execute({Parameter::of(id)}) > 0 || look.execute({Parameter::of(id)}) == 0;
+}
+
+void delete_row(std::int64_t id) {
+    static Statement statement("DELETE FROM cron.job WHERE jobid = $1");
+    statement.execute({Parameter::of(id)});
+}
+
+Found found_row(const Row& row) {
+    return {row.as_int64(1), row.as_text(2), row.as_text(3), row.as_text(4), row.as_bool(5)};
+}
+
+}  // namespace
+
+// ---- for the scheduler ---------------------------------------------------------------------
+
+void read_all(int page_size, const std::function<void(const std::vector<PlanRow>&)>& consume) {
+    static Statement jobs(query(kPlanColumns, ""));
+    static FactStatements of_all{Statement(query(kDependencies, "")),
+                                 Statement(query(kHistory, ""))};
+    Spi spi;
+    const Facts facts = read_facts(of_all, {});
+    jobs.execute_in_pages({}, page_size, [&] { consume(collect_plan_rows(facts)); });
+}
+
+std::vector<PlanRow> read(const std::vector<std::int64_t>& ids) {
+    static Statement jobs(query(kPlanColumns, "WHERE jobid = ANY ($1)"));
+    static FactStatements of_these{Statement(query(kDependencies, "WHERE jobid = ANY ($1)")),
+                                   Statement(query(kHistory, "AND j.jobid = ANY ($1)"))};
+    Spi spi;
+    const Parameter these = Parameter::of(ids);
+    const Facts facts = read_facts(of_these, {these});
+    jobs.execute({these});
+    return collect_plan_rows(facts);
+}
+
+bool pause_with_note(std::int64_t id, std::string_view note) {
+    static Statement update("UPDATE cron.job SET active = false, note = $2 WHERE jobid = $1");
+    Spi spi;
+    if (!lock_without_waiting(id)) return false;
+    update.execute({Parameter::of(id), Parameter::of(note)});
+    return true;
+}
+
+bool remove(std::int64_t id) {
+    Spi spi;
+    if (!lock_without_waiting(id)) return false;
+    delete_row(id);
+    return true;
+}
+
+std::uint64_t move_database(std::string_view from, std::string_view to, std::string_view note) {
+    static Statement update(R"(
+UPDATE cron.job
+   SET database = $2, active = active AND $3 IS NULL,
+       note = CASE WHEN active AND $3 IS NOT NULL THEN $3 ELSE note END
+ WHERE database = $1)");
+    Spi spi;
+    return update.execute({Parameter::of(from), Parameter::of(to),
+                           note.empty() ? Parameter::null(TEXTOID) : Parameter::of(note)});
+}
+
+std::uint64_t remove_finished_one_offs() {
+    static Statement statement(R"(
+DELETE FROM cron.job WHERE jobid IN (
+SELECT j.jobid FROM cron.job j
+ WHERE strpos(j.schedule, '@') > 0 AND j.schedule ~* '^\s*((CRON_TZ|TZ)=\S+\s+)?@at\s'
+   AND EXISTS (SELECT FROM cron.job_run_details d
+                WHERE d.jobid = j.jobid AND d.status = 'succeeded' AND d.trigger <> 'manual'
+                  AND d.scheduled_at >= j.planned_from)
+   FOR UPDATE SKIP LOCKED))");
+    Spi spi;
+    return statement.execute({});
+}
+
+// ---- for SQL functions ---------------------------------------------------------------------
+
+std::int64_t upsert(const Definition& definition) {
+    static Statement statement(R"(
+INSERT INTO cron.job AS j (jobname, schedule, command, database, username, active)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (jobname, username) DO UPDATE
+   SET schedule = excluded.schedule, command = excluded.command, database = excluded.database,
+       active = excluded.active, note = NULL
+RETURNING j.jobid)");
+    OwnerScope owner;
+    Spi spi;
+    statement.execute({Parameter::of_optional(definition.name), Parameter::of(definition.schedule),
+                       Parameter::of(definition.command), Parameter::of(definition.database),
+                       Parameter::of(definition.username), Parameter::of(definition.active)});
+    std::int64_t id = 0;
+    Statement::each_row([&id](const Row& row) { id = row.as_int64(1); });
+    return id;
+}
+
+std::optional<Found> find(std::int64_t id, Lock lock) {
+    static Statement plain(
+        "SELECT jobid, jobname, username, database, active FROM cron.job WHERE jobid = $1");
+    static Statement locking(
+        "SELECT jobid, jobname, username, database, active FROM cron.job WHERE jobid = $1 "
+        "FOR UPDATE");
+    OwnerScope owner;
+    Spi spi;
+    (lock == Lock::update ? locking : plain).execute({Parameter::of(id)});
+    std::optional<Found> found;
+    Statement::each_row([&found](const Row& row) { found = found_row(row); });
+    return found;
+}
+
+std::vector<Found> find_named(std::string_view name, Lock lock) {
+    static Statement plain(
+        "SELECT jobid, jobname, username, database, active FROM cron.job WHERE jobname = $1 "
+        "ORDER BY jobid");
+    static Statement locking(
+        "SELECT jobid, jobname, username, database, active FROM cron.job WHERE jobname = $1 "
+        "ORDER BY jobid FOR UPDATE");
+    OwnerScope owner;
+    Spi spi;
+    (lock == Lock::update ? locking : plain).execute({Parameter::of(name)});
+    std::vector<Found> found;
+    Statement::each_row([&found](const Row& row) { found.push_back(found_row(row)); });
+    return found;
+}
+
+void change(std::int64_t id, const Changes& changes) {
+    static Statement update(R"(
+UPDATE cron.job
+   SET schedule = COALESCE($2, schedule), command = COALESCE($3, command),
+       database = COALESCE($4, database), username = COALESCE($5, username),
+       timezone = COALESCE($6, timezone), overlap_policy = COALESCE($7, overlap_policy),
+       missed = COALESCE($8, missed), log_runs = COALESCE($9, log_runs),
+       active = COALESCE($10, active), max_retries = COALESCE($11, max_retries),
+       max_failures = COALESCE($12, max_failures),
+       max_runtime = COALESCE($13::interval, max_runtime),
+       retry_period = COALESCE($14::interval, retry_period),
+       catchup_window = COALESCE($15::interval, catchup_window),
+       jitter = COALESCE($16::interval, jitter),
+       note = CASE WHEN $18 THEN NULL ELSE COALESCE($17, note) END
+ WHERE jobid = $1)");
+    const auto text = Parameter::of_optional;
+    const auto interval = [](const std::optional<IntervalValue>& value) {
+        return value ? Parameter::of(std::string_view(value->text)) : Parameter::null(TEXTOID);
+    };
+    const auto number = [](std::optional<int> value) {
+        return value ? Parameter::of(std::int32_t{*value}) : Parameter::null(INT4OID);
+    };
+    OwnerScope owner;
+    Spi spi;
+    update.execute({Parameter::of(id), text(changes.schedule), text(changes.command),
+                    text(changes.database), text(changes.username), text(changes.timezone),
+                    text(changes.overlap), text(changes.missed), text(changes.log_runs),
+                    changes.active ? Parameter::of(*changes.active) : Parameter::null(BOOLOID),
+                    number(changes.max_retries), number(changes.max_failures),
+                    interval(changes.max_runtime), interval(changes.retry_period),
+                    interval(changes.catchup_window), interval(changes.jitter), text(changes.note),
+                    Parameter::of(changes.clear_note)});
+}
+
+void remove_as_owner(std::int64_t id) {
+    OwnerScope owner;
+    Spi spi;
+    delete_row(id);
+}
+
+void add_dependency(std::int64_t job, std::int64_t after, std::string_view condition) {
+    static Statement statement(R"(
+INSERT INTO cron.job_dependency (jobid, after_jobid, condition) VALUES ($1, $2, $3)
+ON CONFLICT (jobid, after_jobid) DO UPDATE SET condition = excluded.condition)");
+    OwnerScope owner;
+    Spi spi;
+    statement.execute({Parameter::of(job), Parameter::of(after), Parameter::of(condition)});
+}
+
+bool remove_dependency(std::int64_t job, std::int64_t after) {
+    static Statement statement(
+        "DELETE FROM cron.job_dependency WHERE jobid = $1 AND after_jobid = $2");
+    OwnerScope owner;
+    Spi spi;
+    return statement.execute({Parameter::of(job), Parameter::of(after)}) > 0;
+}
+
+void remove_dependencies_of(std::int64_t job) {
+    static Statement statement(
+        "DELETE FROM cron.job_dependency WHERE jobid = $1 OR after_jobid = $1");
+    OwnerScope owner;
+    Spi spi;
+    statement.execute({Parameter::of(job)});
+}
+
+bool depends_on(std::int64_t job, std::int64_t other) {
+    static Statement query(R"(
+WITH RECURSIVE waits_for AS (
+    SELECT after_jobid FROM cron.job_dependency WHERE jobid = $1
+    UNION
+    SELECT d.after_jobid FROM cron.job_dependency d JOIN waits_for w ON d.jobid = w.after_jobid)
+SELECT FROM waits_for WHERE after_jobid = $2)");
+    OwnerScope owner;
+    Spi spi;
+    return query.execute({Parameter::of(job), Parameter::of(other)}) > 0;
+}
+
+}  // namespace securatlas::pg::jobs

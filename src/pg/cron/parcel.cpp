@@ -1,0 +1,89 @@
+#include "cron/parcel.hpp"
+
+#include <cstring>
+#include <unordered_map>
+
+#include "securatlas/pg/border/guard.hpp"
+
+extern "C" {
+#include "storage/dsm.h"
+#include "utils/resowner.h"
+}
+
+namespace securatlas::pg::runs {
+namespace {
+
+// The segment's content: this, then the texts one after another.
+struct Header {
+    std::size_t command_size;
+    std::size_t job_name_size;
+    std::size_t database_size;
+    std::size_t username_size;
+    std::int64_t max_runtime_us;  // 0: none
+};
+
+// Segments that this process has made and that nobody has dropped yet.
+std::unordered_map<std::uint32_t, dsm_segment*>& sent_parcels() {
+    static auto& parcels = *new std::unordered_map<std::uint32_t, dsm_segment*>;
+    return parcels;
+}
+
+char* put(char* to, const std::string& text) {
+    std::memcpy(to, text.data(), text.size());
+    return to + text.size();
+}
+
+std::string take(const char*& from, std::size_t size) {
+    std::string text(from, size);
+    from += size;
+    return text;
+}
+
+}  // namespace
+
+std::uint32_t send_parcel(const Task& task) {
+    const Header header{task.command.size(), task.job_name.size(), task.database.size(),
+                        task.username.size(),
+                        task.max_runtime ? task.max_runtime->count() : std::int64_t{0}};
+    const std::size_t size = sizeof header + header.command_size + header.job_name_size +
+                             header.database_size + header.username_size;
+    dsm_segment* segment = call([size] {
+        dsm_segment* made = dsm_create(size, 0);
+        dsm_pin_mapping(made);  // outlives the transaction
+        return made;
+    });
+    char* to = static_cast<char*>(dsm_segment_address(segment));
+    std::memcpy(to, &header, sizeof header);
+    to = put(to + sizeof header, task.command);
+    to = put(put(put(to, task.job_name), task.database), task.username);
+    const std::uint32_t handle = dsm_segment_handle(segment);
+    sent_parcels()[handle] = segment;
+    return handle;
+}
+
+void drop_parcel(std::uint32_t parcel) {
+    const auto found = sent_parcels().find(parcel);
+    if (found == sent_parcels().end()) return;
+    call([segment = found->second] { dsm_detach(segment); });
+    sent_parcels().erase(found);
+}
+
+Task read_parcel(std::uint32_t parcel) {
+    dsm_segment* segment = call([parcel] { return dsm_attach(parcel); });
+    Task task;
+    if (segment == nullptr) return task;
+    const char* from = static_cast<const char*>(dsm_segment_address(segment));
+    Header header;
+    std::memcpy(&header, from, sizeof header);
+    from += sizeof header;
+    task.wanted = true;
+    task.command = take(from, header.command_size);
+    task.job_name = take(from, header.job_name_size);
+    task.database = take(from, header.database_size);
+    task.username = take(from, header.username_size);
+    if (header.max_runtime_us > 0) task.max_runtime = core::Duration(header.max_runtime_us);
+    call([segment] { dsm_detach(segment); });
+    return task;
+}
+
+}  // namespace securatlas::pg::runs

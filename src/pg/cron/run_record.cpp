@@ -1,0 +1,131 @@
+// The job worker's side of the catalog of runs.
+#include "border/owner_scope.hpp"
+#include "border/spi.hpp"
+#include "cron/parcel.hpp"
+#include "cron/run_texts.hpp"
+#include "securatlas/pg/cron/runs.hpp"
+
+namespace securatlas::pg::runs {
+namespace {
+
+Error ended_by_somebody_else() {
+    return Error("57014", "the run was ended by another session while it was executed");
+}
+
+bool has_row(std::int64_t run) {
+    static Statement query("SELECT FROM cron.job_run_details WHERE runid = $1");
+    return query.execute_on_latest({Parameter::of(run)}) > 0;
+}
+
+// A run whose row was deleted while it was executed gets it back.
+void insert_end(const RunReport& report, const Task& task, const Parameter& reason) {
+    static Statement insert(R"(
+INSERT INTO cron.job_run_details (jobid, runid, job_pid, database, username, command, status,
+    return_message, start_time, end_time, jobname, scheduled_at, attempt, trigger, reason, sqlstate,
+    transactional)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+ON CONFLICT DO NOTHING)");
+    const core::Occurrence& occurrence = report.order.occurrence;
+    const std::uint64_t inserted = insert.execute_on_latest(
+        {Parameter::of(static_cast<std::int64_t>(occurrence.job)),
+         Parameter::of(static_cast<std::int64_t>(report.order.run)),
+         Parameter::of(std::int32_t{report.pid}), Parameter::of(std::string_view(task.database)),
+         Parameter::of(std::string_view(task.username)),
+         Parameter::of(std::string_view(task.command)), Parameter::of(outcome_text(report.outcome)),
+         Parameter::of(std::string_view(report.message.data())), Parameter::of(report.started_at),
+         Parameter::of(report.ended_at),
+         task.job_name.empty() ? Parameter::null(TEXTOID)
+                               : Parameter::of(std::string_view(task.job_name)),
+         Parameter::of(occurrence.scheduled_at), Parameter::of(std::int32_t{occurrence.attempt}),
+         Parameter::of(trigger_text(occurrence.trigger)), reason,
+         Parameter::of(std::string_view(report.sqlstate.data())),
+         Parameter::of(report.transactional)});
+    if (inserted == 0) throw ended_by_somebody_else();
+}
+
+void update_or_insert_end(const RunReport& report, const Task& task) {
+    static Statement update(R"(
+UPDATE cron.job_run_details
+   SET status = $2, return_message = $3, sqlstate = $4, reason = $5, job_pid = $6,
+       start_time = $7, end_time = $8, transactional = transactional AND $9
+ WHERE runid = $1 AND status IN ('starting', 'running'))");
+    const std::string_view reason_text(report.reason.data());
+    const Parameter reason =
+        reason_text.empty() ? Parameter::null(TEXTOID) : Parameter::of(reason_text);
+    const std::uint64_t updated = update.execute_on_latest(
+        {Parameter::of(static_cast<std::int64_t>(report.order.run)),
+         Parameter::of(outcome_text(report.outcome)),
+         Parameter::of(std::string_view(report.message.data())),
+         Parameter::of(std::string_view(report.sqlstate.data())), reason,
+         Parameter::of(std::int32_t{report.pid}), Parameter::of(report.started_at),
+         Parameter::of(report.ended_at), Parameter::of(report.transactional)});
+    if (updated == 0) insert_end(report, task, reason);
+}
+
+void remove_row(std::int64_t run) {
+    static Statement remove(
+        "DELETE FROM cron.job_run_details WHERE runid = $1 AND status IN ('starting', 'running')");
+    if (remove.execute_on_latest({Parameter::of(run)}) == 0 && has_row(run)) {
+        throw ended_by_somebody_else();
+    }
+}
+
+// Of a run with a row: what the claim has written. Of one without: what the job says now.
+Task read_local_task(const RunOrder& order) {
+    static Statement query(R"(
+SELECT COALESCE(r.command, j.command), COALESCE(r.jobname, j.jobname),
+       COALESCE(r.database, j.database), COALESCE(r.username, j.username),
+       j.max_runtime, COALESCE(j.log_runs, 'all'),
+       CASE WHEN r.runid IS NULL THEN j.jobid IS NOT NULL ELSE r.status = 'starting' END
+  FROM (SELECT) one
+  LEFT JOIN cron.job_run_details r ON r.runid = $1
+  LEFT JOIN cron.job j ON j.jobid = $2)");
+    OwnerScope owner;
+    Spi spi;
+    query.execute({Parameter::of(static_cast<std::int64_t>(order.run)),
+                   Parameter::of(static_cast<std::int64_t>(order.occurrence.job))});
+    Task task;
+    Statement::each_row([&task](const Row& row) {
+        task = {.wanted = !row.is_null(1) && row.as_bool(7),
+                .command = row.as_text(1),
+                .job_name = row.as_text(2),
+                .database = row.as_text(3),
+                .username = row.as_text(4),
+                .max_runtime = row.as_interval(5),
+                .keep_success = row.as_text(6) != "failures"};
+    });
+    return task;
+}
+
+}  // namespace
+
+Task read_task(const RunOrder& order) {
+    return order.parcel == 0 ? read_local_task(order) : read_parcel(order.parcel);
+}
+
+void record_end(const RunReport& report, const Task& task) {
+    OwnerScope owner(OwnerScope::Mode::force_writable);
+    Spi spi;
+    if (report.outcome == core::RunOutcome::succeeded && !task.keep_success) {
+        remove_row(static_cast<std::int64_t>(report.order.run));
+    } else {
+        update_or_insert_end(report, task);
+    }
+}
+
+void mark_not_transactional(const RunOrder& order, Pid pid, core::Instant started_at) {
+    static Statement update(R"(
+UPDATE cron.job_run_details
+   SET transactional = false, status = 'running', job_pid = $2, start_time = $3, reason = NULL
+ WHERE runid = $1 AND status IN ('starting', 'running'))");
+    OwnerScope owner(OwnerScope::Mode::force_writable);
+    Spi spi;
+    const std::uint64_t updated =
+        update.execute_on_latest({Parameter::of(static_cast<std::int64_t>(order.run)),
+                                  Parameter::of(std::int32_t{pid}), Parameter::of(started_at)});
+    if (updated == 0 && has_row(static_cast<std::int64_t>(order.run))) {
+        throw ended_by_somebody_else();
+    }
+}
+
+}  // namespace securatlas::pg::runs

@@ -1,0 +1,392 @@
+// The scheduler's side of the catalog of runs, and that of SQL functions.
+#include "securatlas/pg/cron/runs.hpp"
+
+#include "border/owner_scope.hpp"
+#include "border/spi.hpp"
+#include "cron/run_texts.hpp"
+
+extern "C" {
+#include "catalog/namespace.h"
+#include "storage/lmgr.h"
+#include "utils/lsyscache.h"
+}
+
+namespace securatlas::pg::runs {
+namespace {
+
+// Occurrences as parallel arrays, the parameters of set-based statements.
+struct Columns {
+    std::vector<std::int64_t> jobs;
+    std::vector<core::Instant> scheduled;
+    std::vector<std::int32_t> attempts;
+    std::vector<std::string> triggers;
+    std::vector<std::string> reasons;
+
+    void add(const core::Occurrence& occurrence, std::string reason) {
+        jobs.push_back(static_cast<std::int64_t>(occurrence.job));
+        scheduled.push_back(occurrence.scheduled_at);
+        attempts.push_back(occurrence.attempt);
+        triggers.emplace_back(trigger_text(occurrence.trigger));
+        reasons.push_back(std::move(reason));
+    }
+};
+
+// runid, jobid, scheduled_at, attempt, trigger, database, username
+RunRow run_row(const Row& row, bool logged) {
+    return {.run = core::RunId{row.as_int64(1)},
+            .occurrence = {.job = core::JobId{row.as_int64(2)},
+                           .scheduled_at = row.as_instant(3),
+                           .attempt = row.as_int32(4),
+                           .trigger = trigger_of(row.as_text(5))},
+            .database = row.as_text(6),
+            .username = row.as_text(7),
+            .logged = logged};
+}
+
+void append_rows(std::vector<RunRow>& rows, bool logged) {
+    Statement::each_row([&](const Row& row) { rows.push_back(run_row(row, logged)); });
+}
+
+void claim_logged(const Columns& columns, std::vector<RunRow>& rows) {
+    static Statement statement(R"(
+INSERT INTO cron.job_run_details AS r (jobid, database, username, command, status, jobname,
+                                       scheduled_at, attempt, trigger, reason)
+SELECT j.jobid, j.database, j.username, j.command, 'starting', j.jobname,
+       c.scheduled_at, c.attempt, c.trigger, c.reason
+  FROM unnest($1, $2, $3, $4, $5) AS c(jobid, scheduled_at, attempt, trigger, reason)
+  JOIN cron.job j ON j.jobid = c.jobid
+ WHERE j.log_runs <> 'none'
+ON CONFLICT (jobid, scheduled_at, attempt) DO NOTHING
+RETURNING r.runid, r.jobid, r.scheduled_at, r.attempt, r.trigger, r.database, r.username)");
+    statement.execute({Parameter::of(columns.jobs), Parameter::of(columns.scheduled),
+                       Parameter::of(columns.attempts), Parameter::of(columns.triggers),
+                       Parameter::of(columns.reasons)});
+    append_rows(rows, true);
+}
+
+void claim_unlogged(const Columns& columns, bool log_runs, std::vector<RunRow>& rows) {
+    static Statement statement(R"(
+SELECT nextval('cron.runid_seq'), j.jobid, c.scheduled_at, c.attempt, c.trigger, j.database,
+       j.username
+  FROM unnest($1, $2, $3, $4) AS c(jobid, scheduled_at, attempt, trigger)
+  JOIN cron.job j ON j.jobid = c.jobid
+ WHERE j.log_runs = 'none' OR NOT $5)");
+    statement.execute({Parameter::of(columns.jobs), Parameter::of(columns.scheduled),
+                       Parameter::of(columns.attempts), Parameter::of(columns.triggers),
+                       Parameter::of(log_runs)});
+    append_rows(rows, false);
+}
+
+}  // namespace
+
+bool try_lock_history() {
+    return call([] {
+        const Oid schema = get_namespace_oid("cron", true);
+        const Oid history =
+            OidIsValid(schema) ? get_relname_relid("job_run_details", schema) : InvalidOid;
+        // A dropped extension is found elsewhere; here it is as good as locked.
+        return OidIsValid(history) && ConditionalLockRelationOid(history, RowExclusiveLock);
+    });
+}
+
+std::vector<RunRow> claim(const std::vector<core::ClaimRun>& claims, bool log_runs) {
+    Columns columns;
+    for (const core::ClaimRun& claim : claims) columns.add(claim.occurrence, claim.reason);
+    std::vector<RunRow> rows;
+    rows.reserve(claims.size());
+    Spi spi;
+    if (log_runs) claim_logged(columns, rows);
+    // What is left has a run already, or belongs to a job that is not logged.
+    if (rows.size() < claims.size()) claim_unlogged(columns, log_runs, rows);
+    return rows;
+}
+
+void record_skips(const std::vector<core::RecordSkip>& skips) {
+    static Statement statement(R"(
+INSERT INTO cron.job_run_details (jobid, database, username, command, status, jobname,
+                                  scheduled_at, attempt, trigger, reason, start_time, end_time)
+SELECT j.jobid, j.database, j.username, j.command, 'skipped', j.jobname,
+       c.scheduled_at, c.attempt, c.trigger, c.reason, t.now, t.now
+  FROM unnest($1, $2, $3, $4, $5) AS c(jobid, scheduled_at, attempt, trigger, reason)
+  JOIN cron.job j ON j.jobid = c.jobid, clock_timestamp() AS t(now)
+ WHERE j.log_runs <> 'none'
+ON CONFLICT (jobid, scheduled_at, attempt) DO NOTHING)");
+    Columns columns;
+    for (const core::RecordSkip& skip : skips) {
+        std::string reason = skip.reason;
+        if (skip.count > 1) reason += " (" + std::to_string(skip.count) + " occurrences)";
+        columns.add(skip.occurrence, std::move(reason));
+    }
+    Spi spi;
+    statement.execute({Parameter::of(columns.jobs), Parameter::of(columns.scheduled),
+                       Parameter::of(columns.attempts), Parameter::of(columns.triggers),
+                       Parameter::of(columns.reasons)});
+}
+
+void explain_waits(const std::vector<std::int64_t>& runs, const std::vector<std::string>& reasons) {
+    static Statement statement(R"(
+UPDATE cron.job_run_details r SET reason = c.reason
+  FROM unnest($1, $2) AS c(runid, reason)
+ WHERE r.runid = c.runid AND r.status = 'starting'
+   AND r.runid IN (SELECT l.runid FROM cron.job_run_details l WHERE l.runid = ANY ($1)
+                      FOR UPDATE SKIP LOCKED))");
+    Spi spi;
+    statement.execute({Parameter::of(runs), Parameter::of(reasons)});
+}
+
+std::vector<std::int64_t> skip_waiting(const std::vector<std::int64_t>& runs,
+                                       const std::vector<std::string>& reasons) {
+    static Statement statement(R"(
+UPDATE cron.job_run_details r
+   SET status = 'skipped', reason = c.reason, start_time = t.now, end_time = t.now
+  FROM unnest($1, $2) AS c(runid, reason), clock_timestamp() AS t(now)
+ WHERE r.runid = c.runid AND r.status = 'starting'
+   AND r.runid IN (SELECT l.runid FROM cron.job_run_details l WHERE l.runid = ANY ($1)
+                      FOR UPDATE SKIP LOCKED))");
+    static Statement left(
+        "SELECT runid FROM cron.job_run_details WHERE runid = ANY ($1) AND status = 'starting'");
+    Spi spi;
+    const Parameter these = Parameter::of(runs);
+    statement.execute({these, Parameter::of(reasons)});
+    left.execute({these});
+    std::vector<std::int64_t> locked;
+    Statement::each_row([&locked](const Row& row) { locked.push_back(row.as_int64(1)); });
+    return locked;
+}
+
+void show_running(const std::vector<ActiveRun>& active) {
+    static Statement statement(R"(
+UPDATE cron.job_run_details r
+   SET status = 'running', job_pid = c.pid, start_time = c.started, reason = NULL
+  FROM unnest($1, $2, $3) AS c(runid, pid, started)
+ WHERE r.runid = c.runid AND r.status = 'starting'
+   AND r.runid IN (SELECT l.runid FROM cron.job_run_details l WHERE l.runid = ANY ($1)
+                      FOR UPDATE SKIP LOCKED))");
+    std::vector<std::int64_t> ids;
+    std::vector<std::int32_t> pids;
+    std::vector<core::Instant> started;
+    for (const ActiveRun& run : active) {
+        ids.push_back(static_cast<std::int64_t>(run.order.run));
+        pids.push_back(run.pid);
+        started.push_back(run.started_at);
+    }
+    Spi spi;
+    statement.execute({Parameter::of(ids), Parameter::of(pids), Parameter::of(started)});
+}
+
+std::optional<core::RunOutcome> record_outcome(const RunReport& report) {
+    static Statement statement(R"(
+UPDATE cron.job_run_details
+   SET status = $2, return_message = $3, sqlstate = $4, reason = $5, job_pid = COALESCE($6, job_pid),
+       start_time = COALESCE($7, start_time, $8), end_time = $8,
+       transactional = transactional AND $9
+ WHERE runid = $1 AND status IN ('starting', 'running'))");
+    static Statement lock(
+        "SELECT status FROM cron.job_run_details WHERE runid = $1 FOR UPDATE SKIP LOCKED");
+    static Statement look("SELECT FROM cron.job_run_details WHERE runid = $1");
+    const bool started = report.started_at != core::kLongAgo;
+    const std::string reason(report.reason.data());
+    const Parameter run = Parameter::of(static_cast<std::int64_t>(report.order.run));
+    Spi spi;
+    if (lock.execute({run}) == 0) {
+        // Somebody else has the row, or has deleted it.
+        return look.execute({run}) > 0 ? std::nullopt : std::optional(report.outcome);
+    }
+    std::string status;
+    Statement::each_row([&status](const Row& row) { status = row.as_text(1); });
+    if (status == "succeeded") return core::RunOutcome::succeeded;
+    statement.execute(
+        {run, Parameter::of(outcome_text(report.outcome)),
+         Parameter::of(std::string_view(report.message.data())),
+         Parameter::of(std::string_view(report.sqlstate.data())),
+         reason.empty() ? Parameter::null(TEXTOID) : Parameter::of(std::string_view(reason)),
+         report.pid == 0 ? Parameter::null(INT4OID) : Parameter::of(std::int32_t{report.pid}),
+         started ? Parameter::of(report.started_at) : Parameter::null(TIMESTAMPTZOID),
+         Parameter::of(report.ended_at), Parameter::of(report.transactional)});
+    return report.outcome;
+}
+
+std::vector<RunRow> read_waiting(const std::vector<std::int64_t>& ids) {
+    static Statement query(R"(
+SELECT runid, jobid, scheduled_at, attempt, trigger, database, username
+  FROM cron.job_run_details WHERE runid = ANY ($1) AND status = 'starting' ORDER BY runid)");
+    Spi spi;
+    query.execute({Parameter::of(ids)});
+    std::vector<RunRow> rows;
+    append_rows(rows, true);
+    return rows;
+}
+
+std::vector<RunRow> read_all_waiting_manual() {
+    static Statement query(R"(
+SELECT runid, jobid, scheduled_at, attempt, trigger, database, username
+  FROM cron.job_run_details WHERE status = 'starting' AND trigger = 'manual' ORDER BY runid)");
+    Spi spi;
+    query.execute({});
+    std::vector<RunRow> rows;
+    append_rows(rows, true);
+    return rows;
+}
+
+std::vector<Interrupted> end_interrupted(const std::vector<std::int64_t>& alive,
+                                         core::Instant server_start) {
+    static Statement statement(R"(
+UPDATE cron.job_run_details
+   SET status = 'failed', return_message = 'server restarted', reason = 'server restarted',
+       sqlstate = '57P02', start_time = COALESCE(start_time, clock_timestamp()),
+       end_time = clock_timestamp()
+ WHERE status IN ('starting', 'running') AND runid <> ALL ($1)
+   AND NOT (status = 'starting' AND trigger = 'manual' AND scheduled_at >= $2)
+RETURNING jobid, scheduled_at, attempt, trigger, transactional)");
+    Spi spi;
+    statement.execute({Parameter::of(alive), Parameter::of(server_start)});
+    std::vector<Interrupted> interrupted;
+    interrupted.reserve(SPI_processed);
+    Statement::each_row([&interrupted](const Row& row) {
+        if (row.is_null(1) || row.is_null(2)) return;  // a row that somebody has damaged
+        interrupted.push_back({{.job = core::JobId{row.as_int64(1)},
+                                .scheduled_at = row.as_instant(2),
+                                .attempt = row.as_int32(3),
+                                .trigger = trigger_of(row.as_text(4))},
+                               row.as_bool(5)});
+    });
+    return interrupted;
+}
+
+PlanningState read_planning_state() {
+    static Statement query(R"(
+SELECT s.planned_until, s.database_name,
+       s.database_oid = me.oid AND s.system_identifier = c.system_identifier,
+       s.database_name <> me.datname,
+       EXISTS (SELECT FROM pg_database o
+                WHERE o.oid = s.database_oid AND s.system_identifier = c.system_identifier)
+  FROM cron.scheduler_state s, pg_control_system() c, pg_database me
+ WHERE me.datname = current_database()
+ ORDER BY s.planned_until)");
+    Spi spi;
+    query.execute({});
+    PlanningState state;
+    Statement::each_row([&state](const Row& row) {
+        if (row.as_bool(3)) {
+            state.planned_until = row.as_instant(1);
+            state.former_name = row.as_bool(4) ? row.as_text(2) : std::string();
+        } else {
+            state.copied_planned_until = row.as_instant(1);
+            state.copied_from = row.as_text(2);
+            state.original_exists = row.as_bool(5);
+        }
+    });
+    return state;
+}
+
+void reset_planning_state(core::Instant planned_until) {
+    static Statement remove("DELETE FROM cron.scheduler_state");
+    static Statement insert(R"(
+INSERT INTO cron.scheduler_state (planned_until, database_oid, database_name, system_identifier)
+SELECT $1, d.oid, d.datname, c.system_identifier
+  FROM pg_database d, pg_control_system() c WHERE d.datname = current_database())");
+    Spi spi;
+    remove.execute({});
+    insert.execute({Parameter::of(planned_until)});
+}
+
+void set_planned_until(core::Instant planned_until) {
+    static Statement update(
+        "UPDATE cron.scheduler_state SET planned_until = $1 WHERE database_oid = $2");
+    Spi spi;
+    update.execute({Parameter::of(planned_until), Parameter::of_oid(MyDatabaseId)});
+}
+
+Task start_elsewhere(const RunRow& row) {
+    static Statement mark(R"(
+UPDATE cron.job_run_details
+   SET status = 'running', transactional = false, start_time = clock_timestamp(), reason = NULL
+ WHERE runid = $1 AND status = 'starting')");
+    Spi spi;
+    const std::uint64_t marked = mark.execute({Parameter::of(static_cast<std::int64_t>(row.run))});
+    if (marked == 0 && row.logged) return Task{};
+    static Statement query(R"(
+SELECT COALESCE(r.command, j.command), COALESCE(r.jobname, j.jobname), j.max_runtime
+  FROM (SELECT) one
+  LEFT JOIN cron.job_run_details r ON r.runid = $1
+  LEFT JOIN cron.job j ON j.jobid = $2)");
+    query.execute({Parameter::of(static_cast<std::int64_t>(row.run)),
+                   Parameter::of(static_cast<std::int64_t>(row.occurrence.job))});
+    Task task;
+    Statement::each_row([&](const Row& found) {
+        task = {.wanted = !found.is_null(1),
+                .command = found.as_text(1),
+                .job_name = found.as_text(2),
+                .database = row.database,
+                .username = row.username,
+                .max_runtime = found.as_interval(3)};
+    });
+    return task;
+}
+
+std::uint64_t purge(core::Duration retention, int rows_per_job, int limit) {
+    static Statement by_age(R"(
+DELETE FROM cron.job_run_details WHERE runid IN (
+    SELECT runid FROM cron.job_run_details
+     WHERE start_time < $1 AND status IN ('succeeded', 'failed', 'skipped')
+     ORDER BY start_time LIMIT $2 FOR UPDATE SKIP LOCKED))");
+    static Statement by_number(R"(
+DELETE FROM cron.job_run_details WHERE runid IN (
+    SELECT d.runid
+      FROM cron.job j, LATERAL (SELECT r.runid, r.status FROM cron.job_run_details r
+                                 WHERE r.jobid = j.jobid
+                                 ORDER BY r.scheduled_at DESC, r.attempt DESC OFFSET $1) d
+     WHERE d.status IN ('succeeded', 'failed', 'skipped') LIMIT $2))");
+    std::uint64_t removed = 0;
+    Spi spi;
+    if (retention > core::Duration(0)) {
+        const core::Instant oldest = to_instant(GetCurrentTimestamp()) - retention;
+        removed += by_age.execute({Parameter::of(oldest), Parameter::of(std::int32_t{limit})});
+    }
+    if (rows_per_job > 0) {
+        removed += by_number.execute({Parameter::of(static_cast<std::int64_t>(rows_per_job)),
+                                      Parameter::of(std::int32_t{limit})});
+    }
+    return removed;
+}
+
+// ---- for SQL functions ---------------------------------------------------------------------
+
+std::int64_t request(std::int64_t job) {
+    static Statement statement(R"(
+INSERT INTO cron.job_run_details (jobid, database, username, command, status, jobname,
+                                  scheduled_at, trigger)
+SELECT j.jobid, j.database, j.username, j.command, 'starting', j.jobname, clock_timestamp(), 'manual'
+  FROM cron.job j WHERE j.jobid = $1
+RETURNING runid)");
+    OwnerScope owner;
+    Spi spi;
+    statement.execute({Parameter::of(job)});
+    std::int64_t run = 0;
+    Statement::each_row([&run](const Row& row) { run = row.as_int64(1); });
+    return run;
+}
+
+std::optional<Owner> find(std::int64_t run) {
+    static Statement query("SELECT username, status FROM cron.job_run_details WHERE runid = $1");
+    OwnerScope owner;
+    Spi spi;
+    query.execute({Parameter::of(run)});
+    std::optional<Owner> found;
+    Statement::each_row([&found](const Row& row) { found = {row.as_text(1), row.as_text(2)}; });
+    return found;
+}
+
+bool cancel_waiting(std::int64_t run) {
+    static Statement statement(R"(
+UPDATE cron.job_run_details
+   SET status = 'failed', reason = 'cancelled', sqlstate = '57014',
+       return_message = 'cancelled before it started', start_time = clock_timestamp(),
+       end_time = clock_timestamp()
+ WHERE runid = $1 AND status = 'starting')");
+    OwnerScope owner;
+    Spi spi;
+    return statement.execute({Parameter::of(run)}) > 0;
+}
+
+}  // namespace securatlas::pg::runs

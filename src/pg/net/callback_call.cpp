@@ -1,0 +1,353 @@
+// The call of a callback, in a job worker. The middle part is C world: the user's function runs
+// there, inside one call().
+#include <cstring>
+
+#include "border/owner_scope.hpp"
+#include "border/spi.hpp"
+#include "border/statement_runner.hpp"
+#include "border/user_code.hpp"
+#include "net/callback_rules.hpp"
+#include "securatlas/core/cron/scheduler.hpp"
+#include "securatlas/pg/border/process.hpp"
+#include "securatlas/pg/border/transaction.hpp"
+#include "securatlas/pg/net/callback_function.hpp"
+#include "securatlas/pg/net/callbacks.hpp"
+#include "securatlas/pg/net/requests.hpp"
+#include "securatlas/pg/net/sealing.hpp"
+
+extern "C" {
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "pgstat.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/regproc.h"
+#include "utils/snapmgr.h"
+#include "utils/typcache.h"
+}
+
+namespace securatlas::pg::callbacks {
+namespace {
+
+// When there is something to be called that cannot be now: its row or the table is locked.
+constexpr core::Duration kPauseForLocks = std::chrono::seconds(1);
+// Names the callback as long as it is called; its end is the end of the transaction.
+constexpr const char* kInterrupted = "ERROR: the process that called it ended before it was done";
+
+// A response whose callback is to be called; its row is locked.
+struct Due {
+    std::int64_t response = 0;
+    std::string function;  // its signature
+    int attempts = 0;      // that have failed
+    bool sealed = false;
+    std::string sealed_body;
+    Datum row = 0;  // net._http_response; lives as long as the transaction
+    Oid row_type = InvalidOid;
+};
+
+// ---- reading (with the owner's rights) -------------------------------------------------------
+
+// The plans of statements that follow are made by the index, whatever the role's settings and the
+// statistics of the moment are. For within an OwnerScope, which takes them back.
+void read_by_index() {
+    call([] {
+        for (const char* way : {"enable_seqscan", "enable_bitmapscan", "enable_sort"}) {
+            (void)set_config_option(way, "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
+                                    0, false);
+        }
+    });
+}
+
+Datum copy_to_transaction(Datum row) {
+    return call([row] {
+        const HeapTupleHeader from = DatumGetHeapTupleHeader(row);
+        const std::size_t size = HeapTupleHeaderGetDatumLength(from);
+        void* to = MemoryContextAlloc(TopTransactionContext, size);
+        memcpy(to, from, size);
+        return PointerGetDatum(to);
+    });
+}
+
+std::optional<Due> take_row() {
+    std::optional<Due> due;
+    Statement::each_row([&due](const Row& row) {
+        due.emplace();
+        due->response = row.as_int64(1);
+        due->function = row.as_text(2);
+        due->attempts = row.as_int32(3);
+        due->sealed = row.as_bool(4);
+        if (due->sealed) due->sealed_body = row.as_bytes(5);
+        due->row = copy_to_transaction(row.value(6));
+        due->row_type = HeapTupleHeaderGetTypeId(DatumGetHeapTupleHeader(due->row));
+    });
+    return due;
+}
+
+std::optional<Due> find_due(RoleOid role) {
+    static Statement query(R"(
+SELECT id, on_response, callback_attempts, sealed, content_bytes, r
+  FROM net._http_response AS r
+ WHERE created_by = $1 AND callback_state = 'waiting' AND callback_at <= $2
+ ORDER BY callback_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)");
+    read_by_index();
+    Spi spi;
+    query.execute_on_latest({Parameter::of_oid(role), Parameter::of(now())});
+    return take_row();
+}
+
+std::optional<Due> find_again(std::int64_t response) {
+    static Statement query(R"(
+SELECT id, on_response, callback_attempts, sealed, content_bytes, r
+  FROM net._http_response AS r
+ WHERE id = $1 AND callback_state = 'waiting' FOR UPDATE SKIP LOCKED)");
+    read_by_index();
+    Spi spi;
+    query.execute_on_latest({Parameter::of(response)});
+    return take_row();
+}
+
+void mark_done(const Due& due, int attempts) {
+    static Statement statement(R"(
+UPDATE net._http_response
+   SET callback_state = 'done', callback_attempts = $2, callback_error = NULL, callback_at = NULL
+ WHERE id = $1)");
+    const OwnerScope owner(OwnerScope::Mode::force_writable);
+    Spi spi;
+    statement.execute_on_latest(
+        {Parameter::of(due.response), Parameter::of(std::int32_t{attempts})});
+}
+
+// ---- the argument ----------------------------------------------------------------------------
+
+// Columns of a row that are to be changed.
+struct Columns {
+    int count = 0;
+    int numbers[3] = {};
+    Datum values[3] = {};
+    bool nulls[3] = {};
+};
+
+// C world.
+TupleDesc description_of(Datum row) {
+    const HeapTupleHeader header = DatumGetHeapTupleHeader(row);
+    return lookup_rowtype_tupdesc_copy(HeapTupleHeaderGetTypeId(header),
+                                       HeapTupleHeaderGetTypMod(header));
+}
+
+// C world.
+void set_column(Columns& columns, TupleDesc description, const char* name, Datum value, bool null) {
+    const int i = columns.count++;
+    columns.numbers[i] = SPI_fnumber(description, name);
+    columns.values[i] = value;
+    columns.nulls[i] = null;
+}
+
+// C world.
+Datum with_columns(Datum row, TupleDesc description, Columns& columns) {
+    HeapTupleData tuple{};
+    tuple.t_data = DatumGetHeapTupleHeader(row);
+    tuple.t_len = HeapTupleHeaderGetDatumLength(tuple.t_data);
+    ItemPointerSetInvalid(&tuple.t_self);
+    tuple.t_tableOid = InvalidOid;
+    HeapTuple changed = heap_modify_tuple_by_cols(&tuple, description, columns.count,
+                                                  columns.numbers, columns.values, columns.nulls);
+    return heap_copy_tuple_as_datum(changed, description);
+}
+
+// The row as it was before its attempt was counted, and with its body in clear.
+Datum argument_of(const Due& due, int attempts) {
+    std::optional<std::string> body;
+    if (due.sealed) {
+        body = unseal(due.sealed_body, {"response", std::to_string(due.response)});
+        if (!body) {
+            throw Error("22023", "the response cannot be decrypted", "",
+                        "It was encrypted with another key than that in net.secret_key_file.");
+        }
+    }
+    return call([&] {
+        const MemoryContext before = MemoryContextSwitchTo(TopTransactionContext);
+        const TupleDesc description = description_of(due.row);
+        Columns columns;
+        set_column(columns, description, "callback_attempts", Int32GetDatum(attempts), false);
+        if (body) {
+            // Text and bytea have the same form.
+            const int length = static_cast<int>(body->size());
+            const Datum bytes = PointerGetDatum(cstring_to_text_with_len(body->data(), length));
+            const bool is_text = pg_verify_mbstr(GetDatabaseEncoding(), body->data(), length, true);
+            set_column(columns, description, "content", bytes, !is_text);
+            set_column(columns, description, "content_bytes", bytes, is_text);
+        }
+        const Datum row = with_columns(due.row, description, columns);
+        MemoryContextSwitchTo(before);
+        return row;
+    });
+}
+
+// ---- the call --------------------------------------------------------------------------------
+
+// The statement that calls it. What was checked when the request was made is checked again.
+std::string statement_for(const Due& due, RoleOid role) {
+    const OwnerScope owner;  // its search_path
+    const Oid function = call([&due] {
+        return DatumGetObjectId(
+            DirectFunctionCall1(regprocedurein, CStringGetDatum(due.function.c_str())));
+    });
+    (void)callback_signature(function, role);
+    const char* name = call([function] {
+        return quote_qualified_identifier(get_namespace_name(get_func_namespace(function)),
+                                          get_func_name(function));
+    });
+    return "SELECT " + std::string(name) + "($1)";
+}
+
+// C world, as the role.
+void execute(const char* statement, Oid type, Datum argument) {
+    if (SPI_connect() != SPI_OK_CONNECT) elog(ERROR, "SPI_connect failed");
+    PushActiveSnapshot(GetTransactionSnapshot());
+    const int status = SPI_execute_with_args(statement, 1, &type, &argument, nullptr, false, 0);
+    if (status < 0) elog(ERROR, "SPI failed: %s", SPI_result_code_string(status));
+    PopActiveSnapshot();
+    SPI_finish();
+}
+
+// What pg_stat_activity and the server log show while it lives.
+class Announcement {
+  public:
+    Announcement(std::int64_t response, std::string statement) : statement_(std::move(statement)) {
+        call([this, response] {
+            char name[NAMEDATALEN];
+            snprintf(name, sizeof name, "net: callback [%lld]", static_cast<long long>(response));
+            SetConfigOption("application_name", name, PGC_USERSET, PGC_S_SESSION);
+            debug_query_string = statement_.c_str();
+            pgstat_report_activity(STATE_RUNNING, statement_.c_str());
+        });
+    }
+    ~Announcement() { debug_query_string = nullptr; }
+    Announcement(const Announcement&) = delete;
+    Announcement& operator=(const Announcement&) = delete;
+    const char* statement() const { return statement_.c_str(); }
+
+  private:
+    std::string statement_;
+};
+
+void call_function(const Due& due, RoleOid role, int attempts) {
+    const Announcement announcement(due.response, statement_for(due, role));
+    const Datum argument = argument_of(due, attempts);
+    call([&] {
+        arm_statement_timeout();
+        execute(announcement.statement(), due.row_type, argument);
+    });
+    stop_timeouts();
+}
+
+// A text that shows what the response holds is none for a table or the log.
+std::string failure_text(const Due& due, const Error& error) {
+    if (!due.sealed) return describe(error);
+    return "ERROR: SQLSTATE " + error.sqlstate() +
+           " (its text is left out: the response is sealed)";
+}
+
+void record_failed_call(const Due& due, const Error& error, int attempts, double random) {
+    const std::string what = "callback of response " + std::to_string(due.response) + " failed";
+    if (due.sealed) {
+        log_failure(what, Error(error.sqlstate(), "SQLSTATE " + error.sqlstate()));
+    } else {
+        log_failure(what, error);
+    }
+    const bool again = attempts < kMaxAttempts && core::is_retryable(error.sqlstate());
+    Transaction transaction;
+    call([] { (void)GetTransactionSnapshot(); });
+    {
+        const OwnerScope owner(OwnerScope::Mode::force_writable);
+        Spi spi;
+        record_failure(due.response, attempts, again, failure_text(due, error), random);
+    }
+    transaction.commit_asynchronously();
+}
+
+// ---- what call_next() does ------------------------------------------------------------------
+
+// Before the call, and on disk: one that ends the server is known by it. False: it has had all its
+// attempts.
+bool mark_attempt(const Due& due, double random) {
+    const bool is_left = due.attempts < kMaxAttempts;
+    {
+        const OwnerScope owner(OwnerScope::Mode::force_writable);
+        Spi spi;
+        record_failure(due.response, is_left ? due.attempts + 1 : due.attempts, is_left,
+                       kInterrupted, random);
+    }
+    call([] { ForceSyncCommit(); });
+    return is_left;
+}
+
+// The oldest that is due, or a certain one; nullopt: there is none, or it is locked.
+std::optional<Due> find(RoleOid role, std::optional<std::int64_t> response) {
+    // Before the owner's rights: a snapshot that lasts is taken as the role's settings ask.
+    call([] { (void)GetTransactionSnapshot(); });
+    const OwnerScope owner(OwnerScope::Mode::force_writable);
+    return response ? find_again(*response) : find_due(role);
+}
+
+Step look_later(RoleOid role) {
+    const OwnerScope owner(OwnerScope::Mode::force_writable);
+    read_by_index();
+    Step step;
+    step.next = next_due(role);
+    if (step.next && *step.next <= now()) step.next = now() + kPauseForLocks;
+    return step;
+}
+
+}  // namespace
+
+Step call_next(RoleOid role, bool careful, double random) {
+    std::optional<Due> due;
+    int attempts = 0;  // that have failed, if this one fails
+    try {
+        call([] { QueryCancelPending = false; });  // it was meant for another call
+        std::optional<Transaction> transaction(std::in_place);
+        if (!requests::try_lock()) return {.next = now() + kPauseForLocks};
+        due = find(role, std::nullopt);
+        if (!due) {
+            const Step step = look_later(role);
+            transaction->commit_asynchronously();
+            return step;
+        }
+        const int failed_before = due->attempts;
+        attempts = failed_before + 1;
+        const std::int64_t response = due->response;
+        // One that has failed before may be the one that ended a server.
+        if (careful || failed_before > 0) {
+            const bool is_left = mark_attempt(*due, random);
+            transaction->commit();
+            if (!is_left) return {.called = true};
+            due.reset();
+            transaction.emplace();
+            due = find(role, response);
+            if (!due) return {.called = true};
+            WorkerSlot::report_calling(-response);
+        } else {
+            WorkerSlot::report_calling(response);
+        }
+        call_function(*due, role, failed_before);
+        mark_done(*due, failed_before);
+        if (careful) call([] { ForceSyncCommit(); });
+        transaction->commit_asynchronously();
+    } catch (const Error& error) {
+        abort_everything();
+        if (due) {
+            record_failed_call(*due, error, attempts, random);
+        } else if (error.sqlstate() != "57014") {
+            throw;
+        }
+    }
+    WorkerSlot::report_calling(0);
+    return {.called = true};
+}
+
+}  // namespace securatlas::pg::callbacks

@@ -1,0 +1,97 @@
+#include "securatlas/pg/net/callback_function.hpp"
+
+#include "securatlas/pg/border/guard.hpp"
+
+extern "C" {
+#include "access/htup_details.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_proc.h"
+#include "storage/proc.h"
+#include "utils/acl.h"
+#include "utils/lsyscache.h"
+#include "utils/regproc.h"
+#include "utils/syscache.h"
+}
+
+namespace securatlas::pg {
+namespace {
+
+struct Facts {
+    bool exists;
+    bool has_the_form;
+    bool may_execute;
+    bool may_log_in;
+    char* signature;
+};
+
+// C world.
+Oid response_type() {
+    const Oid schema = get_namespace_oid("net", true);
+    return OidIsValid(schema) ? get_rel_type_id(get_relname_relid("_http_response", schema))
+                              : InvalidOid;
+}
+
+// C world.
+bool role_may_log_in(Oid role) {
+    HeapTuple tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
+    if (!HeapTupleIsValid(tuple)) return false;
+    const bool may = reinterpret_cast<Form_pg_authid>(GETSTRUCT(tuple))->rolcanlogin;
+    ReleaseSysCache(tuple);
+    return may;
+}
+
+// C world.
+Facts facts_of(Oid function, Oid role) {
+    Facts facts{};
+    HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+    if (!HeapTupleIsValid(tuple)) return facts;
+    const auto* form = reinterpret_cast<Form_pg_proc>(GETSTRUCT(tuple));
+    facts.exists = true;
+    facts.has_the_form = form->prokind == PROKIND_FUNCTION && form->pronargs == 1 &&
+                         form->proargtypes.values[0] == response_type();
+    ReleaseSysCache(tuple);
+    facts.may_execute = role_may_execute(role, function);
+    facts.may_log_in = role_may_log_in(role);
+    facts.signature = format_procedure_qualified(function);
+    return facts;
+}
+
+std::string check(FunctionOid function, RoleOid role) {
+    const Facts facts = call([function, role] { return facts_of(function, role); });
+    if (!facts.exists) throw Error("42883", "function of on_response does not exist");
+    std::string signature = facts.signature;
+    if (!facts.has_the_form) {
+        throw Error("42P13", "function " + signature + " cannot be called with a response", "",
+                    "It must be a function with one argument, of type net._http_response.");
+    }
+    if (!facts.may_execute) throw Error("42501", "permission denied for function " + signature);
+    if (!facts.may_log_in) {
+        throw Error("42501", "on_response needs a role that may log in",
+                    "The function is called by a process of the role that makes the request.");
+    }
+    return signature;
+}
+
+// What was found to be right.
+struct Checked {
+    LocalTransactionId transaction = InvalidLocalTransactionId;
+    FunctionOid function = 0;
+    RoleOid role = 0;
+    std::string signature;
+};
+
+}  // namespace
+
+std::string callback_signature(FunctionOid function, RoleOid role) {
+    // The same for each of a hundred thousand requests of one statement. That it is no longer so is
+    // noticed when it is called.
+    static auto* const last = new Checked;
+    const LocalTransactionId transaction = MyProc->lxid;
+    if (last->transaction != transaction || last->function != function || last->role != role) {
+        *last = {transaction, function, role, check(function, role)};
+    }
+    return last->signature;
+}
+
+}  // namespace securatlas::pg

@@ -1,0 +1,215 @@
+// A request goes into the queue past SQL: no plan, no change of role or search_path, which would
+// cost more than all the rest, and nothing that an object of a user's could come between. The
+// columns are those of the install script, in its order.
+#include <array>
+
+#include "border/owner_scope.hpp"
+#include "border/spi.hpp"
+#include "border/table_insert.hpp"
+#include "net/sealed_headers.hpp"
+#include "securatlas/pg/border/json.hpp"
+#include "securatlas/pg/cron/command.hpp"
+#include "securatlas/pg/net/requests.hpp"
+#include "securatlas/pg/net/sealing.hpp"
+#include "securatlas/pg/net/settings.hpp"
+#include "securatlas/pg/shared/commit_actions.hpp"
+#include "securatlas/pg/shared/shared_memory.hpp"
+
+extern "C" {
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "commands/sequence.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+}
+
+namespace securatlas::pg::requests {
+namespace {
+
+enum Column : std::size_t {
+    kId,
+    kMethod,
+    kUrl,
+    kHeaders,
+    kBody,
+    kTimeout,
+    kSealedHeaders,
+    kCreated,
+    kCreatedBy,
+    kRunId,
+    kAttempts,
+    kMaxAttempts,
+    kRetry,
+    kReadyAt,
+    kExpiresAt,
+    kIdempotencyKey,
+    kOnResponse,
+    kStoreResponse,
+    kLastError,
+    kHost,
+    kOwnKey,
+    kHeaderSecrets,
+    kFormSecrets,
+    kColumnCount
+};
+
+using QueueRow = RowBuilder<kColumnCount>;
+
+struct Relations {
+    Oid queue;
+    Oid sequence;
+};
+
+Relations find_relations() {
+    const Relations found = call([] {
+        const Oid schema = get_namespace_oid("net", true);
+        if (!OidIsValid(schema)) return Relations{InvalidOid, InvalidOid};
+        return Relations{get_relname_relid("http_request_queue", schema),
+                         get_relname_relid("http_request_queue_id_seq", schema)};
+    });
+    if (!OidIsValid(found.queue) || !OidIsValid(found.sequence)) {
+        throw Error("55000", "extension \"securatlas_sched\" is not in this database", "",
+                    "Run CREATE EXTENSION securatlas_sched.");
+    }
+    return found;
+}
+
+Datum text_datum(std::string_view text) { return Parameter::of(text).value; }
+
+Datum random_uuid_text() {
+    return call([] {
+        const Datum uuid = DirectFunctionCall1(gen_random_uuid, Datum{0});
+        return PointerGetDatum(
+            cstring_to_text(DatumGetCString(DirectFunctionCall1(uuid_out, uuid))));
+    });
+}
+
+void set_names(QueueRow& row, Column column, const std::vector<std::string>& names) {
+    if (!names.empty()) {
+        row.set(column, Parameter::of(names).value);
+    }
+}
+
+QueueRow make_row(const NewRequest& request, std::int64_t id) {
+    QueueRow row;
+    row.set(kId, Int64GetDatum(id));
+    row.set(kMethod, text_datum(core::method_name(request.method)));
+    row.set(kUrl, text_datum(request.url));
+    row.set(kHeaders, headers_as_jsonb(request.headers));
+    if (request.body) {
+        row.set(kBody, text_datum(*request.body));  // a bytea has the same form
+    }
+    row.set(kTimeout, Int32GetDatum(static_cast<std::int32_t>(request.timeout.count())));
+    if (!request.sensitive_headers.empty()) {
+        row.set(kSealedHeaders, text_datum(seal_headers(request.sensitive_headers, id)));
+    }
+    const TimestampTz now = GetCurrentTimestamp();
+    row.set(kCreated, TimestampTzGetDatum(now));
+    row.set(kCreatedBy, ObjectIdGetDatum(request.created_by.value_or(GetUserId())));
+    if (const CurrentRun* run = current_run()) {
+        row.set(kRunId, Int64GetDatum(static_cast<std::int64_t>(run->order.run)));
+    }
+    row.set(kAttempts, Int32GetDatum(0));
+    row.set(kMaxAttempts,
+            Int32GetDatum(request.max_attempts.value_or(net_settings().max_attempts)));
+    row.set(kRetry, text_datum(core::retry_mode_name(request.retry)));
+    row.set(kReadyAt,
+            TimestampTzGetDatum(request.not_before ? to_timestamp(*request.not_before) : now));
+    if (request.expires_in) {
+        row.set(kExpiresAt, TimestampTzGetDatum(now + request.expires_in->count()));
+    }
+    row.set(kIdempotencyKey, request.idempotency_key.empty() ? random_uuid_text()
+                                                             : text_datum(request.idempotency_key));
+    if (!request.on_response.empty()) {
+        row.set(kOnResponse, text_datum(request.on_response));
+    }
+    row.set(kStoreResponse, text_datum(store_response_name(request.store_response)));
+    row.set(kHost, text_datum(request.host));
+    row.set(kOwnKey, BoolGetDatum(!request.idempotency_key.empty()));
+    set_names(row, kHeaderSecrets, request.header_secrets);
+    set_names(row, kFormSecrets, request.form_secrets);
+    return row;
+}
+
+// ---- the limit -------------------------------------------------------------------------------
+
+// What this process knows of the queue in its current transaction. An estimate: rows that were
+// counted once, and those that were made since.
+struct Pending {
+    TransactionId transaction = InvalidTransactionId;
+    std::int64_t count = 0;
+};
+constinit Pending pending;
+
+std::int64_t estimate(Oid queue) {
+    return call([queue] {
+        return DatumGetInt64(DirectFunctionCall1(pg_stat_get_live_tuples, ObjectIdGetDatum(queue)));
+    });
+}
+
+std::int64_t count_up_to(std::int64_t limit) {
+    static Statement query(
+        "SELECT count(*) FROM (SELECT FROM net.http_request_queue LIMIT $1) AS request");
+    OwnerScope owner;
+    Spi spi;
+    query.execute({Parameter::of(limit)});
+    std::int64_t count = 0;
+    Statement::each_row([&count](const Row& row) { count = row.as_int64(1); });
+    return count;
+}
+
+// The statistics decide that nothing is to be feared; that there are too many is counted.
+void check_limit(Oid queue) {
+    const TransactionId transaction = call([] { return GetTopTransactionId(); });
+    if (pending.transaction != transaction) pending = {transaction, estimate(queue)};
+    const std::int64_t limit = net_settings().max_pending_requests;
+    if (pending.count >= limit) {
+        pending.count = count_up_to(limit);
+        if (pending.count >= limit) {
+            throw Error("53400", "too many HTTP requests are waiting",
+                        "net.max_pending_requests is " + std::to_string(limit) + ".",
+                        "Make requests again when some have been sent, or raise the limit.");
+        }
+    }
+    ++pending.count;
+}
+
+}  // namespace
+
+std::string_view store_response_name(StoreResponse store) {
+    switch (store) {
+        case StoreResponse::full:
+            return "full";
+        case StoreResponse::headers:
+            return "headers";
+        case StoreResponse::status:
+            return "status";
+        case StoreResponse::sealed:
+            return "sealed";
+    }
+    return "";
+}
+
+std::optional<StoreResponse> parse_store_response(std::string_view text) {
+    for (const StoreResponse store : {StoreResponse::full, StoreResponse::headers,
+                                      StoreResponse::status, StoreResponse::sealed}) {
+        if (text == store_response_name(store)) return store;
+    }
+    return std::nullopt;
+}
+
+std::int64_t enqueue(const NewRequest& request) {
+    (void)require_shared_state();
+    call([] { PreventCommandIfReadOnly("INSERT"); });
+    const Relations relations = find_relations();
+    check_limit(relations.queue);
+    const std::int64_t id = call([&] { return nextval_internal(relations.sequence, false); });
+    const QueueRow row = make_row(request, id);
+    const InsertedRow inserted = row.row();
+    insert_rows(relations.queue, kColumnCount, {&inserted, 1});
+    at_commit::wake_http_worker();
+    return id;
+}
+
+}  // namespace securatlas::pg::requests

@@ -1,0 +1,238 @@
+// Reading the queue of requests. The index (host, ready_at, id) gives the hosts, by a jump from one
+// to the next, and for each the oldest requests, however many wait for another host.
+#include <algorithm>
+
+#include "border/spi.hpp"
+#include "net/sealed_headers.hpp"
+#include "securatlas/core/net/secret_reference.hpp"
+#include "securatlas/pg/border/json.hpp"
+#include "securatlas/pg/net/requests.hpp"
+#include "securatlas/pg/net/secrets.hpp"
+
+namespace securatlas::pg::requests {
+namespace {
+
+// What a row needs beside itself before it can be sent.
+struct Needs {
+    RoleOid role = 0;
+    std::vector<std::string> header_secrets;
+    std::vector<std::string> form_secrets;
+};
+
+constexpr const char* kDamagedHeaders = "headers are not an object of texts";
+constexpr const char* kForeignSeal =
+    "sealed headers cannot be decrypted: they were sealed with another key";
+
+void read_headers(QueuedRequest& request, const Row& row, int plain, int sealed) {
+    if (!row.is_null(plain)) {
+        auto members = read_json_object(row.value(plain));
+        if (!members) {
+            request.problem = kDamagedHeaders;
+            return;
+        }
+        for (JsonMember& member : *members) {
+            if (member.kind != JsonMember::Kind::text) request.problem = kDamagedHeaders;
+            request.headers.push_back({std::move(member.name), std::move(member.value)});
+        }
+    }
+    if (row.is_null(sealed)) return;
+    auto opened = unseal_headers(row.as_bytes(sealed), static_cast<std::int64_t>(request.id));
+    if (!opened) {
+        request.problem = kForeignSeal;
+        return;
+    }
+    std::move(opened->begin(), opened->end(), std::back_inserter(request.headers));
+}
+
+QueuedRequest queued_request(const Row& row) {
+    QueuedRequest request{.id = core::RequestId{row.as_int64(1)},
+                          .host = row.as_text(2),
+                          .method = row.as_text(3),
+                          .url = row.as_text(4),
+                          .headers = {},
+                          .body = row.as_bytes(6),
+                          .timeout = std::chrono::milliseconds(row.as_int32(7)),
+                          .ready_at = row.as_instant(8),
+                          .attempts = row.as_int32(9),
+                          .max_attempts = row.as_int32(10),
+                          .retry = row.as_text(11),
+                          .expires_at = row.is_null(12) ? core::kNever : row.as_instant(12),
+                          .idempotency_key = row.as_text(13),
+                          .own_key = row.as_bool(14),
+                          .problem = {}};
+    read_headers(request, row, 5, 15);
+    return request;
+}
+
+Needs needs_of(const Row& row) {
+    Needs needs;
+    if (!row.is_null(16)) needs.role = row.as_oid(16);
+    if (!row.is_null(17)) needs.header_secrets = row.as_texts(17);
+    if (!row.is_null(18)) needs.form_secrets = row.as_texts(18);
+    return needs;
+}
+
+void put_secrets(QueuedRequest& request, const Needs& needs,
+                 const std::map<secrets::Wanted, std::string>& values) {
+    const auto value_of = [&](const std::string& name) -> const std::string* {
+        const auto found = values.find({name, needs.role});
+        if (found != values.end()) return &found->second;
+        request.problem = "secret \"" + name + "\" is missing, or its use is not granted";
+        return nullptr;
+    };
+    for (const std::string& name : needs.header_secrets) {
+        const std::string* value = value_of(name);
+        if (value == nullptr) return;
+        for (core::Header& header : request.headers) {
+            header.value = core::put_secret(header.value, name, *value);
+        }
+    }
+    for (const std::string& name : needs.form_secrets) {
+        const std::string* value = value_of(name);
+        if (value == nullptr) return;
+        request.body = core::put_secret_encoded(request.body, name, *value);
+    }
+}
+
+void put_all_secrets(std::vector<QueuedRequest>& requests, const std::vector<Needs>& needs) {
+    std::vector<secrets::Wanted> wanted;
+    for (const Needs& one : needs) {
+        for (const auto* names : {&one.header_secrets, &one.form_secrets}) {
+            for (const std::string& name : *names) wanted.emplace_back(name, one.role);
+        }
+    }
+    if (wanted.empty()) return;
+    std::sort(wanted.begin(), wanted.end());
+    wanted.erase(std::unique(wanted.begin(), wanted.end()), wanted.end());
+    const auto values = secrets::read(wanted);
+    for (std::size_t i = 0; i < requests.size(); ++i) put_secrets(requests[i], needs[i], values);
+}
+
+// Decides which of the found rows are fetched: a body is not, before it is known to be wanted.
+class Portion {
+  public:
+    explicit Portion(std::size_t max_bytes) : max_bytes_(max_bytes) {}
+
+    bool is_full() const { return bytes_ >= max_bytes_; }
+
+    bool has_room_for(const std::string& host) {
+        if (host != host_) {
+            host_ = host;
+            host_bytes_ = 0;
+        }
+        return host_bytes_ == 0 || 2 * host_bytes_ < max_bytes_;
+    }
+
+    void add(std::size_t bytes) {
+        bytes_ += bytes;
+        host_bytes_ += bytes;
+    }
+
+  private:
+    std::size_t max_bytes_;
+    std::size_t bytes_ = 0;
+    std::string host_;
+    std::size_t host_bytes_ = 0;
+};
+
+// Runs the query of read_ready(); its result is the current one of SPI.
+std::uint64_t query_ready(const ReadPlan& plan) {
+    static Statement query(R"(
+WITH RECURSIVE found (host) AS (
+    (SELECT q.host FROM net.http_request_queue q WHERE q.host > $1 ORDER BY q.host LIMIT 1)
+    UNION ALL
+    SELECT (SELECT q.host FROM net.http_request_queue q WHERE q.host > found.host
+             ORDER BY q.host LIMIT 1)
+      FROM found WHERE found.host IS NOT NULL)
+SELECT r.id, r.host, r.method, r.url, r.headers, r.body, r.timeout_milliseconds, r.ready_at,
+       r.attempts, r.max_attempts, r.retry, r.expires_at, r.idempotency_key, r.own_key,
+       r.sealed_headers, r.created_by, r.header_secrets, r.form_secrets
+  FROM found
+ CROSS JOIN LATERAL (SELECT array_position($2::text[], found.host::text) AS number) AS known
+ CROSS JOIN LATERAL (
+       SELECT q.* FROM net.http_request_queue q
+        WHERE q.host = found.host
+          AND q.ready_at >= coalesce(($3::timestamptz[])[known.number], '-infinity')
+          AND q.ready_at <= $5
+          AND q.id NOT IN (SELECT unnest($6))
+        ORDER BY q.ready_at, q.id
+        LIMIT coalesce(($4::int[])[known.number], $7)) AS r
+ LIMIT $8)");
+    std::vector<std::string> hosts;
+    std::vector<core::Instant> since;
+    std::vector<std::int32_t> rooms;
+    for (const ReadPlan::Host& host : plan.hosts) {
+        hosts.push_back(host.host);
+        since.push_back(host.since);
+        rooms.push_back(host.room);
+    }
+    return query.execute({Parameter::of(std::string_view(plan.after_host)), Parameter::of(hosts),
+                          Parameter::of(since), Parameter::of(rooms), Parameter::of(plan.now),
+                          Parameter::of(plan.taken), Parameter::of(std::int32_t{plan.room}),
+                          Parameter::of(std::int32_t{plan.limit})});
+}
+
+}  // namespace
+
+Ready read_ready(const ReadPlan& plan) {
+    Ready ready;
+    std::vector<Needs> needs;
+    {
+        Spi spi;
+        const std::uint64_t found = query_ready(plan);
+        ready.is_cut = found == static_cast<std::uint64_t>(plan.limit);
+        Portion portion(plan.max_bytes);
+        Statement::each_row([&](const Row& row) {
+            if (portion.is_full()) {
+                ready.is_cut = true;
+                return;
+            }
+            std::string host = row.as_text(2);
+            if (!portion.has_room_for(host)) {
+                ready.partial.insert(std::move(host));
+                return;
+            }
+            ready.requests.push_back(queued_request(row));
+            needs.push_back(needs_of(row));
+            portion.add(ready.requests.back().body.size());
+        });
+    }
+    put_all_secrets(ready.requests, needs);
+    return ready;
+}
+
+std::vector<std::int64_t> not_in_queue(const std::vector<std::int64_t>& ids) {
+    static Statement query(R"(
+SELECT held.id FROM unnest($1) AS held (id)
+ WHERE NOT EXISTS (SELECT FROM net.http_request_queue q WHERE q.id = held.id))");
+    Spi spi;
+    query.execute({Parameter::of(ids)});
+    std::vector<std::int64_t> gone;
+    Statement::each_row([&gone](const Row& row) { gone.push_back(row.as_int64(1)); });
+    return gone;
+}
+
+std::optional<core::Instant> next_ready(core::Instant now) {
+    static Statement query(R"(
+WITH RECURSIVE found (host) AS (
+    (SELECT q.host FROM net.http_request_queue q ORDER BY q.host LIMIT 1)
+    UNION ALL
+    SELECT (SELECT q.host FROM net.http_request_queue q WHERE q.host > found.host
+             ORDER BY q.host LIMIT 1)
+      FROM found WHERE found.host IS NOT NULL)
+SELECT min(r.ready_at)
+  FROM found
+ CROSS JOIN LATERAL (
+       SELECT q.ready_at FROM net.http_request_queue q
+        WHERE q.host = found.host AND q.ready_at > $1
+        ORDER BY q.ready_at, q.id LIMIT 1) AS r)");
+    Spi spi;
+    query.execute({Parameter::of(now)});
+    std::optional<core::Instant> next;
+    Statement::each_row([&next](const Row& row) {
+        if (!row.is_null(1) && row.as_instant(1) != core::kNever) next = row.as_instant(1);
+    });
+    return next;
+}
+
+}  // namespace securatlas::pg::requests

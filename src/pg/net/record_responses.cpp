@@ -1,0 +1,251 @@
+// How requests ended: out of the queue, into net._http_response.
+#include <algorithm>
+#include <set>
+#include <unordered_map>
+
+#include "border/spi.hpp"
+#include "border/table_insert.hpp"
+#include "securatlas/pg/border/json.hpp"
+#include "securatlas/pg/border/process.hpp"
+#include "securatlas/pg/net/requests.hpp"
+#include "securatlas/pg/net/sealing.hpp"
+
+extern "C" {
+#include "catalog/namespace.h"
+#include "utils/lsyscache.h"
+}
+
+namespace securatlas::pg::requests {
+namespace {
+
+// What a request that has left the queue passes on to its response.
+struct Ended {
+    std::string method;
+    std::string url;
+    std::optional<std::int64_t> run;
+    std::optional<RoleOid> created_by;
+    std::string idempotency_key;
+    std::string on_response;  // empty: none
+    StoreResponse store = StoreResponse::full;
+
+    bool wants_callback() const { return !on_response.empty() && created_by.has_value(); }
+};
+
+std::unordered_map<std::int64_t, Ended> take_out(const std::vector<std::int64_t>& ids) {
+    static Statement statement(R"(
+DELETE FROM net.http_request_queue WHERE id = ANY ($1)
+RETURNING id, method, url, runid, created_by, idempotency_key, on_response, store_response)");
+    std::unordered_map<std::int64_t, Ended> all;
+    Spi spi;
+    statement.execute({Parameter::of(ids)});
+    Statement::each_row([&all](const Row& row) {
+        Ended& ended = all[row.as_int64(1)];
+        ended.method = row.as_text(2);
+        ended.url = row.as_text(3);
+        if (!row.is_null(4)) ended.run = row.as_int64(4);
+        if (!row.is_null(5)) ended.created_by = row.as_oid(5);
+        ended.idempotency_key = row.as_text(6);
+        ended.on_response = row.as_text(7);
+        ended.store = parse_store_response(row.as_text(8)).value_or(StoreResponse::full);
+    });
+    return all;
+}
+
+// The length of the text in the database's encoding that the body is; nullopt: it is none. A body
+// that was cut may have been cut within a character, which is left out.
+std::optional<std::size_t> text_length(const Response& response) {
+    constexpr std::size_t kLongestCharacter = 4;
+    const std::string& body = response.body;
+    const auto valid = static_cast<std::size_t>(
+        pg_encoding_verifymbstr(GetDatabaseEncoding(), body.data(), static_cast<int>(body.size())));
+    if (valid == body.size()) return valid;
+    if (response.truncated && body.size() - valid < kLongestCharacter) return valid;
+    return std::nullopt;
+}
+
+// The text as the database can hold it: libcurl passes on what the server sent.
+Parameter optional_text(const std::optional<std::string>& text) {
+    if (!text) return Parameter::null(TEXTOID);
+    const int length = static_cast<int>(text->size());
+    if (pg_verify_mbstr(GetDatabaseEncoding(), text->data(), length, true)) {
+        return Parameter::of(std::string_view(*text));
+    }
+    return Parameter::null(TEXTOID);
+}
+
+Parameter text_unless_empty(const std::string& text) {
+    return text.empty() ? Parameter::null(TEXTOID) : Parameter::of(std::string_view(text));
+}
+
+const char* state_of(const Response& response) {
+    if (response.expired) return "expired";
+    return response.status_code && *response.status_code < 400 ? "succeeded" : "failed";
+}
+
+// The columns that hold the body.
+struct Body {
+    Parameter text = Parameter::null(TEXTOID);
+    Parameter bytes = Parameter::null(BYTEAOID);
+    bool sealed = false;
+    std::string error;  // why it is missing
+};
+
+Body sealed_body(const Response& response) {
+    Body body;
+    const SealPurpose purpose{"response", std::to_string(static_cast<std::int64_t>(response.id))};
+    try {
+        body.bytes = Parameter::of_bytes(seal(response.body, purpose));
+        body.sealed = true;
+    } catch (const Error& error) {
+        // Trying again forever would hold up all other responses.
+        body.error = "the body could not be encrypted: " + error.message();
+        write_log(LogLevel::warning, "securatlas_sched http worker: " + body.error);
+    }
+    return body;
+}
+
+Body body_of(const Response& response, StoreResponse store) {
+    if (!response.error.empty()) return {};
+    switch (store) {
+        case StoreResponse::headers:
+        case StoreResponse::status:
+            return {};
+        case StoreResponse::sealed:
+            return sealed_body(response);
+        case StoreResponse::full:
+            break;
+    }
+    Body body;
+    if (const auto text = text_length(response)) {
+        body.text = Parameter::of(std::string_view(response.body).substr(0, *text));
+    } else {
+        body.bytes = Parameter::of_bytes(response.body);
+    }
+    return body;
+}
+
+enum Column : std::size_t {
+    kId,
+    kStatusCode,
+    kContentType,
+    kHeaders,
+    kContent,
+    kTimedOut,
+    kErrorMsg,
+    kCreated,
+    kContentBytes,
+    kTruncated,
+    kAttempts,
+    kDurationMs,
+    kMethod,
+    kUrl,
+    kRunId,
+    kCreatedBy,
+    kCallbackState,
+    kCallbackError,
+    kState,
+    kIdempotencyKey,
+    kSealed,
+    kOnResponse,
+    kCallbackAttempts,
+    kCallbackAt,
+    kColumnCount
+};
+using ResponseRow = RowBuilder<kColumnCount>;
+
+void set(ResponseRow& row, Column column, const Parameter& value) {
+    if (!value.is_null) row.set(column, value.value);
+}
+
+void set_request(ResponseRow& row, const Ended& ended) {
+    set(row, kMethod, Parameter::of(std::string_view(ended.method)));
+    set(row, kUrl, Parameter::of(std::string_view(ended.url)));
+    if (ended.run) set(row, kRunId, Parameter::of(*ended.run));
+    if (ended.created_by) set(row, kCreatedBy, Parameter::of_oid(*ended.created_by));
+    set(row, kIdempotencyKey, text_unless_empty(ended.idempotency_key));
+    set(row, kOnResponse, text_unless_empty(ended.on_response));
+}
+
+void set_callback(ResponseRow& row, const Ended& ended, TimestampTz now) {
+    row.set(kCallbackAttempts, Int32GetDatum(0));
+    if (!ended.wants_callback()) return;
+    set(row, kCallbackState, Parameter::of(std::string_view("waiting")));
+    row.set(kCallbackAt, TimestampTzGetDatum(now));
+}
+
+void set_body(ResponseRow& row, const Response& response, StoreResponse store) {
+    const Body body = body_of(response, store);
+    set(row, kContent, body.text);
+    set(row, kContentBytes, body.bytes);
+    row.set(kSealed, BoolGetDatum(body.sealed));
+    set(row, kErrorMsg, text_unless_empty(response.error.empty() ? body.error : response.error));
+}
+
+ResponseRow make_row(const Response& response, const Ended& ended) {
+    ResponseRow row;
+    const TimestampTz now = GetCurrentTimestamp();
+    row.set(kId, Int64GetDatum(static_cast<std::int64_t>(response.id)));
+    row.set(kCreated, TimestampTzGetDatum(now));
+    if (response.status_code) row.set(kStatusCode, Int32GetDatum(*response.status_code));
+    if (response.error.empty() && ended.store != StoreResponse::status) {
+        set(row, kContentType, optional_text(response.content_type));
+        row.set(kHeaders, headers_as_jsonb(response.headers));
+    }
+    set_body(row, response, ended.store);
+    row.set(kTimedOut, BoolGetDatum(response.timed_out));
+    row.set(kTruncated, BoolGetDatum(response.truncated));
+    row.set(kAttempts, Int32GetDatum(response.attempts));
+    if (response.duration) {
+        const std::chrono::duration<double, std::milli> milliseconds = *response.duration;
+        row.set(kDurationMs, Float8GetDatum(milliseconds.count()));
+    }
+    set(row, kState, Parameter::of(std::string_view(state_of(response))));
+    set_request(row, ended);
+    set_callback(row, ended, now);
+    return row;
+}
+
+// Responses that are there already, if somebody has set the sequence back; the group must not fail.
+std::set<std::int64_t> already_there(const std::vector<std::int64_t>& ids) {
+    static Statement query("SELECT id FROM net._http_response WHERE id = ANY ($1)");
+    Spi spi;
+    query.execute({Parameter::of(ids)});
+    std::set<std::int64_t> there;
+    Statement::each_row([&there](const Row& row) { there.insert(row.as_int64(1)); });
+    return there;
+}
+
+Oid response_table() {
+    return call(
+        [] { return get_relname_relid("_http_response", get_namespace_oid("net", false)); });
+}
+
+}  // namespace
+
+std::vector<RoleOid> record_responses(const std::vector<Response>& responses) {
+    std::vector<RoleOid> roles;
+    if (responses.empty()) return roles;
+    std::vector<std::int64_t> ids;
+    ids.reserve(responses.size());
+    for (const Response& response : responses) {
+        ids.push_back(static_cast<std::int64_t>(response.id));
+    }
+    const auto all = take_out(ids);
+    const auto there = already_there(ids);
+    std::vector<ResponseRow> rows;
+    for (const Response& response : responses) {
+        const auto id = static_cast<std::int64_t>(response.id);
+        const auto ended = all.find(id);
+        if (ended == all.end() || there.contains(id)) continue;
+        rows.push_back(make_row(response, ended->second));
+        if (!ended->second.wants_callback()) continue;
+        const RoleOid role = *ended->second.created_by;
+        if (std::find(roles.begin(), roles.end(), role) == roles.end()) roles.push_back(role);
+    }
+    std::vector<InsertedRow> inserted;
+    for (const ResponseRow& row : rows) inserted.push_back(row.row());
+    insert_rows(response_table(), kColumnCount, inserted);
+    return roles;
+}
+
+}  // namespace securatlas::pg::requests

@@ -1,0 +1,109 @@
+// The side of the catalog of requests that background processes use.
+#include "securatlas/pg/net/requests.hpp"
+
+#include "border/spi.hpp"
+#include "securatlas/pg/border/json.hpp"
+
+extern "C" {
+#include "catalog/namespace.h"
+#include "storage/lmgr.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+}
+
+namespace securatlas::pg::requests {
+namespace {
+
+std::int64_t number(core::RequestId id) { return static_cast<std::int64_t>(id); }
+
+// A text as a setting of this process alone.
+void set_for_process(const char* name, const char* value) {
+    SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+}  // namespace
+
+void prepare_process() {
+    call([] {
+        for (const char* way : {"enable_seqscan", "enable_bitmapscan", "enable_sort"}) {
+            set_for_process(way, "off");
+        }
+        // What a standby has not got is sent again by it, at worst; nobody has to wait for that.
+        set_for_process("synchronous_commit", "local");
+    });
+}
+
+bool try_lock() {
+    return call([] {
+        const Oid schema = get_namespace_oid("net", true);
+        if (!OidIsValid(schema)) return false;
+        for (const char* table : {"http_request_queue", "_http_response"}) {
+            const Oid relation = get_relname_relid(table, schema);
+            if (!OidIsValid(relation)) return false;
+            if (!ConditionalLockRelationOid(relation, RowExclusiveLock)) return false;
+        }
+        return true;
+    });
+}
+
+bool may_have_requests() {
+    static Statement query("SELECT EXISTS (SELECT FROM net.http_request_queue)");
+    if (!try_lock()) return true;
+    Spi spi;
+    query.execute({});
+    bool found = false;
+    Statement::each_row([&found](const Row& row) { found = row.as_bool(1); });
+    return found;
+}
+
+std::vector<std::int64_t> lock_requests(const std::vector<std::int64_t>& ids) {
+    static Statement lock(
+        "SELECT FROM net.http_request_queue WHERE id = ANY ($1) FOR UPDATE SKIP LOCKED");
+    static Statement find_others(R"(
+WITH own AS (
+    SELECT id FROM net.http_request_queue WHERE id = ANY ($1) FOR UPDATE SKIP LOCKED)
+SELECT id FROM net.http_request_queue
+ WHERE id = ANY ($1) AND id NOT IN (SELECT id FROM own))");
+    std::vector<std::int64_t> others;
+    if (ids.empty()) return others;
+    Spi spi;
+    if (lock.execute({Parameter::of(ids)}) == ids.size()) return others;
+    // A row that is not there any more is not somebody's.
+    find_others.execute({Parameter::of(ids)});
+    Statement::each_row([&others](const Row& row) { others.push_back(row.as_int64(1)); });
+    return others;
+}
+
+void record_retries(const std::vector<Retry>& retries) {
+    static Statement statement(R"(
+UPDATE net.http_request_queue q
+   SET attempts = r.attempts, ready_at = r.ready_at, last_error = r.error
+  FROM unnest($1, $2, $3, $4) AS r(id, attempts, ready_at, error)
+ WHERE q.id = r.id)");
+    if (retries.empty()) return;
+    std::vector<std::int64_t> ids;
+    std::vector<std::int32_t> attempts;
+    std::vector<core::Instant> ready_at;
+    std::vector<std::string> errors;
+    for (const Retry& retry : retries) {
+        ids.push_back(number(retry.id));
+        attempts.push_back(retry.attempts);
+        ready_at.push_back(retry.ready_at);
+        errors.push_back(retry.error);
+    }
+    Spi spi;
+    statement.execute({Parameter::of(ids), Parameter::of(attempts), Parameter::of(ready_at),
+                       Parameter::of(errors)});
+}
+
+std::uint64_t remove_responses(core::Instant before, int limit) {
+    static Statement statement(R"(
+DELETE FROM net._http_response WHERE id IN (
+    SELECT id FROM net._http_response
+     WHERE created < $1 AND callback_state IS DISTINCT FROM 'waiting'
+     ORDER BY created LIMIT $2 FOR UPDATE SKIP LOCKED))");
+    Spi spi;
+    return statement.execute({Parameter::of(before), Parameter::of(std::int32_t{limit})});
+}
+
+}  // namespace securatlas::pg::requests

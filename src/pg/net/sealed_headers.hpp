@@ -1,0 +1,21 @@
+// Headers of a request as sealed bytes.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "securatlas/core/net/request.hpp"
+
+namespace securatlas::pg {
+
+// The headers have been checked: no NUL is in them. Throws as seal().
+std::string seal_headers(const std::vector<core::Header>& headers, std::int64_t request);
+
+// nullopt: they were not sealed by seal_headers() for this request, with this cluster's key.
+std::optional<std::vector<core::Header>> unseal_headers(std::string_view sealed,
+                                                        std::int64_t request);
+
+}  // namespace securatlas::pg

@@ -1,0 +1,141 @@
+#include "securatlas/pg/net/settings.hpp"
+
+#include <climits>
+
+#include "border/interval_setting.hpp"
+
+namespace securatlas::pg {
+namespace {
+
+// The variables that PostgreSQL writes.
+struct Variables {
+    char* ttl = nullptr;
+    int max_connections = 0;
+    int max_attempts = 0;
+    int max_response_bytes = 0;
+    int max_pending_requests = 0;
+    int max_connections_per_host = 0;
+    int requests_per_second_per_host = 0;
+    int follow_redirects = 0;
+    char* ca_file = nullptr;
+    char* blocked_networks = nullptr;
+    char* allowed_hosts = nullptr;
+    std::int64_t ttl_us = 0;
+};
+constinit Variables variables;
+
+constexpr config_enum_entry kRedirects[] = {
+    {"none", static_cast<int>(Redirects::none), false},
+    {"same_origin", static_cast<int>(Redirects::same_origin), false},
+    {"any", static_cast<int>(Redirects::any), false},
+    {nullptr, 0, false}};
+
+template <class T, class E>
+T checked(core::Result<T, E> parsed) {
+    if (parsed) return std::move(parsed).value();
+    throw Error("22023", parsed.error().message + ": " + parsed.error().detail);
+}
+
+extern "C" {
+
+void securatlas_assign_ttl(const char*, void* extra) {
+    variables.ttl_us = *static_cast<std::int64_t*>(extra);
+}
+
+bool securatlas_check_networks(char** value, void**, GucSource) {
+    return check_setting([value] { (void)checked(core::parse_networks(*value)); });
+}
+
+bool securatlas_check_hosts(char** value, void**, GucSource) {
+    return check_setting([value] { (void)checked(core::parse_host_patterns(*value)); });
+}
+
+}  // extern "C"
+
+// Those that count when a request is made can be changed in a session, by a superuser.
+void define_number(const char* name, const char* help, int* variable, int initial, int low,
+                   int high, GucContext context, int flags = 0) {
+    DefineCustomIntVariable(name, help, nullptr, variable, initial, low, high, context, flags,
+                            nullptr, nullptr, nullptr);
+}
+
+void define_text(const char* name, const char* help, char** variable, const char* initial,
+                 GucStringCheckHook check) {
+    DefineCustomStringVariable(name, help, nullptr, variable, initial, PGC_SIGHUP, 0, check,
+                               nullptr, nullptr);
+}
+
+// Not for a session to change: they guard the network of the server.
+void define_egress_settings() {
+    DefineCustomEnumVariable("net.follow_redirects", "Redirects that are followed.", nullptr,
+                             &variables.follow_redirects, static_cast<int>(Redirects::same_origin),
+                             kRedirects, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+    define_text("net.ca_file",
+                "File with certificates of authorities to trust beside those of the system.",
+                &variables.ca_file, "", nullptr);
+    define_text("net.blocked_networks", "Networks that no request is sent to.",
+                &variables.blocked_networks, core::kDefaultBlockedNetworks.data(),
+                securatlas_check_networks);
+    define_text("net.allowed_hosts", "Hosts that requests may be sent to.",
+                &variables.allowed_hosts, "*", securatlas_check_hosts);
+}
+
+}  // namespace
+
+void define_net_settings() {
+    DefineCustomStringVariable("net.ttl", "Age at which responses are removed; 0 keeps all.",
+                               nullptr, &variables.ttl, "6 hours", PGC_SIGHUP, 0,
+                               securatlas_check_interval, securatlas_assign_ttl, nullptr);
+    define_number("net.max_connections",
+                  "Requests of a database that may be in flight at the same time.",
+                  &variables.max_connections, 256, 1, 10'000, PGC_SIGHUP);
+    define_number("net.max_attempts", "Attempts at sending a request.", &variables.max_attempts, 3,
+                  1, 1000, PGC_SUSET);
+    define_number("net.max_response_bytes", "Bytes of a response's body that are kept.",
+                  &variables.max_response_bytes, 1024 * 1024, 0, 256 * 1024 * 1024, PGC_SIGHUP,
+                  GUC_UNIT_BYTE);
+    define_number("net.max_pending_requests",
+                  "Requests that may wait in a database; more are refused.",
+                  &variables.max_pending_requests, 1'000'000, 1, INT_MAX, PGC_SUSET);
+    define_number("net.max_connections_per_host",
+                  "Requests of a database to one host that may be in flight at the same time.",
+                  &variables.max_connections_per_host, 64, 1, 10'000, PGC_SIGHUP);
+    define_number("net.requests_per_second_per_host",
+                  "Requests of a database to one host that may be sent in a second; 0 is no limit.",
+                  &variables.requests_per_second_per_host, 0, 0, 1'000'000, PGC_SIGHUP);
+    define_egress_settings();
+}
+
+NetSettings net_settings() {
+    return {
+        .ttl = core::Duration(variables.ttl_us),
+        .max_connections = variables.max_connections,
+        .max_attempts = variables.max_attempts,
+        .max_response_bytes = static_cast<std::size_t>(variables.max_response_bytes),
+        .max_pending_requests = variables.max_pending_requests,
+        .max_connections_per_host = variables.max_connections_per_host,
+        .requests_per_second_per_host = variables.requests_per_second_per_host,
+        .follow_redirects = static_cast<Redirects>(variables.follow_redirects),
+        .ca_file = variables.ca_file,
+    };
+}
+
+std::shared_ptr<const core::EgressPolicy> egress_policy() {
+    struct Cache {
+        std::string networks;
+        std::string hosts;
+        std::shared_ptr<const core::EgressPolicy> policy;
+    };
+    static auto* const cache = new Cache;
+    if (cache->policy == nullptr || cache->networks != variables.blocked_networks ||
+        cache->hosts != variables.allowed_hosts) {
+        cache->networks = variables.blocked_networks;
+        cache->hosts = variables.allowed_hosts;
+        cache->policy = std::make_shared<const core::EgressPolicy>(
+            checked(core::parse_networks(cache->networks)),
+            checked(core::parse_host_patterns(cache->hosts)));
+    }
+    return cache->policy;
+}
+
+}  // namespace securatlas::pg

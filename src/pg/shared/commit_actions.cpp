@@ -1,0 +1,138 @@
+#include "securatlas/pg/shared/commit_actions.hpp"
+
+#include "securatlas/pg/border/guard.hpp"
+#include "securatlas/pg/shared/http_table.hpp"
+
+extern "C" {
+#include "access/xact.h"
+}
+
+namespace securatlas::pg::at_commit {
+namespace {
+
+constexpr std::size_t kCapacity = 256;
+
+// What the current transaction has to tell. Fixed in size: a commit callback must not fail.
+struct Pending {
+    bool registered = false;
+    bool any = false;
+    std::size_t count = 0;
+    Notice notices[kCapacity] = {};
+    bool everything = false;
+    bool extension = false;
+    bool http = false;
+    std::size_t cancelled_count = 0;
+    std::int64_t cancelled[kCapacity] = {};
+    SubTransactionId cancelled_in[kCapacity] = {};
+    bool cancelled_overflowed = false;
+    DatabaseOid scheduler = 0;
+};
+constinit Pending pending;
+
+void forget() {
+    pending.any = false;
+    pending.count = 0;
+    pending.everything = false;
+    pending.extension = false;
+    pending.http = false;
+    pending.cancelled_count = 0;
+    pending.cancelled_overflowed = false;
+    pending.scheduler = 0;
+}
+
+void tell() noexcept {
+    if (pending.scheduler != 0) DatabaseTable::want_scheduler(pending.scheduler);
+    if (pending.extension) DatabaseTable::notify_extension_changed(MyDatabaseId);
+    if (pending.count > 0 || pending.everything) {
+        DatabaseTable::notify(MyDatabaseId, pending.notices, pending.count, pending.everything);
+    }
+    if (pending.http) DatabaseTable::wake_http_worker(MyDatabaseId);
+    if (pending.cancelled_count > 0 || pending.cancelled_overflowed) {
+        HttpTable::tell_cancelled(MyDatabaseId, pending.cancelled, pending.cancelled_count,
+                                  pending.cancelled_overflowed);
+    }
+}
+
+extern "C" void securatlas_at_transaction_end(XactEvent event, void*) {
+    if (!pending.any) return;
+    switch (event) {
+        case XACT_EVENT_COMMIT:
+            tell();
+            forget();
+            break;
+        case XACT_EVENT_ABORT:
+            forget();
+            break;
+        case XACT_EVENT_PRE_PREPARE:
+            ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                            errmsg("cannot PREPARE a transaction that has changed jobs or made or "
+                                   "cancelled HTTP requests")));
+            break;
+        case XACT_EVENT_PARALLEL_COMMIT:
+        case XACT_EVENT_PARALLEL_ABORT:
+        case XACT_EVENT_PRE_COMMIT:
+        case XACT_EVENT_PARALLEL_PRE_COMMIT:
+        case XACT_EVENT_PREPARE:
+            break;
+    }
+}
+
+// The other notices make somebody look at a row, which does no harm. A cancelled request is let go
+// of: what a savepoint's rollback has brought back must not be told.
+extern "C" void securatlas_at_subtransaction_end(SubXactEvent event, SubTransactionId aborted,
+                                                 SubTransactionId, void*) {
+    if (event != SUBXACT_EVENT_ABORT_SUB) return;
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < pending.cancelled_count; ++i) {
+        if (pending.cancelled_in[i] >= aborted) continue;  // in it, or below it
+        pending.cancelled[kept] = pending.cancelled[i];
+        pending.cancelled_in[kept++] = pending.cancelled_in[i];
+    }
+    pending.cancelled_count = kept;
+}
+
+Pending& pend() {
+    if (!pending.registered) {
+        call([] {
+            RegisterXactCallback(securatlas_at_transaction_end, nullptr);
+            RegisterSubXactCallback(securatlas_at_subtransaction_end, nullptr);
+        });
+        pending.registered = true;
+    }
+    pending.any = true;
+    return pending;
+}
+
+}  // namespace
+
+void notify(Notice::Kind kind, std::int64_t id) {
+    Pending& to = pend();
+    if (to.count < kCapacity) {
+        to.notices[to.count++] = {kind, id};
+    } else {
+        to.everything = true;
+    }
+}
+
+void notify_everything() { pend().everything = true; }
+void want_scheduler(DatabaseOid database) { pend().scheduler = database; }
+void extension_changed() { pend().extension = true; }
+void wake_http_worker() {
+    if (!pend().http) {
+        // A request must not be sent by a transaction that a crash may still undo.
+        call([] { ForceSyncCommit(); });
+    }
+    pending.http = true;
+}
+
+void request_cancelled(std::int64_t id) {
+    Pending& to = pend();
+    if (to.cancelled_count < kCapacity) {
+        to.cancelled[to.cancelled_count] = id;
+        to.cancelled_in[to.cancelled_count++] = call([] { return GetCurrentSubTransactionId(); });
+    } else {
+        to.cancelled_overflowed = true;
+    }
+}
+
+}  // namespace securatlas::pg::at_commit

@@ -1,0 +1,406 @@
+#include <algorithm>
+#include <csignal>
+#include <utility>
+
+#include "securatlas/pg/border/convert.hpp"
+#include "securatlas/pg/border/guard.hpp"
+#include "securatlas/pg/border/process.hpp"
+#include "securatlas/pg/shared/http_table.hpp"
+#include "securatlas/pg/shared/shared_memory.hpp"
+
+extern "C" {
+#include "storage/ipc.h"
+#include "storage/procarray.h"
+}
+
+namespace securatlas::pg {
+namespace {
+
+constexpr core::Duration kFirstRestartPause = std::chrono::seconds(1);
+constexpr core::Duration kLongestRestartPause = std::chrono::minutes(1);
+
+DatabaseState* find_or_add(SharedState& state, DatabaseOid database) noexcept {
+    DatabaseState* entry = find_database(state, database);
+    if (entry != nullptr) return entry;
+    entry = find_database(state, 0);
+    if (entry == nullptr) return nullptr;
+    memset(static_cast<void*>(entry), 0, sizeof *entry);
+    entry->database = database;
+    return entry;
+}
+
+void wake_launcher(SharedState& state) noexcept {
+    if (state.launcher_latch != nullptr) SetLatch(state.launcher_latch);
+}
+
+void want(DatabaseState* entry) noexcept {
+    if (entry != nullptr && entry->scheduler == SchedulerState::absent) {
+        entry->scheduler = SchedulerState::wanted;
+        entry->retry_at = core::kLongAgo;
+    }
+}
+
+// A backend that holds a database and died without releasing it holds it no longer.
+bool held(DatabaseState& entry) {
+    if (entry.holder != 0 && BackendPidGetProc(entry.holder) == nullptr) entry.holder = 0;
+    return entry.holder != 0;
+}
+
+void pause_before_restart(DatabaseState& entry) {
+    core::Duration pause = kFirstRestartPause;
+    for (int i = 0; i < entry.failures && pause < kLongestRestartPause; ++i) pause *= 2;
+    entry.retry_at = now() + (std::min)(pause, kLongestRestartPause);
+    ++entry.failures;
+}
+
+// Once for each role, however many of its responses are recorded before the scheduler looks.
+void add_callback_notice(DatabaseState& entry, RoleOid role) noexcept {
+    const Notice notice{Notice::Kind::callback_waiting, std::int64_t{role}};
+    Notice* const end = entry.notices + entry.notice_count;
+    const bool is_told = std::any_of(entry.notices, end, [&notice](const Notice& told) {
+        return told.kind == notice.kind && told.id == notice.id;
+    });
+    if (is_told) return;
+    if (entry.notice_count == kNoticeCapacity) {
+        entry.overflowed = true;
+        return;
+    }
+    *end = notice;
+    ++entry.notice_count;
+}
+
+void detach_launcher(int, Datum) {
+    SharedState& state = *shared_state();
+    SharedLock lock(state);
+    state.launcher_pid = 0;
+    state.launcher_latch = nullptr;
+}
+
+// The scheduler exits: the launcher starts it again, unless the database was forgotten.
+void detach_scheduler(int, Datum database) {
+    SharedState& state = *shared_state();
+    SharedLock lock(state);
+    DatabaseState* entry = find_database(state, DatumGetObjectId(database));
+    if (entry == nullptr || entry->status.pid != MyProcPid) return;
+    entry->status.pid = 0;
+    entry->scheduler_latch = nullptr;
+    entry->scheduler = SchedulerState::wanted;
+    entry->overflowed = true;  // whatever it had been told is lost
+    pause_before_restart(*entry);
+    wake_launcher(state);
+}
+
+void detach_http_worker(int, Datum database) {
+    SharedState& state = *shared_state();
+    SharedLock lock(state);
+    DatabaseState* entry = find_database(state, DatumGetObjectId(database));
+    if (entry == nullptr || entry->http_pid != MyProcPid) return;
+    entry->http_pid = 0;
+    entry->http_latch = nullptr;
+    // An idle worker has left the table before it exits: this one may have had work.
+    entry->http_wanted = true;
+    wake_scheduler(state, entry->database);
+}
+
+}  // namespace
+
+// ---- any backend ---------------------------------------------------------------------------
+
+void DatabaseTable::want_scheduler(DatabaseOid database) noexcept {
+    SharedState* state = shared_state();
+    if (state == nullptr) return;
+    SharedLock lock(*state);
+    DatabaseState* entry = find_or_add(*state, database);
+    if (entry == nullptr) state->overcrowded = true;
+    want(entry);
+    wake_launcher(*state);
+}
+
+void DatabaseTable::notify(DatabaseOid database, const Notice* notices, std::size_t count,
+                           bool overflowed) noexcept {
+    SharedState* state = shared_state();
+    if (state == nullptr) return;
+    SharedLock lock(*state);
+    DatabaseState* entry = find_database(*state, database);
+    if (entry == nullptr) return;
+    const auto room = static_cast<std::size_t>(kNoticeCapacity - entry->notice_count);
+    if (overflowed || count > room) {
+        entry->overflowed = true;
+    } else {
+        std::copy_n(notices, count, entry->notices + entry->notice_count);
+        entry->notice_count += static_cast<std::int32_t>(count);
+    }
+    wake_scheduler(*state, database);
+}
+
+void DatabaseTable::notify_callbacks(DatabaseOid database,
+                                     const std::vector<RoleOid>& roles) noexcept {
+    SharedState* state = shared_state();
+    if (state == nullptr || roles.empty()) return;
+    SharedLock lock(*state);
+    DatabaseState* entry = find_database(*state, database);
+    if (entry == nullptr) return;
+    for (const RoleOid role : roles) add_callback_notice(*entry, role);
+    wake_scheduler(*state, database);
+}
+
+void DatabaseTable::notify_extension_changed(DatabaseOid database) noexcept {
+    SharedState* state = shared_state();
+    if (state == nullptr) return;
+    SharedLock lock(*state);
+    DatabaseState* entry = find_database(*state, database);
+    if (entry == nullptr) return;
+    entry->check_extension = true;
+    wake_scheduler(*state, database);
+    if (entry->http_latch != nullptr) SetLatch(entry->http_latch);
+}
+
+void DatabaseTable::wake_http_worker(DatabaseOid database) noexcept {
+    SharedState* state = shared_state();
+    if (state == nullptr) return;
+    SharedLock lock(*state);
+    DatabaseState* entry = find_database(*state, database);
+    if (entry == nullptr) return;
+    entry->http_wanted = true;
+    if (entry->http_latch != nullptr) {
+        SetLatch(entry->http_latch);
+    } else {
+        wake_scheduler(*state, database);
+    }
+}
+
+bool DatabaseTable::restart_http_worker(DatabaseOid database) {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    const DatabaseState* entry = find_database(state, database);
+    return entry != nullptr && entry->http_pid != 0 && kill(entry->http_pid, SIGTERM) == 0;
+}
+
+std::vector<Pid> DatabaseTable::hold(DatabaseOid database) {
+    SharedState& state = require_shared_state();
+    std::vector<Pid> pids;
+    pids.reserve(static_cast<std::size_t>(state.slot_count) + 2);
+    SharedLock lock(state);
+    DatabaseState* entry = find_database(state, database);
+    if (entry != nullptr) {
+        entry->holder = MyProcPid;
+        if (entry->status.pid != 0) pids.push_back(entry->status.pid);
+        if (entry->http_pid != 0) pids.push_back(entry->http_pid);
+    }
+    for (int i = 0; i < state.slot_count; ++i) {
+        const WorkerSlotState& slot = state.slots[i];
+        if (slot.target.database == database && slot.pid != 0) pids.push_back(slot.pid);
+    }
+    for (const Pid pid : pids) kill(pid, SIGTERM);
+    return pids;
+}
+
+void DatabaseTable::release(DatabaseOid database) noexcept {
+    SharedState* state = shared_state();
+    if (state == nullptr) return;
+    SharedLock lock(*state);
+    DatabaseState* entry = find_database(*state, database);
+    if (entry == nullptr || entry->holder != MyProcPid) return;
+    entry->holder = 0;
+    entry->retry_at = core::kLongAgo;
+    wake_launcher(*state);
+}
+
+std::optional<SchedulerStatus> DatabaseTable::status(DatabaseOid database) {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    const DatabaseState* entry = find_database(state, database);
+    if (entry == nullptr) return std::nullopt;
+    return entry->status;
+}
+
+// ---- the launcher --------------------------------------------------------------------------
+
+void DatabaseTable::attach_launcher() {
+    SharedState& state = require_shared_state();
+    {
+        SharedLock lock(state);
+        state.launcher_pid = MyProcPid;
+        state.launcher_latch = MyLatch;
+    }
+    call([] { before_shmem_exit(detach_launcher, 0); });
+}
+
+std::vector<DatabaseOid> DatabaseTable::want_all(const std::vector<DatabaseOid>& databases) {
+    SharedState& state = require_shared_state();
+    std::vector<DatabaseOid> left_over;
+    left_over.reserve(databases.size());  // nothing allocates under the lock
+    SharedLock lock(state);
+    for (const DatabaseOid database : databases) {
+        DatabaseState* entry = find_or_add(state, database);
+        want(entry);
+        if (entry == nullptr) left_over.push_back(database);
+    }
+    return left_over;
+}
+
+bool DatabaseTable::take_overcrowded() {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    return std::exchange(state.overcrowded, false);
+}
+
+std::vector<DatabaseOid> DatabaseTable::to_start() {
+    SharedState& state = require_shared_state();
+    std::vector<DatabaseOid> wanted;
+    wanted.reserve(kMaxDatabases);
+    const core::Instant time = now();
+    SharedLock lock(state);
+    for (DatabaseState& entry : state.databases) {
+        if (entry.database == 0 || entry.scheduler != SchedulerState::wanted) continue;
+        if (!held(entry) && entry.retry_at <= time) wanted.push_back(entry.database);
+    }
+    return wanted;
+}
+
+void DatabaseTable::set_starting(DatabaseOid database) {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    DatabaseState* entry = find_database(state, database);
+    if (entry != nullptr) entry->scheduler = SchedulerState::starting;
+}
+
+void DatabaseTable::start_failed(DatabaseOid database) {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    DatabaseState* entry = find_database(state, database);
+    if (entry == nullptr || entry->scheduler != SchedulerState::starting) return;
+    entry->scheduler = SchedulerState::wanted;
+    pause_before_restart(*entry);
+}
+
+bool DatabaseTable::any_held() {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    return std::any_of(std::begin(state.databases), std::end(state.databases),
+                       [](DatabaseState& entry) { return entry.database != 0 && held(entry); });
+}
+
+bool DatabaseTable::scheduler_is_running(DatabaseOid database) {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    const DatabaseState* entry = find_database(state, database);
+    return entry != nullptr && entry->scheduler == SchedulerState::running;
+}
+
+std::optional<core::Instant> DatabaseTable::next_start() {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    std::optional<core::Instant> next;
+    for (DatabaseState& entry : state.databases) {
+        if (entry.database == 0 || entry.scheduler != SchedulerState::wanted) continue;
+        if (!held(entry) && (!next || entry.retry_at < *next)) next = entry.retry_at;
+    }
+    return next;
+}
+
+void DatabaseTable::forget(DatabaseOid database) {
+    SharedState& state = require_shared_state();
+    HttpTable::forget(database);
+    SharedLock lock(state);
+    DatabaseState* entry = find_database(state, database);
+    if (entry == nullptr) return;
+    if (entry->http_pid != 0) kill(entry->http_pid, SIGTERM);
+    entry->database = 0;
+}
+
+// ---- the scheduler -------------------------------------------------------------------------
+
+bool DatabaseTable::attach_scheduler(DatabaseOid database) {
+    SharedState& state = require_shared_state();
+    {
+        SharedLock lock(state);
+        DatabaseState* entry = find_database(state, database);
+        if (entry == nullptr || held(*entry) || entry->status.pid != 0) return false;
+        entry->scheduler = SchedulerState::running;
+        entry->scheduler_latch = MyLatch;
+        entry->status = SchedulerStatus{};
+        entry->status.pid = MyProcPid;
+        entry->status.started = now();
+        entry->notice_count = 0;
+        entry->overflowed = false;
+        entry->check_extension = false;
+    }
+    call([database] { before_shmem_exit(detach_scheduler, ObjectIdGetDatum(database)); });
+    return true;
+}
+
+Notices DatabaseTable::take_notices(DatabaseOid database) {
+    SharedState& state = require_shared_state();
+    Notices taken;
+    taken.notices.reserve(kNoticeCapacity);
+    SharedLock lock(state);
+    DatabaseState* entry = find_database(state, database);
+    if (entry == nullptr) return taken;
+    taken.notices.assign(entry->notices, entry->notices + entry->notice_count);
+    taken.overflowed = entry->overflowed;
+    taken.check_extension = entry->check_extension;
+    taken.http_wanted = entry->http_wanted && entry->http_pid == 0;
+    entry->notice_count = 0;
+    entry->overflowed = false;
+    entry->check_extension = false;
+    return taken;
+}
+
+void DatabaseTable::publish(DatabaseOid database, const SchedulerStatus& status) {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    DatabaseState* entry = find_database(state, database);
+    if (entry == nullptr || entry->status.pid != MyProcPid) return;
+    const SchedulerStatus before = entry->status;
+    entry->status = status;
+    entry->status.pid = before.pid;
+    entry->status.started = before.started;
+    entry->failures = 0;
+}
+
+// ---- the http worker -----------------------------------------------------------------------
+
+bool DatabaseTable::attach_http_worker(DatabaseOid database) {
+    SharedState& state = require_shared_state();
+    {
+        SharedLock lock(state);
+        DatabaseState* entry = find_database(state, database);
+        if (entry == nullptr || held(*entry) || entry->http_pid != 0) return false;
+        entry->http_pid = MyProcPid;
+        entry->http_latch = MyLatch;
+        entry->http_wanted = false;
+    }
+    call([database] { before_shmem_exit(detach_http_worker, ObjectIdGetDatum(database)); });
+    return true;
+}
+
+bool DatabaseTable::take_http_wanted(DatabaseOid database) {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    DatabaseState* entry = find_database(state, database);
+    return entry != nullptr && std::exchange(entry->http_wanted, false);
+}
+
+bool DatabaseTable::detach_http_worker_if_idle(DatabaseOid database) {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    DatabaseState* entry = find_database(state, database);
+    if (entry == nullptr) return true;
+    if (entry->http_wanted) {
+        entry->http_wanted = false;
+        return false;
+    }
+    entry->http_pid = 0;
+    entry->http_latch = nullptr;
+    return true;
+}
+
+Pid DatabaseTable::http_worker_pid(DatabaseOid database) {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    const DatabaseState* entry = find_database(state, database);
+    return entry == nullptr ? 0 : entry->http_pid;
+}
+
+}  // namespace securatlas::pg

@@ -1,0 +1,83 @@
+#include "securatlas/pg/shared/shared_memory.hpp"
+
+#include "securatlas/pg/border/guard.hpp"
+
+extern "C" {
+#include "storage/ipc.h"
+#include "storage/shmem.h"
+}
+
+namespace securatlas::pg {
+namespace {
+
+constexpr const char* kName = "securatlas_sched";
+
+// What a process knows of the segment.
+struct Attachment {
+    const int* slot_count = nullptr;
+    SharedState* state = nullptr;
+    shmem_request_hook_type next_request = nullptr;
+    shmem_startup_hook_type next_startup = nullptr;
+};
+constinit Attachment attachment;
+
+std::size_t segment_size() {
+    const auto slots = static_cast<std::size_t>(*attachment.slot_count);
+    return offsetof(SharedState, slots) + slots * sizeof(WorkerSlotState);
+}
+
+void request() {
+    if (attachment.next_request != nullptr) attachment.next_request();
+    RequestAddinShmemSpace(segment_size());
+    RequestNamedLWLockTranche(kName, 2);
+}
+
+void startup() {
+    if (attachment.next_startup != nullptr) attachment.next_startup();
+    LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+    bool found = false;
+    auto* state = static_cast<SharedState*>(ShmemInitStruct(kName, segment_size(), &found));
+    if (!found) {
+        memset(static_cast<void*>(state), 0, segment_size());
+        LWLockPadded* locks = GetNamedLWLockTranche(kName);
+        state->lock = &locks[0].lock;
+        state->http.lock = &locks[1].lock;
+        state->slot_count = *attachment.slot_count;
+    }
+    attachment.state = state;
+    LWLockRelease(AddinShmemInitLock);
+}
+
+}  // namespace
+
+void request_shared_memory(const int* slot_count) {
+    attachment.slot_count = slot_count;
+    attachment.next_request = shmem_request_hook;
+    shmem_request_hook = request;
+    attachment.next_startup = shmem_startup_hook;
+    shmem_startup_hook = startup;
+}
+
+SharedState* shared_state() noexcept { return attachment.state; }
+
+SharedState& require_shared_state() {
+    if (attachment.state == nullptr) {
+        throw Error("55000", "securatlas_sched is not loaded by the server", "",
+                    "Add securatlas_sched to shared_preload_libraries and restart the server.");
+    }
+    return *attachment.state;
+}
+
+DatabaseState* find_database(SharedState& state, DatabaseOid database) noexcept {
+    for (DatabaseState& entry : state.databases) {
+        if (entry.database == database) return &entry;
+    }
+    return nullptr;
+}
+
+void wake_scheduler(SharedState& state, DatabaseOid owner) noexcept {
+    DatabaseState* entry = find_database(state, owner);
+    if (entry != nullptr && entry->scheduler_latch != nullptr) SetLatch(entry->scheduler_latch);
+}
+
+}  // namespace securatlas::pg

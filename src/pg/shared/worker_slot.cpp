@@ -1,0 +1,142 @@
+// The job worker's view of its slot.
+#include <cstring>
+
+#include "securatlas/pg/border/convert.hpp"
+#include "securatlas/pg/border/guard.hpp"
+#include "securatlas/pg/border/process.hpp"
+#include "securatlas/pg/shared/shared_memory.hpp"
+
+extern "C" {
+#include "storage/ipc.h"
+#include "utils/timestamp.h"
+}
+
+namespace securatlas::pg {
+namespace {
+
+// This worker: its slot, and the text of the error that ends it, for its report.
+struct Self {
+    WorkerSlotState* slot = nullptr;
+    std::array<char, 6> fatal_sqlstate{};
+    std::array<char, kReportTextSize> fatal_message{};
+    emit_log_hook_type next_log_hook = nullptr;
+};
+constinit Self self;
+
+// A FATAL error cannot be caught; this is where its text passes by.
+void remember_fatal(ErrorData* error) {
+    if (error->elevel == FATAL && error->message != nullptr) {
+        assign_text(self.fatal_sqlstate, unpack_sql_state(error->sqlerrcode));
+        assign_text(self.fatal_message, error->message);
+    }
+    if (self.next_log_hook != nullptr) self.next_log_hook(error);
+}
+
+void fill_death_report(WorkerSlotState& slot) {
+    slot.report = RunReport{};
+    slot.report.order = slot.order;
+    slot.report.outcome = core::RunOutcome::failed;
+    slot.report.pid = slot.pid;
+    slot.report.started_at = slot.started_at;
+    slot.report.ended_at = to_instant(GetCurrentTimestamp());
+    slot.report.sqlstate = self.fatal_sqlstate;
+    slot.report.message = self.fatal_message;
+    if (self.fatal_message[0] == '\0') {
+        assign_text(slot.report.sqlstate, "57P01");
+        assign_text(slot.report.message, "the job worker was terminated");
+    }
+}
+
+// Runs after ShutdownPostgres, which aborts the transaction: before_shmem_exit hooks run in
+// reverse order, and this one is registered before the connection is made.
+void leave(int, Datum) {
+    SharedState* state = shared_state();
+    if (state == nullptr || self.slot == nullptr) return;
+    SharedLock lock(*state);
+    WorkerSlotState& slot = *self.slot;
+    if (find_database(*state, slot.owner) == nullptr) {
+        slot.state = SlotState::free;  // nobody is left who would collect a report
+    } else if (slot.state == SlotState::busy) {
+        fill_death_report(slot);
+        slot.state = SlotState::dead;
+    } else if (slot.state == SlotState::done) {
+        slot.state = SlotState::dead;
+    } else {
+        slot.state = SlotState::free;
+    }
+    slot.pid = 0;
+    slot.latch = nullptr;
+    self.slot = nullptr;
+    // A free slot is for anybody who waits for one, not only for the owner.
+    for (DatabaseState& database : state->databases) {
+        if (database.scheduler_latch != nullptr) SetLatch(database.scheduler_latch);
+    }
+}
+
+}  // namespace
+
+void WorkerSlot::attach(int index, std::uint32_t generation) {
+    SharedState& state = require_shared_state();
+    bool meant = false;
+    {
+        SharedLock lock(state);
+        WorkerSlotState& slot = state.slots[index];
+        meant = slot.state == SlotState::reserved && slot.generation == generation;
+        if (meant) {
+            slot.state = SlotState::busy;
+            slot.pid = MyProcPid;
+            slot.latch = MyLatch;
+            self.slot = &slot;
+        }
+    }
+    if (!meant) exit_process(false);
+    self.next_log_hook = emit_log_hook;
+    emit_log_hook = remember_fatal;
+    call([] { before_shmem_exit(leave, 0); });
+}
+
+Target WorkerSlot::target() { return self.slot->target; }
+
+DatabaseOid WorkerSlot::owner() { return self.slot->owner; }
+
+std::optional<RunOrder> WorkerSlot::take() {
+    SharedLock lock(require_shared_state());
+    if (self.slot->state != SlotState::busy) return std::nullopt;
+    return self.slot->order;
+}
+
+bool WorkerSlot::leave_if_idle() {
+    SharedLock lock(require_shared_state());
+    if (self.slot->state != SlotState::idle && self.slot->state != SlotState::leaving) return false;
+    self.slot->state = SlotState::leaving;
+    return true;
+}
+
+bool WorkerSlot::asked_to_leave() {
+    SharedLock lock(require_shared_state());
+    return self.slot->state == SlotState::leaving;
+}
+
+void WorkerSlot::report_started(core::Instant at) {
+    SharedLock lock(require_shared_state());
+    self.slot->started_at = at;
+}
+
+void WorkerSlot::report_calling(std::int64_t response) {
+    SharedLock lock(require_shared_state());
+    self.slot->order.response = response;
+}
+
+void WorkerSlot::report(const RunReport& report) {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    self.slot->report = report;
+    self.slot->state = SlotState::done;
+    wake_scheduler(state, self.slot->owner);
+}
+
+bool WorkerSlot::cancel_requested(core::RunId run) noexcept {
+    return self.slot != nullptr && self.slot->cancel_run == static_cast<std::int64_t>(run);
+}
+
+}  // namespace securatlas::pg

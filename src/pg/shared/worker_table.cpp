@@ -1,0 +1,171 @@
+#include <csignal>
+
+#include "securatlas/pg/border/guard.hpp"
+#include "securatlas/pg/shared/shared_memory.hpp"
+
+namespace securatlas::pg {
+namespace {
+
+bool same_target(const WorkerSlotState& slot, DatabaseOid owner, const Target& target) {
+    return slot.owner == owner && slot.target == target;
+}
+
+void give(WorkerSlotState& slot, const RunOrder& order) {
+    slot.order = order;
+    slot.started_at = core::kLongAgo;
+    slot.cancel_run = 0;
+}
+
+bool give_to_idle(SharedState& state, DatabaseOid owner, const Target& target,
+                  const RunOrder& order) {
+    for (int i = 0; i < state.slot_count; ++i) {
+        WorkerSlotState& slot = state.slots[i];
+        if (slot.state != SlotState::idle || !same_target(slot, owner, target)) continue;
+        give(slot, order);
+        slot.state = SlotState::busy;
+        SetLatch(slot.latch);
+        return true;
+    }
+    return false;
+}
+
+// Asks an idle worker to leave, unless one is leaving already. False: there is none.
+bool make_one_leave(SharedState& state) {
+    WorkerSlotState* idle = nullptr;
+    for (int i = 0; i < state.slot_count; ++i) {
+        WorkerSlotState& slot = state.slots[i];
+        if (slot.state == SlotState::leaving) return true;
+        if (slot.state == SlotState::idle) idle = &slot;
+    }
+    if (idle == nullptr) return false;
+    idle->state = SlotState::leaving;
+    SetLatch(idle->latch);
+    return true;
+}
+
+WorkerTable::Assigned reserve(SharedState& state, DatabaseOid owner, const Target& target,
+                              const RunOrder& order) {
+    for (int i = 0; i < state.slot_count; ++i) {
+        WorkerSlotState& slot = state.slots[i];
+        if (slot.state != SlotState::free) continue;
+        give(slot, order);
+        slot.state = SlotState::reserved;
+        slot.owner = owner;
+        slot.target = target;
+        slot.pid = 0;
+        ++slot.generation;
+        return {WorkerTable::Assignment::reserved, i, slot.generation};
+    }
+    return {make_one_leave(state) ? WorkerTable::Assignment::waiting
+                                  : WorkerTable::Assignment::full};
+}
+
+}  // namespace
+
+WorkerTable::Assigned WorkerTable::assign(DatabaseOid owner, const Target& target,
+                                          const RunOrder& order) {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    if (give_to_idle(state, owner, target, order)) return {Assignment::handed};
+    return reserve(state, owner, target, order);
+}
+
+bool WorkerTable::assign_to_idle(DatabaseOid owner, const Target& target, const RunOrder& order) {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    return give_to_idle(state, owner, target, order);
+}
+
+void WorkerTable::make_room() {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    make_one_leave(state);
+}
+
+bool WorkerTable::release_reserved(int index, std::uint32_t generation) {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    WorkerSlotState& slot = state.slots[index];
+    if (slot.state != SlotState::reserved || slot.generation != generation) return false;
+    slot.state = SlotState::free;
+    return true;
+}
+
+std::vector<RunReport> WorkerTable::collect(DatabaseOid owner) {
+    SharedState& state = require_shared_state();
+    std::vector<RunReport> reports;
+    reports.reserve(
+        static_cast<std::size_t>(state.slot_count));  // nothing allocates under the lock
+    SharedLock lock(state);
+    for (int i = 0; i < state.slot_count; ++i) {
+        WorkerSlotState& slot = state.slots[i];
+        if (slot.owner != owner) continue;
+        if (slot.state == SlotState::done) {
+            slot.state = SlotState::idle;
+        } else if (slot.state == SlotState::dead) {
+            slot.state = SlotState::free;
+        } else {
+            continue;
+        }
+        reports.push_back(slot.report);
+    }
+    return reports;
+}
+
+std::vector<ActiveRun> WorkerTable::active_runs(DatabaseOid owner) {
+    SharedState& state = require_shared_state();
+    std::vector<ActiveRun> runs;
+    runs.reserve(static_cast<std::size_t>(state.slot_count));
+    SharedLock lock(state);
+    for (int i = 0; i < state.slot_count; ++i) {
+        const WorkerSlotState& slot = state.slots[i];
+        if (slot.owner != owner) continue;
+        if (slot.state != SlotState::busy && slot.state != SlotState::reserved) continue;
+        runs.push_back({i, slot.order, slot.pid, slot.started_at});
+    }
+    return runs;
+}
+
+WorkerCounts WorkerTable::counts(DatabaseOid owner) {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    WorkerCounts counts;
+    counts.limit = state.slot_count;
+    for (int i = 0; i < state.slot_count; ++i) {
+        const WorkerSlotState& slot = state.slots[i];
+        if (slot.owner != owner) continue;
+        if (slot.state == SlotState::busy || slot.state == SlotState::reserved) ++counts.busy;
+        if (slot.state == SlotState::idle || slot.state == SlotState::done) ++counts.idle;
+    }
+    return counts;
+}
+
+bool WorkerTable::cancel(core::RunId run) {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    for (int i = 0; i < state.slot_count; ++i) {
+        WorkerSlotState& slot = state.slots[i];
+        if (slot.state != SlotState::busy && slot.state != SlotState::reserved) continue;
+        if (slot.order.kind != RunOrder::Kind::run || slot.order.run != run) continue;
+        slot.cancel_run = static_cast<std::int64_t>(run);
+        if (slot.pid != 0) kill(slot.pid, SIGUSR2);
+        return true;
+    }
+    return false;
+}
+
+void WorkerTable::dismiss_all(DatabaseOid owner) {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    for (int i = 0; i < state.slot_count; ++i) {
+        WorkerSlotState& slot = state.slots[i];
+        if (slot.owner != owner || slot.state == SlotState::free) continue;
+        if (slot.state == SlotState::reserved || slot.state == SlotState::dead) {
+            slot.state = SlotState::free;
+        } else if (slot.pid != 0) {
+            kill(slot.pid, SIGTERM);
+        }
+    }
+}
+
+}  // namespace securatlas::pg

@@ -1,0 +1,86 @@
+// An engine, and the loop around it.
+#pragma once
+
+#include <curl/curl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "securatlas/http/engine.hpp"
+#include "support/loopback_server.hpp"
+
+namespace securatlas::http {
+
+using test::Connection;
+using test::LoopbackServer;
+using test::LoopbackSocket;
+using test::ReceivedRequest;
+
+class EngineTest : public testing::Test {
+  protected:
+    using Clock = std::chrono::steady_clock;
+
+    static void SetUpTestSuite() {
+        std::signal(SIGPIPE, SIG_IGN);
+        curl_global_init(CURL_GLOBAL_DEFAULT);
+    }
+
+    // Ids count from 1.
+    Request request(std::string url) {
+        Request request;
+        request.id = core::RequestId{++last_id_};
+        request.url = std::move(url);
+        request.timeout = std::chrono::seconds(30);
+        return request;
+    }
+
+    // Waits as a worker would, and drives the engine once.
+    void turn() {
+        int timeout = 10;
+        if (const auto deadline = engine_.deadline()) {
+            const auto left =
+                std::chrono::ceil<std::chrono::milliseconds>(*deadline - Clock::now());
+            timeout = static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, timeout));
+        }
+        pollfd wait{engine_.wait_fd(), POLLIN, 0};
+        poll(&wait, 1, timeout);
+        engine_.drive();
+    }
+
+    // Turns until the condition holds; false: it does not after 30 seconds.
+    template <class Condition>
+    bool turn_until(Condition condition) {
+        const auto give_up = Clock::now() + std::chrono::seconds(30);
+        while (!condition()) {
+            if (Clock::now() > give_up) return false;
+            turn();
+        }
+        return true;
+    }
+
+    // All that was started, in the order of its end.
+    std::vector<Completed> complete_all() {
+        EXPECT_TRUE(turn_until([this] { return engine_.in_flight() == 0; }));
+        return engine_.take_completed();
+    }
+
+    Completed complete(Request one) {
+        engine_.start(std::move(one));
+        std::vector<Completed> completed = complete_all();
+        EXPECT_EQ(completed.size(), 1U);
+        return completed.empty() ? Completed{} : std::move(completed.front());
+    }
+
+    Completed get(std::string url) { return complete(request(std::move(url))); }
+
+    Engine engine_{{.user_agent = "securatlas_sched/1.2.3"}};
+    std::int64_t last_id_ = 0;
+};
+
+}  // namespace securatlas::http
