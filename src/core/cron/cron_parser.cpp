@@ -166,7 +166,7 @@ bool FieldsParser::parse_value(const FieldRule& rule, Value& value) {
     }
     std::size_t end = position_;
     while (end < text_.size() && is_letter(text_[end])) ++end;
-    return fail(rule, "unknown name " + quoted(text_.substr(position_, end - position_)),
+    return fail(rule, "unknown name " + in_quotes(text_.substr(position_, end - position_)),
                 position_);
 }
 
@@ -211,12 +211,12 @@ bool FieldsParser::fail_unexpected(const FieldRule& rule) {
     if (position_ == text_.size() || is_blank(peek())) {
         return fail(rule, "a value is missing", position_);
     }
-    return fail(rule, "unexpected " + quoted(text_.substr(position_, 1)), position_);
+    return fail(rule, "unexpected " + in_quotes(text_.substr(position_, 1)), position_);
 }
 
 }  // namespace
 
-std::string quoted(std::string_view part) {
+std::string in_quotes(std::string_view part) {
     constexpr std::size_t kShown = 20;
     std::string shown = "\"" + std::string(part.substr(0, kShown));
     return shown.append(part.size() > kShown ? "...\"" : "\"");

@@ -23,7 +23,7 @@ constexpr bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' &&
 constexpr char to_lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
 
 // A part of the text as an error shows it: in quotes, and not longer than 20 characters of it.
-std::string quoted(std::string_view part);
+std::string in_quotes(std::string_view part);
 
 // Reads the run of digits at `position`, and moves `position` behind it. Fails unless there is one
 // and its number is in [low, high], however long it is. `name` begins the reason.

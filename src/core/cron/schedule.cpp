@@ -128,7 +128,7 @@ Parsed parse_macro(std::string_view text, std::size_t begin, const LiteralParser
     const bool reboot =
         equals_ignoring_case(name, "@reboot") || equals_ignoring_case(name, "@restart");
     if (!reboot && macro == std::end(kMacros)) {
-        return Failure{Fault{"schedule: unknown macro " + quoted(name), begin}};
+        return Failure{Fault{"schedule: unknown macro " + in_quotes(name), begin}};
     }
     if (!literal.empty()) {
         return Failure{Fault{"schedule: unexpected text after the macro", argument}};

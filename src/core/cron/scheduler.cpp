@@ -17,7 +17,7 @@ constexpr Duration kLongestDuration = std::chrono::days(366 * 100);
 
 void limit(Duration& duration) { duration = std::clamp(duration, Duration(0), kLongestDuration); }
 
-std::string quoted(const std::string& text) {
+std::string in_single_quotes(const std::string& text) {
     std::string result = "'";
     for (const char c : text) result.append(c == '\'' ? 2 : 1, c);
     return result + "'";
@@ -239,11 +239,12 @@ void Scheduler::State::failed(JobState& job, ActiveRun& run, bool retryable) {
 }
 
 void Scheduler::State::pause(JobState& job, RunId last_failed) {
-    commands.push_back(PauseJob{
-        job.job.id, "paused after " + std::to_string(job.job.consecutive_failures) +
-                        " failed occurrences in a row; last: run " +
-                        std::to_string(static_cast<std::int64_t>(last_failed)) +
-                        ". Mend the cause, then cron.resume(" + quoted(job.job.name) + ")"});
+    commands.push_back(
+        PauseJob{job.job.id, "paused after " + std::to_string(job.job.consecutive_failures) +
+                                 " failed occurrences in a row; last: run " +
+                                 std::to_string(static_cast<std::int64_t>(last_failed)) +
+                                 ". Mend the cause, then cron.resume(" +
+                                 in_single_quotes(job.job.name) + ")"});
     // Without waiting for the row's change, so that nothing is claimed in between.
     job.job.active = false;
     job.next = kNever;

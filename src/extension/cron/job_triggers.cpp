@@ -138,7 +138,7 @@ PGDLLEXPORT Datum securatlas_job_check(PG_FUNCTION_ARGS) {
 PGDLLEXPORT Datum securatlas_job_changed(PG_FUNCTION_ARGS) {
     return pg::entry([fcinfo] {
         tell_changes(require_trigger(fcinfo));
-        return PointerGetDatum(nullptr);
+        return Datum{0};
     });
 }
 

@@ -191,7 +191,7 @@ PGDLLEXPORT Datum securatlas_request_inserted(PG_FUNCTION_ARGS) {
     (void)fcinfo;
     return entry([] {
         pg::at_commit::wake_http_worker();
-        return PointerGetDatum(nullptr);
+        return Datum{0};
     });
 }
 

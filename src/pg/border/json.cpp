@@ -115,20 +115,20 @@ std::vector<Group> group(const std::vector<core::Header>& headers) {
 }
 
 // C world.
-void push_group(JsonbParseState** state, const Group& group) {
+void push_group(JsonbBuilder& builder, const Group& group) {
     JsonbValue name = string_value(group.name);
-    pushJsonbValue(state, WJB_KEY, &name);
+    builder.push(WJB_KEY, &name);
     if (group.values.size() == 1) {
         JsonbValue value = string_value(group.values.front());
-        pushJsonbValue(state, WJB_VALUE, &value);
+        builder.push(WJB_VALUE, &value);
         return;
     }
-    pushJsonbValue(state, WJB_BEGIN_ARRAY, nullptr);
+    builder.push(WJB_BEGIN_ARRAY);
     for (const std::string& text : group.values) {
         JsonbValue value = string_value(text);
-        pushJsonbValue(state, WJB_ELEM, &value);
+        builder.push(WJB_ELEM, &value);
     }
-    pushJsonbValue(state, WJB_END_ARRAY, nullptr);
+    builder.push(WJB_END_ARRAY);
 }
 
 }  // namespace
@@ -156,11 +156,11 @@ std::string json_as_utf8(Datum jsonb) {
 Datum headers_as_jsonb(const std::vector<core::Header>& headers) {
     const std::vector<Group> groups = group(headers);
     return call([&groups] {
-        JsonbParseState* state = nullptr;
-        pushJsonbValue(&state, WJB_BEGIN_OBJECT, nullptr);
-        for (const Group& one : groups) push_group(&state, one);
-        JsonbValue* object = pushJsonbValue(&state, WJB_END_OBJECT, nullptr);
-        return JsonbPGetDatum(JsonbValueToJsonb(object));
+        JsonbBuilder builder;
+        builder.push(WJB_BEGIN_OBJECT);
+        for (const Group& one : groups) push_group(builder, one);
+        builder.push(WJB_END_OBJECT);
+        return JsonbPGetDatum(builder.finish());
     });
 }
 

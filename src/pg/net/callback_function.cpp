@@ -87,7 +87,7 @@ std::string callback_signature(FunctionOid function, RoleOid role) {
     // The same for each of a hundred thousand requests of one statement. That it is no longer so is
     // noticed when it is called.
     static auto* const last = new Checked;
-    const LocalTransactionId transaction = MyProc->lxid;
+    const LocalTransactionId transaction = current_local_transaction();
     if (last->transaction != transaction || last->function != function || last->role != role) {
         *last = {transaction, function, role, check(function, role)};
     }

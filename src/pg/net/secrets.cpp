@@ -179,7 +179,7 @@ void check_usable(const std::vector<std::string>& names, RoleOid role) {
     // The same for each of a hundred thousand requests of one statement. That it is no longer so is
     // noticed when they are sent.
     static auto* const last = new Checked;
-    const Checked now{MyProc->lxid, role, names};
+    const Checked now{current_local_transaction(), role, names};
     if (*last == now) return;
     check_each(names, role);
     *last = now;

@@ -1,12 +1,15 @@
-// What differs between PostgreSQL 15 and 18. The only file that looks at PG_VERSION_NUM.
+// What differs between PostgreSQL 15 and 19. The only file that looks at PG_VERSION_NUM.
 #pragma once
 
 extern "C" {
 #include "catalog/pg_database.h"
+#include "catalog/pg_proc.h"
 #include "executor/executor.h"
+#include "storage/proc.h"
 #include "tcop/pquery.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
+#include "utils/jsonb.h"
 }
 
 // Before 16 PGDLLEXPORT is empty, and the library is built with hidden visibility.
@@ -83,9 +86,49 @@ inline void build_completion_tag(char* text, const QueryCompletion* completion) 
 inline void insert_index_entries(ResultRelInfo* target, TupleTableSlot* slot, EState* state) {
 #if PG_VERSION_NUM < 160000
     (void)ExecInsertIndexTuples(target, slot, state, false, false, nullptr, NIL);
-#else
+#elif PG_VERSION_NUM < 190000
     (void)ExecInsertIndexTuples(target, slot, state, false, false, nullptr, NIL, false);
+#else
+    (void)ExecInsertIndexTuples(target, state, 0, slot, NIL, nullptr);
 #endif
 }
+
+// Identifies the transaction of this session; changes with each.
+inline LocalTransactionId current_local_transaction() {
+#if PG_VERSION_NUM < 170000
+    return MyProc->lxid;
+#else
+    return MyProc->vxid.lxid;
+#endif
+}
+
+// A jsonb value that is made piece by piece. C world.
+class JsonbBuilder {
+  public:
+    void push(JsonbIteratorToken token, JsonbValue* value = nullptr) {
+#if PG_VERSION_NUM < 190000
+        result_ = pushJsonbValue(&state_, token, value);
+#else
+        pushJsonbValue(&state_, token, value);
+#endif
+    }
+
+    // After the last token has closed the outermost object or array.
+    Jsonb* finish() {
+#if PG_VERSION_NUM < 190000
+        return JsonbValueToJsonb(result_);
+#else
+        return JsonbValueToJsonb(state_.result);
+#endif
+    }
+
+  private:
+#if PG_VERSION_NUM < 190000
+    JsonbParseState* state_ = nullptr;
+    JsonbValue* result_ = nullptr;
+#else
+    JsonbInState state_{};
+#endif
+};
 
 }  // namespace securatlas::pg
