@@ -32,6 +32,13 @@ pg::RunReport refusal(const pg::RunOrder& order, const pg::Error& error) {
     return report;
 }
 
+pg::CallbackReport refusal(const pg::CallbackOrder& order, const pg::Error& error) {
+    pg::CallbackReport report;
+    report.order = order;
+    pg::assign_text(report.message, error.message());
+    return report;
+}
+
 pg::Error worker_did_not_start() {
     return pg::Error("53000", "the job worker could not be started", "",
                      "See the server log for the reason.");
@@ -51,52 +58,58 @@ void Dispatcher::know(const std::vector<pg::runs::RunRow>& runs) {
                 found = targets.emplace(key, error).first;
             }
         }
-        Known& known = known_[static_cast<std::int64_t>(run.run)];
-        known.order = {.run = run.run, .occurrence = run.occurrence, .logged = run.logged};
+        const pg::RunOrder order{
+            .run = run.run, .occurrence = run.occurrence, .logged = run.logged};
+        Known& known = known_[run.run];
+        known.order = order;
         known.row = run;
         if (const auto* target = std::get_if<pg::Target>(&found->second)) {
             known.target = *target;
             known.failure.reset();
         } else {
-            known.failure = refusal(known.order, std::get<pg::Error>(found->second));
+            known.failure = refusal(order, std::get<pg::Error>(found->second));
         }
     }
 }
 
-void Dispatcher::forget(core::RunId run) { known_.erase(static_cast<std::int64_t>(run)); }
+void Dispatcher::forget(core::RunId run) { known_.erase(run); }
+
+// Oldest first.
+Dispatcher::Key Dispatcher::key_of(const pg::Order& order) {
+    if (const auto* run = std::get_if<pg::RunOrder>(&order)) {
+        return {run->occurrence.scheduled_at, run->run};
+    }
+    const auto& callbacks = std::get<pg::CallbackOrder>(order);
+    return {callbacks.due, callbacks.role};
+}
 
 void Dispatcher::make_ready(core::RunId run, core::Duration monotonic_now) {
-    const auto found = known_.find(static_cast<std::int64_t>(run));
-    if (found == known_.end()) return;
-    Known& known = found->second;
-    known.ready_at = monotonic_now;
-    if (ready_[known.target].insert({known.order.occurrence.scheduled_at, run}).second) {
-        ++ready_count_;
-    }
+    const auto found = known_.find(run);
+    if (found != known_.end()) make_ready(found->second, monotonic_now);
 }
 
 void Dispatcher::make_callbacks_ready(const pg::Target& target, core::Instant due,
                                       core::Duration monotonic_now) {
-    const core::RunId id{-std::int64_t{target.role}};
-    Known& known = known_[static_cast<std::int64_t>(id)];
-    known.order = {.kind = pg::RunOrder::Kind::callbacks,
-                   .run = id,
-                   .occurrence = {.scheduled_at = due},
-                   .logged = false,
-                   .role = target.role};
+    Known& known = known_[target.role];
+    known.order = pg::CallbackOrder{.role = target.role, .due = due};
     known.target = target;
-    make_ready(id, monotonic_now);
+    make_ready(known, monotonic_now);
+}
+
+void Dispatcher::make_ready(Known& known, core::Duration monotonic_now) {
+    known.ready_at = monotonic_now;
+    if (ready_[known.target].insert(key_of(known.order)).second) ++ready_count_;
 }
 
 void Dispatcher::remove_ready(const Known& known) {
     const auto queue = ready_.find(known.target);
     if (queue == ready_.end()) return;
-    ready_count_ -= queue->second.erase({known.order.occurrence.scheduled_at, known.order.run});
+    ready_count_ -= queue->second.erase(key_of(known.order));
     if (queue->second.empty()) ready_.erase(queue);
 }
 
 bool Dispatcher::take_back(core::RunId run) {
-    const auto found = known_.find(static_cast<std::int64_t>(run));
+    const auto found = known_.find(run);
     if (found == known_.end()) return false;
     remove_ready(found->second);
     known_.erase(found);
@@ -119,8 +132,8 @@ std::vector<pg::RunReport> Dispatcher::hand_out(core::Duration monotonic_now) {
     std::vector<pg::RunReport> failures;
     std::set<pg::Target> passed;  // targets that get no worker now
     for (auto queue = oldest_queue(passed); queue != ready_.end(); queue = oldest_queue(passed)) {
-        const auto run = static_cast<std::int64_t>(queue->second.begin()->second);
-        Known& known = known_.at(run);
+        const Item item = queue->second.begin()->second;
+        Known& known = known_.at(item);
         if (known.failure) {
             failures.push_back(*known.failure);
         } else {
@@ -132,15 +145,16 @@ std::vector<pg::RunReport> Dispatcher::hand_out(core::Duration monotonic_now) {
             }
         }
         remove_ready(known);
-        known_.erase(run);
+        known_.erase(item);
     }
     return failures;
 }
 
 Dispatcher::Handed Dispatcher::hand(Known& known, core::Duration monotonic_now) {
-    if (known.target.database != database_ && known.order.parcel == 0) {
-        if (!pack_for_elsewhere(known)) {
-            known.failure = refusal(known.order, pg::Error("57014", "the run was cancelled"));
+    auto* run = std::get_if<pg::RunOrder>(&known.order);
+    if (run != nullptr && known.target.database != database_ && run->parcel == 0) {
+        if (!pack_for_elsewhere(known.row, *run)) {
+            known.failure = refusal(*run, pg::Error("57014", "the run was cancelled"));
             return Handed::not_now;
         }
     }
@@ -174,12 +188,12 @@ Dispatcher::Handed Dispatcher::hand(Known& known, core::Duration monotonic_now) 
     return Handed::not_now;
 }
 
-bool Dispatcher::pack_for_elsewhere(Known& known) {
+bool Dispatcher::pack_for_elsewhere(const pg::runs::RunRow& row, pg::RunOrder& order) {
     pg::Transaction transaction;
-    const pg::runs::Task task = pg::runs::start_elsewhere(known.row);
+    const pg::runs::Task task = pg::runs::start_elsewhere(row);
     transaction.commit_asynchronously();
     if (!task.wanted) return false;
-    known.order.parcel = pg::runs::send_parcel(task);
+    order.parcel = pg::runs::send_parcel(task);
     return true;
 }
 
@@ -198,15 +212,19 @@ void Dispatcher::ended(const pg::RunOrder& order) {
     if (order.parcel != 0) pg::runs::drop_parcel(order.parcel);
 }
 
-std::vector<pg::RunReport> Dispatcher::follow_launches() {
-    std::vector<pg::RunReport> failures;
+std::vector<pg::WorkerReport> Dispatcher::follow_launches() {
+    std::vector<pg::WorkerReport> failures;
     std::erase_if(pending_, [&failures](const Pending& pending) {
         const auto state = pending.launched.state();
         if (state == pg::Launched::State::starting) return false;
         // A worker that took its slot reports by itself, however it ends.
         if (state == pg::Launched::State::ended &&
             pg::WorkerTable::release_reserved(pending.slot, pending.generation)) {
-            failures.push_back(refusal(pending.order, worker_did_not_start()));
+            failures.push_back(std::visit(
+                [](const auto& order) -> pg::WorkerReport {
+                    return refusal(order, worker_did_not_start());
+                },
+                pending.order));
         }
         return true;
     });
@@ -231,13 +249,14 @@ std::vector<core::ExplainWait> Dispatcher::explain_waits(core::Duration since,
             : "waiting for a worker: cron.max_running_jobs (" +
                   std::to_string(pg::settings().max_running_jobs) + ") is reached";
     for (const auto& [target, queue] : ready_) {
-        for (const auto& [scheduled_at, run] : queue) {
+        for (const auto& [scheduled_at, item] : queue) {
             if (waits.size() == kExplainAtOnce) return waits;
-            Known& known = known_.at(static_cast<std::int64_t>(run));
-            if (known.order.kind != pg::RunOrder::Kind::run) continue;
+            const auto* run = std::get_if<core::RunId>(&item);
+            if (run == nullptr) continue;
+            Known& known = known_.at(item);
             if (known.explained || known.ready_at > since) continue;
             known.explained = true;
-            waits.push_back({run, reason});
+            waits.push_back({*run, reason});
         }
     }
     return waits;

@@ -7,6 +7,7 @@
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <variant>
 #include <vector>
 
 #include "securatlas/core/cron/scheduler.hpp"
@@ -44,7 +45,7 @@ class Dispatcher {
     void ended(const pg::RunOrder& order);
 
     // Looks after workers that were asked for and never came.
-    std::vector<pg::RunReport> follow_launches();
+    std::vector<pg::WorkerReport> follow_launches();
 
     std::size_t waiting() const { return ready_count_; }
     std::optional<core::Instant> oldest_wait() const;
@@ -57,9 +58,11 @@ class Dispatcher {
     std::optional<core::Duration> next_try(core::Duration monotonic_now) const;
 
   private:
+    // What is handed out: a run, or the callbacks of a role.
+    using Item = std::variant<core::RunId, pg::RoleOid>;
     struct Known {
-        pg::RunOrder order;
-        pg::runs::RunRow row;
+        pg::Order order;
+        pg::runs::RunRow row;  // of a run
         pg::Target target;
         std::optional<pg::RunReport> failure;
         core::Duration ready_at{0};
@@ -69,20 +72,22 @@ class Dispatcher {
         int slot;
         std::uint32_t generation;
         pg::Launched launched;
-        pg::RunOrder order;
+        pg::Order order;
     };
-    using Key = std::pair<core::Instant, core::RunId>;
+    using Key = std::pair<core::Instant, Item>;
     using Queue = std::set<Key>;
 
     enum class Handed { yes, no_room, not_now };
     Handed hand(Known& known, core::Duration monotonic_now);
-    bool pack_for_elsewhere(Known& known);
+    bool pack_for_elsewhere(const pg::runs::RunRow& row, pg::RunOrder& order);
+    static Key key_of(const pg::Order& order);
+    void make_ready(Known& known, core::Duration monotonic_now);
     void slots_are_out(core::Duration monotonic_now);
     void remove_ready(const Known& known);
     std::map<pg::Target, Queue>::iterator oldest_queue(const std::set<pg::Target>& passed);
 
     pg::DatabaseOid database_;
-    std::unordered_map<std::int64_t, Known> known_;
+    std::unordered_map<Item, Known> known_;
     std::map<pg::Target, Queue> ready_;
     std::size_t ready_count_ = 0;
     std::vector<Pending> pending_;

@@ -43,7 +43,7 @@ void HistoryWriter::add(core::SkipRun skip) { skipped_runs_.push_back(std::move(
 
 bool HistoryWriter::has_work() const {
     return !claims_.empty() || !skips_.empty() || !waits_.empty() || !skipped_runs_.empty() ||
-           !pauses_.empty() || !removals_.empty() || !outcomes_.empty() || !active_.empty();
+           !pauses_.empty() || !removals_.empty() || !outcomes_.empty() || !started_.empty();
 }
 
 HistoryWriter::Written HistoryWriter::flush(core::Instant planned_until,
@@ -102,7 +102,7 @@ bool HistoryWriter::write_new(core::Instant planned_until, Written& written) {
 
 // Changes of rows. Those that somebody has locked are kept.
 bool HistoryWriter::write_changes(Written& written) {
-    if (outcomes_.empty() && waits_.empty() && skipped_runs_.empty() && active_.empty()) {
+    if (outcomes_.empty() && waits_.empty() && skipped_runs_.empty() && started_.empty()) {
         return true;
     }
     pg::Transaction transaction;
@@ -119,12 +119,12 @@ bool HistoryWriter::write_changes(Written& written) {
         ended.push_back(core::RunEnded{report.order.run, *outcome, retryable});
     }
     const auto locked_runs = write_waits();
-    if (!active_.empty()) pg::runs::show_running(active_);
+    if (!started_.empty()) pg::runs::show_running(started_);
     transaction.commit_asynchronously();
     std::move(ended.begin(), ended.end(), std::back_inserter(written.events));
     outcomes_ = std::move(locked);
     waits_.clear();
-    active_.clear();
+    started_.clear();
     std::erase_if(skipped_runs_, [&locked_runs](const core::SkipRun& skip) {
         return std::find(locked_runs.begin(), locked_runs.end(),
                          static_cast<std::int64_t>(skip.run)) == locked_runs.end();

@@ -25,7 +25,7 @@ class HistoryWriter {
     void add(core::DeleteJob removal) { removals_.push_back(removal); }
     void add_outcome(const pg::RunReport& report) { outcomes_.push_back(report); }
     // A run to be shown as running, unless it has ended by then.
-    void show(const pg::ActiveRun& run) { active_.push_back(run); }
+    void show(const pg::runs::StartedRun& run) { started_.push_back(run); }
 
     bool has_work() const;
     std::size_t waiting_claims() const { return claims_.size(); }
@@ -60,7 +60,7 @@ class HistoryWriter {
     std::vector<core::PauseJob> pauses_;
     std::vector<core::DeleteJob> removals_;
     std::vector<pg::RunReport> outcomes_;
-    std::vector<pg::ActiveRun> active_;
+    std::vector<pg::runs::StartedRun> started_;
     core::Duration pause_{0};
     core::Duration try_at_{0};
 };

@@ -29,7 +29,7 @@ pg::RunReport unwanted_report(const pg::RunOrder& order) {
     return report;
 }
 
-pg::RunReport execute(const pg::RunOrder& order) {
+pg::RunReport execute_run(const pg::RunOrder& order) {
     try {
         const pg::runs::Task task = read_task(order);
         return task.wanted ? pg::execute_run(order, task) : unwanted_report(order);
@@ -38,8 +38,13 @@ pg::RunReport execute(const pg::RunOrder& order) {
     }
 }
 
-// Waits for the next run. False: none came.
-bool wait_for_run() {
+pg::WorkerReport execute(const pg::Order& order, CallbackRunner& callbacks) {
+    if (const auto* run = std::get_if<pg::RunOrder>(&order)) return execute_run(*run);
+    return callbacks.execute(std::get<pg::CallbackOrder>(order));
+}
+
+// Waits for the next order. False: none came.
+bool wait_for_order() {
     const core::Duration since = pg::monotonic_now();
     while (!pg::WorkerSlot::take()) {
         const core::Duration left =
@@ -63,10 +68,9 @@ void run_job_worker(int slot, std::uint32_t generation) {
     pg::prepare_for_commands();
     CallbackRunner callbacks;
     while (const auto order = pg::WorkerSlot::take()) {
-        const bool is_run = order->kind == pg::RunOrder::Kind::run;
-        pg::WorkerSlot::report(is_run ? execute(*order) : callbacks.execute(*order));
+        pg::WorkerSlot::report(execute(*order, callbacks));
         pg::reset_session();
-        if (!wait_for_run()) return;
+        if (!wait_for_order()) return;
     }
 }
 

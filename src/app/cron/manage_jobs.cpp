@@ -241,7 +241,7 @@ bool cancel_run(std::optional<std::int64_t> run) {
         throw pg::Error(kNotThere,
                         "Run " + std::to_string(*run) + " does not exist or you don't own it");
     }
-    if (pg::WorkerTable::cancel(core::RunId{*run})) return true;
+    if (pg::WorkerTable::cancel(pg::current_database(), core::RunId{*run})) return true;
     if (!pg::runs::cancel_waiting(*run)) return false;
     pg::at_commit::notify(pg::Notice::Kind::run_cancelled, *run);
     return true;

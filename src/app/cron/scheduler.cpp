@@ -141,15 +141,16 @@ bool SchedulerProcess::settings_changed() {
 }
 
 void SchedulerProcess::collect_reports() {
-    for (const pg::RunReport& report : pg::WorkerTable::collect(database_)) take_report(report);
-    for (const pg::RunReport& report : dispatcher_.follow_launches()) take_report(report);
+    const auto take = [this](const auto& report) { take_report(report); };
+    for (const auto& report : pg::WorkerTable::collect(database_)) std::visit(take, report);
+    for (const auto& report : dispatcher_.follow_launches()) std::visit(take, report);
+}
+
+void SchedulerProcess::take_report(const pg::CallbackReport& report) {
+    callbacks_.ended(report, random_());
 }
 
 void SchedulerProcess::take_report(const pg::RunReport& report) {
-    if (report.order.kind == pg::RunOrder::Kind::callbacks) {
-        callbacks_.ended(report, random_());
-        return;
-    }
     dispatcher_.ended(report.order);
     shown_.erase(static_cast<std::int64_t>(report.order.run));
     if (report.recorded || !report.order.logged) {
@@ -217,7 +218,7 @@ void SchedulerProcess::cancel_run(core::RunId run) {
         writer_.add(core::SkipRun{run, "cancelled: the next run took its place"});
         events_.push_back(core::RunEnded{run, core::RunOutcome::cancelled, false});
     } else {
-        pg::WorkerTable::cancel(run);
+        pg::WorkerTable::cancel(database_, run);
     }
 }
 
@@ -241,13 +242,15 @@ void SchedulerProcess::take_written(HistoryWriter::Written written) {
 void SchedulerProcess::show_progress() {
     const core::Duration monotonic = pg::monotonic_now();
     const core::Instant now = pg::now();
-    for (const pg::ActiveRun& run : pg::WorkerTable::active_runs(database_)) {
-        if (run.pid == 0 || run.started_at == core::kLongAgo || !run.order.logged) continue;
-        const auto id = static_cast<std::int64_t>(run.order.run);
+    for (const pg::OrderInProgress& found : pg::WorkerTable::in_progress(database_)) {
+        const auto* run = std::get_if<pg::RunOrder>(&found.order);
+        if (run == nullptr || !run->logged) continue;
+        if (found.pid == 0 || found.started_at == core::kLongAgo) continue;
+        const auto id = static_cast<std::int64_t>(run->run);
         if (shown_.contains(id)) continue;
-        if (now < run.started_at + kShowAfter) continue;
+        if (now < found.started_at + kShowAfter) continue;
         shown_.insert(id);
-        writer_.show(run);
+        writer_.show({run->run, found.pid, found.started_at});
     }
     if (monotonic < explain_at_) return;  // it looks at all that wait
     explain_at_ = monotonic + kShowAfter;
@@ -261,11 +264,13 @@ void SchedulerProcess::show_progress() {
 void SchedulerProcess::plan_next_show() {
     next_show_.reset();
     if (dispatcher_.waiting() > 0) next_show_ = kShowAfter;
-    for (const pg::ActiveRun& run : pg::WorkerTable::active_runs(database_)) {
-        const auto id = static_cast<std::int64_t>(run.order.run);
-        if (!run.order.logged || shown_.contains(id)) continue;
-        const bool started = run.pid != 0 && run.started_at != core::kLongAgo;
-        const core::Duration left = started ? run.started_at + kShowAfter - pg::now() : kShowAfter;
+    for (const pg::OrderInProgress& found : pg::WorkerTable::in_progress(database_)) {
+        const auto* run = std::get_if<pg::RunOrder>(&found.order);
+        if (run == nullptr || !run->logged) continue;
+        if (shown_.contains(static_cast<std::int64_t>(run->run))) continue;
+        const bool started = found.pid != 0 && found.started_at != core::kLongAgo;
+        const core::Duration left =
+            started ? found.started_at + kShowAfter - pg::now() : kShowAfter;
         next_show_ = next_show_ ? (std::min)(*next_show_, left) : left;
     }
 }

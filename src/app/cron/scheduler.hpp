@@ -41,6 +41,7 @@ class SchedulerProcess {
     bool settings_changed();
     void collect_reports();
     void take_report(const pg::RunReport& report);
+    void take_report(const pg::CallbackReport& report);
     void read_requested_runs();
     void watch_clock();
     void step();

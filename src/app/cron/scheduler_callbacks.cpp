@@ -34,11 +34,11 @@ void SchedulerCallbacks::told(pg::RoleOid id) {
     }
 }
 
-void SchedulerCallbacks::ended(const pg::RunReport& report, double random) {
+void SchedulerCallbacks::ended(const pg::CallbackReport& report, double random) {
     Role& role = roles_[report.order.role];
     role.ordered = false;
     const bool was_told = std::exchange(role.told, false);
-    if (report.recorded) {
+    if (report.finished) {
         role.pause = core::Duration(0);
         role.due = was_told ? std::min(report.next_due, pg::now()) : report.next_due;
         if (role.due == core::kNever) roles_.erase(report.order.role);
@@ -47,11 +47,11 @@ void SchedulerCallbacks::ended(const pg::RunReport& report, double random) {
     // The worker died, did not start, or could not read: what is due is not known.
     role.ask = true;
     role.due = pg::now();
-    if (report.order.response != 0) {
+    if (report.interrupted) {
         // Its callback has one attempt less; the others need not wait longer than for a moment.
-        if (report.order.response > 0) {
+        if (!report.interrupted->is_counted) {
             deaths_.push_back(
-                {report.order.response,
+                {report.interrupted->response,
                  "ERROR: the process that called it ended: " + std::string(report.message.data()),
                  random});
         }

@@ -24,7 +24,7 @@ class SchedulerCallbacks {
     // A worker has an order of the role, from a former life of the scheduler.
     void adopt(pg::RoleOid role) { roles_[role].ordered = true; }
     // An order has ended, in whatever way.
-    void ended(const pg::RunReport& report, double random);
+    void ended(const pg::CallbackReport& report, double random);
 
     // Gives orders for what is due to the dispatcher. Callbacks of a role that no process can be
     // connected as are failed. Throws Error if the tables cannot be used; it is tried again after a

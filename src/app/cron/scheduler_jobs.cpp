@@ -60,12 +60,12 @@ bool SchedulerProcess::start() {
 
 std::vector<core::AdoptedRun> SchedulerProcess::adopt_runs() {
     std::vector<core::AdoptedRun> adopted;
-    for (const pg::ActiveRun& run : pg::WorkerTable::active_runs(database_)) {
-        if (run.pid == 0) continue;
-        if (run.order.kind == pg::RunOrder::Kind::callbacks) {
-            callbacks_.adopt(run.order.role);
+    for (const pg::OrderInProgress& found : pg::WorkerTable::in_progress(database_)) {
+        if (found.pid == 0) continue;
+        if (const auto* run = std::get_if<pg::RunOrder>(&found.order)) {
+            adopted.push_back({run->run, run->occurrence});
         } else {
-            adopted.push_back({run.order.run, run.order.occurrence});
+            callbacks_.adopt(std::get<pg::CallbackOrder>(found.order).role);
         }
     }
     return adopted;

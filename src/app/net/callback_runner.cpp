@@ -13,8 +13,8 @@ constexpr core::Duration kTimeForOrder = std::chrono::seconds(1);
 
 }  // namespace
 
-pg::RunReport CallbackRunner::execute(const pg::RunOrder& order) {
-    pg::RunReport report;
+pg::CallbackReport CallbackRunner::execute(const pg::CallbackOrder& order) {
+    pg::CallbackReport report;
     report.order = order;
     const core::Duration until = pg::monotonic_now() + kTimeForOrder;
     std::random_device random;
@@ -24,16 +24,16 @@ pg::RunReport CallbackRunner::execute(const pg::RunOrder& order) {
             const auto step = pg::callbacks::call_next(order.role, careful_, part);
             if (!step.called) {
                 report.next_due = step.next.value_or(core::kNever);
-                report.recorded = true;
+                report.finished = true;
                 break;
             }
             careful_ = false;
             pg::reset_session();
         }
-        if (!report.recorded) report.next_due = pg::now();
-        report.recorded = true;
+        if (!report.finished) report.next_due = pg::now();
+        report.finished = true;
     } catch (const std::exception& error) {
-        report = pg::failed_report(order, error);
+        pg::assign_text(report.message, error.what());
     }
     pg::report_activity({});
     return report;

@@ -1,7 +1,7 @@
 // A job worker's execution of an order for callbacks.
 #pragma once
 
-#include "securatlas/pg/shared/shared_state.hpp"
+#include "securatlas/pg/shared/order.hpp"
 
 namespace securatlas::app {
 
@@ -9,7 +9,7 @@ class CallbackRunner {
   public:
     // Calls callbacks of the order's role one after another, until none is due or a second is over:
     // runs of the role wait, too. The report says when the next one is due.
-    pg::RunReport execute(const pg::RunOrder& order);
+    pg::CallbackReport execute(const pg::CallbackOrder& order);
 
   private:
     // The first call of each worker is one that a crash of the server may have repeated.

@@ -154,7 +154,7 @@ UPDATE cron.job_run_details r
     return locked;
 }
 
-void show_running(const std::vector<ActiveRun>& active) {
+void show_running(const std::vector<StartedRun>& started) {
     static Statement statement(R"(
 UPDATE cron.job_run_details r
    SET status = 'running', job_pid = c.pid, start_time = c.started, reason = NULL
@@ -164,14 +164,14 @@ UPDATE cron.job_run_details r
                       FOR UPDATE SKIP LOCKED))");
     std::vector<std::int64_t> ids;
     std::vector<std::int32_t> pids;
-    std::vector<core::Instant> started;
-    for (const ActiveRun& run : active) {
-        ids.push_back(static_cast<std::int64_t>(run.order.run));
+    std::vector<core::Instant> times;
+    for (const StartedRun& run : started) {
+        ids.push_back(static_cast<std::int64_t>(run.run));
         pids.push_back(run.pid);
-        started.push_back(run.started_at);
+        times.push_back(run.started_at);
     }
     Spi spi;
-    statement.execute({Parameter::of(ids), Parameter::of(pids), Parameter::of(started)});
+    statement.execute({Parameter::of(ids), Parameter::of(pids), Parameter::of(times)});
 }
 
 std::optional<core::RunOutcome> record_outcome(const RunReport& report) {

@@ -330,9 +330,9 @@ Step call_next(RoleOid role, bool careful, double random) {
             transaction.emplace();
             due = find(role, response);
             if (!due) return {.called = true};
-            WorkerSlot::report_calling(-response);
+            WorkerSlot::report_calling(CallbackCall{response, true});
         } else {
-            WorkerSlot::report_calling(response);
+            WorkerSlot::report_calling(CallbackCall{response, false});
         }
         call_function(*due, role, failed_before);
         mark_done(*due, failed_before);
@@ -346,7 +346,7 @@ Step call_next(RoleOid role, bool careful, double random) {
             throw;
         }
     }
-    WorkerSlot::report_calling(0);
+    WorkerSlot::report_calling(std::nullopt);
     return {.called = true};
 }
 

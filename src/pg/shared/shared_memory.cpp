@@ -1,5 +1,7 @@
 #include "securatlas/pg/shared/shared_memory.hpp"
 
+#include <new>
+
 #include "securatlas/pg/border/guard.hpp"
 
 extern "C" {
@@ -43,6 +45,9 @@ void startup() {
         state->lock = &locks[0].lock;
         state->http.lock = &locks[1].lock;
         state->slot_count = *attachment.slot_count;
+        for (int i = 0; i < state->slot_count; ++i) {
+            new (static_cast<void*>(&state->slots[i])) WorkerSlotState{};
+        }
     }
     attachment.state = state;
     LWLockRelease(AddinShmemInitLock);

@@ -14,6 +14,8 @@ extern "C" {
 namespace securatlas::pg {
 namespace {
 
+constexpr std::string_view kTerminated = "the job worker was terminated";
+
 // This worker: its slot, and the text of the error that ends it, for its report.
 struct Self {
     WorkerSlotState* slot = nullptr;
@@ -32,19 +34,29 @@ void remember_fatal(ErrorData* error) {
     if (self.next_log_hook != nullptr) self.next_log_hook(error);
 }
 
-void fill_death_report(WorkerSlotState& slot) {
-    slot.report = RunReport{};
-    slot.report.order = slot.order;
-    slot.report.outcome = core::RunOutcome::failed;
-    slot.report.pid = slot.pid;
-    slot.report.started_at = slot.started_at;
-    slot.report.ended_at = to_instant(GetCurrentTimestamp());
-    slot.report.sqlstate = self.fatal_sqlstate;
-    slot.report.message = self.fatal_message;
+RunReport death_report(const WorkerSlotState& slot, const RunOrder& order) {
+    RunReport report;
+    report.order = order;
+    report.outcome = core::RunOutcome::failed;
+    report.pid = slot.pid;
+    report.started_at = slot.started_at;
+    report.ended_at = to_instant(GetCurrentTimestamp());
+    report.sqlstate = self.fatal_sqlstate;
+    report.message = self.fatal_message;
     if (self.fatal_message[0] == '\0') {
-        assign_text(slot.report.sqlstate, "57P01");
-        assign_text(slot.report.message, "the job worker was terminated");
+        assign_text(report.sqlstate, "57P01");
+        assign_text(report.message, kTerminated);
     }
+    return report;
+}
+
+CallbackReport death_report(const WorkerSlotState& slot, const CallbackOrder& order) {
+    CallbackReport report;
+    report.order = order;
+    report.interrupted = slot.calling;
+    report.message = self.fatal_message;
+    if (self.fatal_message[0] == '\0') assign_text(report.message, kTerminated);
+    return report;
 }
 
 // Runs after ShutdownPostgres, which aborts the transaction: before_shmem_exit hooks run in
@@ -57,7 +69,9 @@ void leave(int, Datum) {
     if (find_database(*state, slot.owner) == nullptr) {
         slot.state = SlotState::free;  // nobody is left who would collect a report
     } else if (slot.state == SlotState::busy) {
-        fill_death_report(slot);
+        slot.report = std::visit(
+            [&slot](const auto& order) -> WorkerReport { return death_report(slot, order); },
+            slot.order);
         slot.state = SlotState::dead;
     } else if (slot.state == SlotState::done) {
         slot.state = SlotState::dead;
@@ -99,7 +113,7 @@ Target WorkerSlot::target() { return self.slot->target; }
 
 DatabaseOid WorkerSlot::owner() { return self.slot->owner; }
 
-std::optional<RunOrder> WorkerSlot::take() {
+std::optional<Order> WorkerSlot::take() {
     SharedLock lock(require_shared_state());
     if (self.slot->state != SlotState::busy) return std::nullopt;
     return self.slot->order;
@@ -122,12 +136,12 @@ void WorkerSlot::report_started(core::Instant at) {
     self.slot->started_at = at;
 }
 
-void WorkerSlot::report_calling(std::int64_t response) {
+void WorkerSlot::report_calling(std::optional<CallbackCall> call) {
     SharedLock lock(require_shared_state());
-    self.slot->order.response = response;
+    self.slot->calling = call;
 }
 
-void WorkerSlot::report(const RunReport& report) {
+void WorkerSlot::report(const WorkerReport& report) {
     SharedState& state = require_shared_state();
     SharedLock lock(state);
     self.slot->report = report;

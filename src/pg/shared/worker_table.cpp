@@ -10,14 +10,14 @@ bool same_target(const WorkerSlotState& slot, DatabaseOid owner, const Target& t
     return slot.owner == owner && slot.target == target;
 }
 
-void give(WorkerSlotState& slot, const RunOrder& order) {
+void give(WorkerSlotState& slot, const Order& order) {
     slot.order = order;
     slot.started_at = core::kLongAgo;
+    slot.calling.reset();
     slot.cancel_run = 0;
 }
 
-bool give_to_idle(SharedState& state, DatabaseOid owner, const Target& target,
-                  const RunOrder& order) {
+bool give_to_idle(SharedState& state, DatabaseOid owner, const Target& target, const Order& order) {
     for (int i = 0; i < state.slot_count; ++i) {
         WorkerSlotState& slot = state.slots[i];
         if (slot.state != SlotState::idle || !same_target(slot, owner, target)) continue;
@@ -44,7 +44,7 @@ bool make_one_leave(SharedState& state) {
 }
 
 WorkerTable::Assigned reserve(SharedState& state, DatabaseOid owner, const Target& target,
-                              const RunOrder& order) {
+                              const Order& order) {
     for (int i = 0; i < state.slot_count; ++i) {
         WorkerSlotState& slot = state.slots[i];
         if (slot.state != SlotState::free) continue;
@@ -63,14 +63,14 @@ WorkerTable::Assigned reserve(SharedState& state, DatabaseOid owner, const Targe
 }  // namespace
 
 WorkerTable::Assigned WorkerTable::assign(DatabaseOid owner, const Target& target,
-                                          const RunOrder& order) {
+                                          const Order& order) {
     SharedState& state = require_shared_state();
     SharedLock lock(state);
     if (give_to_idle(state, owner, target, order)) return {Assignment::handed};
     return reserve(state, owner, target, order);
 }
 
-bool WorkerTable::assign_to_idle(DatabaseOid owner, const Target& target, const RunOrder& order) {
+bool WorkerTable::assign_to_idle(DatabaseOid owner, const Target& target, const Order& order) {
     SharedState& state = require_shared_state();
     SharedLock lock(state);
     return give_to_idle(state, owner, target, order);
@@ -91,9 +91,9 @@ bool WorkerTable::release_reserved(int index, std::uint32_t generation) {
     return true;
 }
 
-std::vector<RunReport> WorkerTable::collect(DatabaseOid owner) {
+std::vector<WorkerReport> WorkerTable::collect(DatabaseOid owner) {
     SharedState& state = require_shared_state();
-    std::vector<RunReport> reports;
+    std::vector<WorkerReport> reports;
     reports.reserve(
         static_cast<std::size_t>(state.slot_count));  // nothing allocates under the lock
     SharedLock lock(state);
@@ -112,18 +112,18 @@ std::vector<RunReport> WorkerTable::collect(DatabaseOid owner) {
     return reports;
 }
 
-std::vector<ActiveRun> WorkerTable::active_runs(DatabaseOid owner) {
+std::vector<OrderInProgress> WorkerTable::in_progress(DatabaseOid owner) {
     SharedState& state = require_shared_state();
-    std::vector<ActiveRun> runs;
-    runs.reserve(static_cast<std::size_t>(state.slot_count));
+    std::vector<OrderInProgress> orders;
+    orders.reserve(static_cast<std::size_t>(state.slot_count));
     SharedLock lock(state);
     for (int i = 0; i < state.slot_count; ++i) {
         const WorkerSlotState& slot = state.slots[i];
         if (slot.owner != owner) continue;
         if (slot.state != SlotState::busy && slot.state != SlotState::reserved) continue;
-        runs.push_back({i, slot.order, slot.pid, slot.started_at});
+        orders.push_back({slot.order, slot.pid, slot.started_at});
     }
-    return runs;
+    return orders;
 }
 
 WorkerCounts WorkerTable::counts(DatabaseOid owner) {
@@ -140,13 +140,15 @@ WorkerCounts WorkerTable::counts(DatabaseOid owner) {
     return counts;
 }
 
-bool WorkerTable::cancel(core::RunId run) {
+bool WorkerTable::cancel(DatabaseOid owner, core::RunId run) {
     SharedState& state = require_shared_state();
     SharedLock lock(state);
     for (int i = 0; i < state.slot_count; ++i) {
         WorkerSlotState& slot = state.slots[i];
+        if (slot.owner != owner) continue;
         if (slot.state != SlotState::busy && slot.state != SlotState::reserved) continue;
-        if (slot.order.kind != RunOrder::Kind::run || slot.order.run != run) continue;
+        const auto* order = std::get_if<RunOrder>(&slot.order);
+        if (order == nullptr || order->run != run) continue;
         slot.cancel_run = static_cast<std::int64_t>(run);
         if (slot.pid != 0) kill(slot.pid, SIGUSR2);
         return true;

@@ -41,8 +41,15 @@ void explain_waits(const std::vector<std::int64_t>& runs, const std::vector<std:
 std::vector<std::int64_t> skip_waiting(const std::vector<std::int64_t>& runs,
                                        const std::vector<std::string>& reasons);
 
+// A run that a worker executes.
+struct StartedRun {
+    core::RunId run{};
+    Pid pid = 0;
+    core::Instant started_at{};
+};
+
 // Shows runs as running. Those that have ended in the meantime stay as they are.
-void show_running(const std::vector<ActiveRun>& active);
+void show_running(const std::vector<StartedRun>& started);
 
 // Writes an outcome that the worker could not write, and returns what the row tells from now on:
 // the worker may have committed another outcome just before it died. nullopt: the row is locked.

@@ -35,9 +35,10 @@ struct WorkerSlotState {
     Target target;
     Pid pid;
     Latch* latch;
-    RunOrder order;
-    core::Instant started_at;
-    RunReport report;
+    Order order;
+    core::Instant started_at;             // of a run
+    std::optional<CallbackCall> calling;  // of callbacks
+    WorkerReport report;
     // Read by the worker's signal handler without the lock; 8 bytes, written whole.
     volatile std::int64_t cancel_run;
 };

@@ -16,12 +16,9 @@
 
 #include "securatlas/core/cron/scheduler.hpp"
 #include "securatlas/core/time.hpp"
+#include "securatlas/pg/shared/order.hpp"
 
 namespace securatlas::pg {
-
-using DatabaseOid = std::uint32_t;
-using RoleOid = std::uint32_t;
-using Pid = std::int32_t;
 
 // ---- job workers ---------------------------------------------------------------------------
 
@@ -32,44 +29,11 @@ struct Target {
     friend auto operator<=>(const Target&, const Target&) = default;
 };
 
-// What a worker is to execute: a run, or callbacks of its role, one after another.
-struct RunOrder {
-    enum class Kind : std::int32_t { run, callbacks };
-    Kind kind = Kind::run;
-    core::RunId run{};
-    core::Occurrence occurrence;
-    bool logged = true;        // it has a row in cron.job_run_details
-    std::uint32_t parcel = 0;  // for a run in another database: the Parcel with its command
-    // Of callbacks, which have a `run` that no run has:
-    RoleOid role = 0;
-    std::int64_t response = 0;  // whose callback is called; 0: none, negative: its attempt counts
-};
-
-inline constexpr std::size_t kReportTextSize = 2048;
-
-// How an order ended, as its worker tells the scheduler. Of callbacks: `recorded` says that the
-// worker came to the end of its order, and `next_due` when it found the next one to be due (kNever:
-// none waits); else the message says what ended it.
-struct RunReport {
-    RunOrder order;
-    core::RunOutcome outcome = core::RunOutcome::failed;
-    bool recorded = false;  // the outcome is in the run's row; else the scheduler writes it
-    bool transactional = true;
-    Pid pid = 0;
-    core::Instant started_at{};  // kLongAgo: it never started
-    core::Instant ended_at{};
-    std::array<char, 6> sqlstate{};
-    std::array<char, 64> reason{};
-    std::array<char, kReportTextSize> message{};
-    core::Instant next_due = core::kNever;
-};
-
-// A run in progress.
-struct ActiveRun {
-    int slot;
-    RunOrder order;
+// An order that a worker has, or that a worker is being started for.
+struct OrderInProgress {
+    Order order;
     Pid pid;                   // 0 while the worker is being started
-    core::Instant started_at;  // kLongAgo until it has started
+    core::Instant started_at;  // of a run; kLongAgo until it has started
 };
 
 struct WorkerCounts {
@@ -93,10 +57,10 @@ class WorkerTable {
         std::uint32_t generation = 0;
     };
 
-    static Assigned assign(DatabaseOid owner, const Target& target, const RunOrder& order);
+    static Assigned assign(DatabaseOid owner, const Target& target, const Order& order);
 
     // Only an idle worker: for when no new one can be started.
-    static bool assign_to_idle(DatabaseOid owner, const Target& target, const RunOrder& order);
+    static bool assign_to_idle(DatabaseOid owner, const Target& target, const Order& order);
 
     // Worker slots of the server are out: an idle worker, of whatever target, is asked to leave.
     static void make_room();
@@ -104,14 +68,15 @@ class WorkerTable {
     // The reserved slot's worker could not be launched. True if the slot was still reserved.
     static bool release_reserved(int slot, std::uint32_t generation);
 
-    // Reports of ended runs; their workers are idle (or gone) afterwards.
-    static std::vector<RunReport> collect(DatabaseOid owner);
+    // Reports of ended orders; their workers are idle (or gone) afterwards.
+    static std::vector<WorkerReport> collect(DatabaseOid owner);
 
-    static std::vector<ActiveRun> active_runs(DatabaseOid owner);
+    static std::vector<OrderInProgress> in_progress(DatabaseOid owner);
     static WorkerCounts counts(DatabaseOid owner);
 
-    // Asks the worker of a run to cancel it. False if no worker has it. Any process may call it.
-    static bool cancel(core::RunId run);
+    // Asks the worker of this run of the owner to cancel it: other databases have runs of the same
+    // number. False if no worker has it. Any process may call it.
+    static bool cancel(DatabaseOid owner, core::RunId run);
 
     // Asks all workers of the owner to end now (SIGTERM), and forgets reserved slots.
     static void dismiss_all(DatabaseOid owner);
@@ -121,25 +86,25 @@ class WorkerTable {
 class WorkerSlot {
   public:
     // Takes the slot it was started for; ends the process if it is no longer meant. From here on
-    // the slot is released, and a run in it reported as failed, whenever and however it exits.
+    // the slot is released, and an order in it reported as failed, whenever and however it exits.
     static void attach(int slot, std::uint32_t generation);
 
     static Target target();
     static DatabaseOid owner();
 
-    // The next run, nullopt if there is none yet.
-    static std::optional<RunOrder> take();
+    // The next order, nullopt if there is none yet.
+    static std::optional<Order> take();
 
-    // True: no run came, and the process is to exit (its slot is free already).
+    // True: no order came, and the process is to exit (its slot is free already).
     static bool leave_if_idle();
 
     // Asked to make room for a worker of another target.
     static bool asked_to_leave();
 
     static void report_started(core::Instant at);
-    // Sets RunOrder::response of the order in progress.
-    static void report_calling(std::int64_t response);
-    static void report(const RunReport& report);
+    // The callback that is being called; nullopt: none.
+    static void report_calling(std::optional<CallbackCall> call);
+    static void report(const WorkerReport& report);
 
     // Tells whether somebody asked to cancel this run. Async-signal-safe.
     static bool cancel_requested(core::RunId run) noexcept;
@@ -224,13 +189,5 @@ class DatabaseTable {
     static bool detach_http_worker_if_idle(DatabaseOid database);
     static Pid http_worker_pid(DatabaseOid database);
 };
-
-// Fills a fixed text, cut at its end.
-template <std::size_t N>
-void assign_text(std::array<char, N>& to, std::string_view from) {
-    const std::size_t length = from.size() < N ? from.size() : N - 1;
-    for (std::size_t i = 0; i < length; ++i) to[i] = from[i];
-    to[length] = '\0';
-}
 
 }  // namespace securatlas::pg

@@ -1,0 +1,87 @@
+// What a scheduler hands to a job worker, and what the worker reports. All of it is plain data: it
+// lies in shared memory, and processes copy it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <type_traits>
+#include <variant>
+
+#include "securatlas/core/cron/scheduler.hpp"
+#include "securatlas/core/time.hpp"
+
+namespace securatlas::pg {
+
+using DatabaseOid = std::uint32_t;
+using RoleOid = std::uint32_t;
+using Pid = std::int32_t;
+
+// ---- orders --------------------------------------------------------------------------------
+
+// To execute a run.
+struct RunOrder {
+    core::RunId run{};
+    core::Occurrence occurrence;
+    bool logged = true;        // it has a row in cron.job_run_details
+    std::uint32_t parcel = 0;  // for a run in another database: the Parcel with its command
+};
+
+// To call the callbacks of a role, one after another.
+struct CallbackOrder {
+    RoleOid role = 0;
+    core::Instant due{};  // when the first of them was due
+};
+
+using Order = std::variant<RunOrder, CallbackOrder>;
+
+// ---- reports -------------------------------------------------------------------------------
+
+inline constexpr std::size_t kReportTextSize = 2048;
+
+// How a run ended.
+struct RunReport {
+    RunOrder order;
+    core::RunOutcome outcome = core::RunOutcome::failed;
+    bool recorded = false;  // the outcome is in the run's row; else the scheduler writes it
+    bool transactional = true;
+    Pid pid = 0;
+    core::Instant started_at{};  // kLongAgo: it never started
+    core::Instant ended_at{};
+    std::array<char, 6> sqlstate{};
+    std::array<char, 64> reason{};
+    std::array<char, kReportTextSize> message{};
+};
+
+// The call of one callback.
+struct CallbackCall {
+    std::int64_t response = 0;  // whose callback it is
+    bool is_counted = false;    // its row had one attempt more before it began
+};
+
+// How an order for callbacks ended.
+struct CallbackReport {
+    CallbackOrder order;
+    bool finished = false;  // the worker came to its end and knows when the next one is due
+    core::Instant next_due = core::kNever;  // if it finished; kNever: none waits
+    // If it did not: the call in progress when the worker's process ended, and what ended it.
+    std::optional<CallbackCall> interrupted;
+    std::array<char, kReportTextSize> message{};
+};
+
+using WorkerReport = std::variant<RunReport, CallbackReport>;
+
+static_assert(std::is_trivially_copyable_v<Order>);
+static_assert(std::is_trivially_copyable_v<WorkerReport>);
+static_assert(std::is_trivially_copyable_v<std::optional<CallbackCall>>);
+
+// Fills a fixed text, cut at its end.
+template <std::size_t N>
+void assign_text(std::array<char, N>& to, std::string_view from) {
+    const std::size_t length = from.size() < N ? from.size() : N - 1;
+    for (std::size_t i = 0; i < length; ++i) to[i] = from[i];
+    to[length] = '\0';
+}
+
+}  // namespace securatlas::pg
