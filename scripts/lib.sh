@@ -26,8 +26,31 @@ need_packages() {
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" >/dev/null
 }
 
-BUILD_PACKAGES=(g++ make cmake postgresql-15 postgresql-server-dev-15 libcurl4-openssl-dev libssl-dev
-    libgtest-dev perl)
+# The PostgreSQL to build for: that of $PG_CONFIG or, where there is none yet, of this Debian.
+postgresql_major() {
+    if command -v "$PG_CONFIG" >/dev/null; then
+        "$PG_CONFIG" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/'
+    else
+        apt-cache depends postgresql 2>/dev/null | sed -n 's/.*Depends: postgresql-\([0-9]*\)$/\1/p'
+    fi
+}
+
+# Server and headers, as packages; nothing for a PostgreSQL that was not installed by packages.
+postgresql_packages() {
+    local major path
+    path=$(command -v "$PG_CONFIG") && { dpkg-query -S "$path" >/dev/null 2>&1 || return 0; }
+    major=$(postgresql_major)
+    [ -n "$major" ] || { apt-get update -qq && major=$(postgresql_major); }
+    echo "postgresql-$major" "postgresql-server-dev-$major"
+}
+
+# need_build_packages [PACKAGE]...: what building needs, and these.
+need_build_packages() {
+    # shellcheck disable=SC2046
+    need_packages $(postgresql_packages) "${BUILD_PACKAGES[@]}" "$@"
+}
+
+BUILD_PACKAGES=(g++ make cmake libcurl4-openssl-dev libssl-dev libgtest-dev perl)
 TEST_PACKAGES=(libipc-run-perl tzdata nginx-light openssl)
 
 # PostgreSQL refuses to run as root: root hands over to the user postgres, who may have no access to

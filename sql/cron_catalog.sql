@@ -82,7 +82,9 @@ SELECT current_setting('cron.job_id', true) AS job_id, current_setting('cron.run
 ALTER SYSTEM SET cron.timezone = 'Mars/Olympus';
 ALTER SYSTEM SET cron.history_retention = 'for ever';
 ALTER SYSTEM SET cron.catchup_window = '-1 minute';
+\set VERBOSITY sqlstate
 ALTER SYSTEM SET cron.worker_idle_timeout = -1;
+\set VERBOSITY default
 ALTER SYSTEM SET cron.log_min_messages = 'loud';
 
 -- The scheduler of this database is there, and says so.

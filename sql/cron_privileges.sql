@@ -250,11 +250,11 @@ SELECT cron.unschedule('nowhere');
 SELECT cron.schedule_in_database('elsewhere', '0 0 1 1 *', 'SELECT 1; SELECT 2', 'postgres', 'regress_cron_bob') > 0 AS made;
 SELECT cron.run_job('elsewhere') AS runid \gset
 CALL pg_temp.wait_for_end(:runid);
-SELECT database, username, status, return_message, sqlstate, transactional FROM cron.job_run_details WHERE runid = :runid;
+SELECT database, username, status, split_part(return_message, E'\n', 1) AS return_message, sqlstate, transactional FROM cron.job_run_details WHERE runid = :runid;
 SELECT cron.schedule_in_database('elsewhere', '0 0 1 1 *', 'CREATE ROLE regress_cron_never', 'postgres', 'regress_cron_bob') > 0 AS made;
 SELECT cron.run_job('elsewhere') AS runid \gset
 CALL pg_temp.wait_for_end(:runid);
-SELECT database, username, status, return_message, sqlstate, transactional FROM cron.job_run_details WHERE runid = :runid;
+SELECT database, username, status, split_part(return_message, E'\n', 1) AS return_message, sqlstate, transactional FROM cron.job_run_details WHERE runid = :runid;
 
 DELETE FROM cron.job;
 TRUNCATE cron.job_run_details;

@@ -64,8 +64,8 @@ is(response_to("http_delete('" . $stub->url('/echo') . "', body => '{}')", 'stat
 like(response_to("http_get('" . $stub->url('/delay/60000') . "', timeout_milliseconds => 200)",
 		'status_code, timed_out, error_msg'),
 	qr/^\|t\|Timeout of 200 ms reached\. Total time: /, 'a timeout');
-is(response_to("http_get('http://127.0.0.1:1/')", 'status_code, timed_out, error_msg, attempts'),
-	"|f|Couldn't connect to server|3", 'a refused connection is tried again, then recorded in the words of libcurl');
+is(response_to("http_get('http://127.0.0.1:1/')", q{status_code, timed_out, error_msg LIKE '%connect to server', attempts}),
+	'|f|t|3', 'a refused connection is tried again, then recorded in the words of libcurl');
 is(response_to("http_get('" . $stub->url('/reset') . "')", "status_code, error_msg <> '', attempts"), '|t|1',
 	'a request that may have been processed is not sent again by default');
 is(scalar($stub->requests('/reset')), 1, 'and it was not');

@@ -82,7 +82,7 @@ my %keys = map { $_->{headers}{'idempotency-key'} => 1 } $stub->requests('/flaky
 is(join(',', keys %keys), 'my key', 'which is the same at each attempt');
 is(response_to("http_request('POST', '" . flaky('always', 503) . "', retry => 'always')", 'status_code, attempts'), '200|3', 'always');
 is(response_to("http_request('POST', '" . flaky('two', 503) . "', retry => 'always', max_attempts => 2)", 'status_code, attempts'), '503|2', 'max_attempts');
-is(response_to("http_request('GET', 'http://127.0.0.1:1/', retry => 'never')", 'error_msg, attempts'), "Couldn't connect to server|1", 'never');
+is(response_to("http_request('GET', 'http://127.0.0.1:1/', retry => 'never')", q{error_msg LIKE '%connect to server', attempts}), 't|1', 'never');
 is(response_to("http_request('GET', '" . $stub->url('/close') . "', retry => 'idempotent')", 'attempts, status_code'), '3|', 'a broken connection');
 my $soon = make("http_request('GET', '" . $stub->url('/status/429?retry_after=3000') . "')");
 wait_for($node, "SELECT state, last_error FROM (SELECT r.state, q.last_error FROM net.requests r JOIN net.http_request_queue q USING (id) WHERE id = $soon) s",
