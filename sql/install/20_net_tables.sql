@@ -35,7 +35,8 @@ CREATE TABLE net.http_request_queue (
     host                    text COLLATE "C" GENERATED ALWAYS AS (net._origin(url)) STORED,
     own_key                 boolean NOT NULL DEFAULT false,
     header_secrets          text[],
-    form_secrets            text[]
+    form_secrets            text[],
+    on_response_owner       oid
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
         autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0,
         autovacuum_analyze_threshold = 10000);
@@ -64,6 +65,7 @@ COMMENT ON COLUMN net.http_request_queue.host IS 'Scheme, host and port of the U
 COMMENT ON COLUMN net.http_request_queue.own_key IS 'The idempotency key was given by the caller, who knows that the receiver heeds it.';
 COMMENT ON COLUMN net.http_request_queue.header_secrets IS 'Secrets that are put into its headers when it is sent; NULL: none.';
 COMMENT ON COLUMN net.http_request_queue.form_secrets IS 'Secrets that are put into its form when it is sent; NULL: none.';
+COMMENT ON COLUMN net.http_request_queue.on_response_owner IS 'Role that owned on_response when the request was made.';
 
 CREATE TABLE net._http_response (
     id              bigint PRIMARY KEY,
@@ -89,7 +91,8 @@ CREATE TABLE net._http_response (
     sealed          boolean NOT NULL DEFAULT false,
     on_response     text,
     callback_attempts int NOT NULL DEFAULT 0,
-    callback_at     timestamptz
+    callback_at     timestamptz,
+    on_response_owner oid
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 CREATE INDEX _http_response_created_idx ON net._http_response (created);
 CREATE INDEX _http_response_callback_idx ON net._http_response (created_by, callback_at, id)
@@ -120,6 +123,7 @@ COMMENT ON COLUMN net._http_response.sealed IS 'content_bytes is the body encryp
 COMMENT ON COLUMN net._http_response.on_response IS 'Function that is called with the response.';
 COMMENT ON COLUMN net._http_response.callback_attempts IS 'Calls of on_response that have failed.';
 COMMENT ON COLUMN net._http_response.callback_at IS 'on_response is not called before.';
+COMMENT ON COLUMN net._http_response.on_response_owner IS 'Role that owned on_response when the request was made: what has its name now is called only if it belongs to that role, to the one that made the request, or to a superuser.';
 
 -- Neither table is dumped: a restored database would send again what the original has sent.
 
@@ -134,7 +138,7 @@ CREATE TABLE net.secret (
 COMMENT ON TABLE net.secret IS 'Texts that are put into requests when they are sent, encrypted.';
 COMMENT ON COLUMN net.secret.name IS 'What {{secret:name}} calls it.';
 COMMENT ON COLUMN net.secret.sealed IS 'Its value, encrypted.';
-COMMENT ON COLUMN net.secret.owner IS 'Role that made it: it and its members may use, replace and drop it, and grant its use.';
+COMMENT ON COLUMN net.secret.owner IS 'Role that made it: it and its members may use, replace and drop it, and grant its use. A superuser may do the latter three.';
 COMMENT ON COLUMN net.secret.created IS 'When it was made.';
 COMMENT ON COLUMN net.secret.updated IS 'When it was given its value.';
 

@@ -85,10 +85,10 @@ CREATE FUNCTION net.set_secret(name text, value text) RETURNS void
 COMMENT ON FUNCTION net.set_secret(text, text) IS 'Makes a secret of the current role, or gives it a new value. {{secret:name}} in a header or form stands for it.';
 CREATE FUNCTION net.drop_secret(name text) RETURNS boolean
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'securatlas_drop_secret';
-COMMENT ON FUNCTION net.drop_secret(text) IS 'Removes a secret. False: there is none.';
+COMMENT ON FUNCTION net.drop_secret(text) IS 'Removes a secret. False: there is none that the caller may remove.';
 CREATE FUNCTION net.grant_secret(name text, role regrole) RETURNS void
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'securatlas_grant_secret';
-COMMENT ON FUNCTION net.grant_secret(text, regrole) IS 'Lets a role, and its members, use a secret. Nobody can read one.';
+COMMENT ON FUNCTION net.grant_secret(text, regrole) IS 'Lets a role, and its members, use a secret. Nobody can read one; a superuser needs such a grant as well.';
 CREATE FUNCTION net.revoke_secret(name text, role regrole) RETURNS boolean
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'securatlas_revoke_secret';
 COMMENT ON FUNCTION net.revoke_secret(text, regrole) IS 'Takes the use of a secret from a role. False: it was not granted.';
@@ -100,7 +100,7 @@ SELECT s.name, s.owner, s.created, s.updated,
  WHERE pg_catalog.pg_has_role(s.owner, 'USAGE')
     OR EXISTS (SELECT FROM net.secret_grant g
                 WHERE g.name = s.name AND pg_catalog.pg_has_role(g.role, 'USAGE'));
-COMMENT ON VIEW net.secrets IS 'Secrets that the current role may use. Their values cannot be read.';
+COMMENT ON VIEW net.secrets IS 'Secrets that the current role may use or administer. Their values cannot be read.';
 GRANT SELECT ON net.secrets TO PUBLIC;
 
 -- ==== the response to a request ==============================================================

@@ -2,12 +2,14 @@
 
 #include "securatlas/app/database_statements.hpp"
 #include "securatlas/pg/border/guard.hpp"
+#include "securatlas/pg/net/webhook_rights.hpp"
 #include "securatlas/pg/shared/commit_actions.hpp"
 
 extern "C" {
 #include "catalog/dependency.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_trigger.h"
 #include "commands/defrem.h"
 #include "commands/extension.h"
 #include "nodes/parsenodes.h"
@@ -105,6 +107,9 @@ void securatlas_process_utility(PlannedStmt* statement, const char* query, bool 
 void securatlas_object_access(ObjectAccessType access, Oid class_id, Oid object, int sub_id,
                               void* argument) {
     if (chain.access != nullptr) chain.access(access, class_id, object, sub_id, argument);
+    if (access == OAT_POST_CREATE && class_id == TriggerRelationId) {
+        pg::entry([object] { pg::check_new_trigger(object); });
+    }
     if (access != OAT_DROP || class_id != ExtensionRelationId) return;
     pg::entry([object] {
         const bool ours =

@@ -1,5 +1,6 @@
 // The library's entry: what is set up when the server loads it.
 #include "hooks.hpp"
+#include "securatlas/pg/border/caller.hpp"
 #include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/cron/run_settings.hpp"
 #include "securatlas/pg/cron/settings.hpp"
@@ -27,6 +28,7 @@ void _PG_init(void) {
         pg::reserve_setting_prefixes();
         pg::request_shared_memory(pg::max_running_jobs_variable());
         securatlas::extension::install_hooks();
+        pg::note_callers();
         pg::register_launcher();
     });
 }

@@ -229,8 +229,10 @@ void set_response_rules(pg::requests::NewRequest& request, const RequestArgument
     }
     request.store_response = *store;
     if (!arguments.on_response) return;
-    request.on_response = pg::callback_signature(*arguments.on_response,
-                                                 request.created_by.value_or(pg::current_role()));
+    const pg::CallbackFunction function = pg::check_callback(
+        *arguments.on_response, request.created_by.value_or(pg::current_role()));
+    request.on_response = function.signature;
+    request.on_response_owner = function.owner;
 }
 
 }  // namespace

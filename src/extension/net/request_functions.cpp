@@ -2,6 +2,7 @@
 #include "arguments.hpp"
 #include "securatlas/app/net/make_request.hpp"
 #include "securatlas/core/net/url.hpp"
+#include "securatlas/pg/border/caller.hpp"
 #include "securatlas/pg/border/identity.hpp"
 #include "securatlas/pg/border/json.hpp"
 #include "securatlas/pg/shared/commit_actions.hpp"
@@ -65,7 +66,8 @@ Datum make_json_request(FunctionCallInfo fcinfo, const char* method) {
                                             .params = object_argument(fcinfo, 2),
                                             .headers = object_argument(fcinfo, 3),
                                             .body = json_body(fcinfo, 1),
-                                            .timeout_milliseconds = ext::int_argument(fcinfo, 4)}));
+                                            .timeout_milliseconds = ext::int_argument(fcinfo, 4),
+                                            .created_by = pg::calling_role(fcinfo)}));
 }
 
 app::RequestArguments form_arguments(FunctionCallInfo fcinfo) {
@@ -74,7 +76,8 @@ app::RequestArguments form_arguments(FunctionCallInfo fcinfo) {
             .params = {app::ObjectArgument::State::object, {}},
             .headers = object_argument(fcinfo, 2),
             .body = {app::BodyArgument::Kind::form, {}, object_argument(fcinfo, 1)},
-            .timeout_milliseconds = ext::int_argument(fcinfo, 3)};
+            .timeout_milliseconds = ext::int_argument(fcinfo, 3),
+            .created_by = pg::calling_role(fcinfo)};
 }
 
 // The elements that are not NULL.
@@ -131,7 +134,8 @@ PGDLLEXPORT Datum securatlas_http_get(PG_FUNCTION_ARGS) {
                                .url = ext::text_argument(fcinfo, 0),
                                .params = object_argument(fcinfo, 1),
                                .headers = object_argument(fcinfo, 2),
-                               .timeout_milliseconds = ext::int_argument(fcinfo, 3)}));
+                               .timeout_milliseconds = ext::int_argument(fcinfo, 3),
+                               .created_by = pg::calling_role(fcinfo)}));
     });
 }
 
@@ -155,7 +159,8 @@ PGDLLEXPORT Datum securatlas_http_delete(PG_FUNCTION_ARGS) {
                                .params = object_argument(fcinfo, 1),
                                .headers = object_argument(fcinfo, 2),
                                .body = json_body(fcinfo, 4),
-                               .timeout_milliseconds = ext::int_argument(fcinfo, 3)}));
+                               .timeout_milliseconds = ext::int_argument(fcinfo, 3),
+                               .created_by = pg::calling_role(fcinfo)}));
     });
 }
 
@@ -166,7 +171,8 @@ PGDLLEXPORT Datum securatlas_http_request(PG_FUNCTION_ARGS) {
                                         .params = object_argument(fcinfo, 2),
                                         .headers = object_argument(fcinfo, 3),
                                         .body = bytes_body(fcinfo, 4),
-                                        .timeout_milliseconds = ext::int_argument(fcinfo, 5)};
+                                        .timeout_milliseconds = ext::int_argument(fcinfo, 5),
+                                        .created_by = pg::calling_role(fcinfo)};
         set_options(arguments, fcinfo, 6);
         return Int64GetDatum(app::make_request(std::move(arguments)));
     });

@@ -1,5 +1,6 @@
 // SQL functions of schema net that manage secrets. Each enters the C++ world at once.
 #include "arguments.hpp"
+#include "securatlas/pg/border/caller.hpp"
 #include "securatlas/pg/net/secrets.hpp"
 
 using securatlas::pg::entry;
@@ -15,26 +16,31 @@ PG_FUNCTION_INFO_V1(securatlas_revoke_secret);
 
 PGDLLEXPORT Datum securatlas_set_secret(PG_FUNCTION_ARGS) {
     return entry([fcinfo] {
-        pg::secrets::set(*ext::text_argument(fcinfo, 0), *ext::text_argument(fcinfo, 1));
+        pg::secrets::set(pg::calling_role(fcinfo), *ext::text_argument(fcinfo, 0),
+                         *ext::text_argument(fcinfo, 1));
         return Datum{0};
     });
 }
 
 PGDLLEXPORT Datum securatlas_drop_secret(PG_FUNCTION_ARGS) {
-    return entry(
-        [fcinfo] { return BoolGetDatum(pg::secrets::drop(*ext::text_argument(fcinfo, 0))); });
+    return entry([fcinfo] {
+        return BoolGetDatum(
+            pg::secrets::drop(pg::calling_role(fcinfo), *ext::text_argument(fcinfo, 0)));
+    });
 }
 
 PGDLLEXPORT Datum securatlas_grant_secret(PG_FUNCTION_ARGS) {
     return entry([fcinfo] {
-        pg::secrets::grant(*ext::text_argument(fcinfo, 0), PG_GETARG_OID(1));
+        pg::secrets::grant(pg::calling_role(fcinfo), *ext::text_argument(fcinfo, 0),
+                           PG_GETARG_OID(1));
         return Datum{0};
     });
 }
 
 PGDLLEXPORT Datum securatlas_revoke_secret(PG_FUNCTION_ARGS) {
     return entry([fcinfo] {
-        return BoolGetDatum(pg::secrets::revoke(*ext::text_argument(fcinfo, 0), PG_GETARG_OID(1)));
+        return BoolGetDatum(pg::secrets::revoke(pg::calling_role(fcinfo),
+                                                *ext::text_argument(fcinfo, 0), PG_GETARG_OID(1)));
     });
 }
 

@@ -47,6 +47,7 @@ struct Due {
     std::string sealed_body;
     Datum row = 0;  // net._http_response; lives as long as the transaction
     Oid row_type = InvalidOid;
+    std::optional<RoleOid> function_owner;  // when the request was made
 };
 
 // ---- reading (with the owner's rights) -------------------------------------------------------
@@ -82,6 +83,7 @@ std::optional<Due> take_row() {
         due->sealed = row.as_bool(4);
         if (due->sealed) due->sealed_body = row.as_bytes(5);
         due->row = copy_to_transaction(row.value(6));
+        if (!row.is_null(7)) due->function_owner = row.as_oid(7);
         due->row_type = HeapTupleHeaderGetTypeId(DatumGetHeapTupleHeader(due->row));
     });
     return due;
@@ -89,7 +91,7 @@ std::optional<Due> take_row() {
 
 std::optional<Due> find_due(RoleOid role) {
     static Statement query(R"(
-SELECT id, on_response, callback_attempts, sealed, content_bytes, r
+SELECT id, on_response, callback_attempts, sealed, content_bytes, r, on_response_owner
   FROM net._http_response AS r
  WHERE created_by = $1 AND callback_state = 'waiting' AND callback_at <= $2
  ORDER BY callback_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)");
@@ -101,7 +103,7 @@ SELECT id, on_response, callback_attempts, sealed, content_bytes, r
 
 std::optional<Due> find_again(std::int64_t response) {
     static Statement query(R"(
-SELECT id, on_response, callback_attempts, sealed, content_bytes, r
+SELECT id, on_response, callback_attempts, sealed, content_bytes, r, on_response_owner
   FROM net._http_response AS r
  WHERE id = $1 AND callback_state = 'waiting' FOR UPDATE SKIP LOCKED)");
     read_by_index();
@@ -196,7 +198,7 @@ std::string statement_for(const Due& due, RoleOid role) {
         return DatumGetObjectId(
             DirectFunctionCall1(regprocedurein, CStringGetDatum(due.function.c_str())));
     });
-    (void)callback_signature(function, role);
+    check_callback_owner(check_callback(function, role), due.function_owner, role);
     const char* name = call([function] {
         return quote_qualified_identifier(get_namespace_name(get_func_namespace(function)),
                                           get_func_name(function));

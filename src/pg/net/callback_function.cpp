@@ -1,6 +1,7 @@
 #include "securatlas/pg/net/callback_function.hpp"
 
 #include "securatlas/pg/border/guard.hpp"
+#include "securatlas/pg/border/identity.hpp"
 
 extern "C" {
 #include "access/htup_details.h"
@@ -22,6 +23,8 @@ struct Facts {
     bool has_the_form;
     bool may_execute;
     bool may_log_in;
+    bool is_temporary;
+    Oid owner;
     char* signature;
 };
 
@@ -50,6 +53,8 @@ Facts facts_of(Oid function, Oid role) {
     facts.exists = true;
     facts.has_the_form = form->prokind == PROKIND_FUNCTION && form->pronargs == 1 &&
                          form->proargtypes.values[0] == response_type();
+    facts.is_temporary = isAnyTempNamespace(form->pronamespace);
+    facts.owner = form->proowner;
     ReleaseSysCache(tuple);
     facts.may_execute = role_may_execute(role, function);
     facts.may_log_in = role_may_log_in(role);
@@ -57,7 +62,7 @@ Facts facts_of(Oid function, Oid role) {
     return facts;
 }
 
-std::string check(FunctionOid function, RoleOid role) {
+CallbackFunction check(FunctionOid function, RoleOid role) {
     const Facts facts = call([function, role] { return facts_of(function, role); });
     if (!facts.exists) throw Error("42883", "function of on_response does not exist");
     std::string signature = facts.signature;
@@ -65,12 +70,16 @@ std::string check(FunctionOid function, RoleOid role) {
         throw Error("42P13", "function " + signature + " cannot be called with a response", "",
                     "It must be a function with one argument, of type net._http_response.");
     }
+    if (facts.is_temporary) {
+        throw Error("42P16", "function " + signature + " is temporary",
+                    "It is called by another process, which does not see it.");
+    }
     if (!facts.may_execute) throw Error("42501", "permission denied for function " + signature);
     if (!facts.may_log_in) {
         throw Error("42501", "on_response needs a role that may log in",
                     "The function is called by a process of the role that makes the request.");
     }
-    return signature;
+    return {signature, facts.owner};
 }
 
 // What was found to be right.
@@ -78,12 +87,12 @@ struct Checked {
     LocalTransactionId transaction = InvalidLocalTransactionId;
     FunctionOid function = 0;
     RoleOid role = 0;
-    std::string signature;
+    CallbackFunction result;
 };
 
 }  // namespace
 
-std::string callback_signature(FunctionOid function, RoleOid role) {
+CallbackFunction check_callback(FunctionOid function, RoleOid role) {
     // The same for each of a hundred thousand requests of one statement. That it is no longer so is
     // noticed when it is called.
     static auto* const last = new Checked;
@@ -91,7 +100,16 @@ std::string callback_signature(FunctionOid function, RoleOid role) {
     if (last->transaction != transaction || last->function != function || last->role != role) {
         *last = {transaction, function, role, check(function, role)};
     }
-    return last->signature;
+    return last->result;
+}
+
+void check_callback_owner(const CallbackFunction& function, std::optional<RoleOid> owner_then,
+                          RoleOid role) {
+    if (function.owner == owner_then || function.owner == role || role_is_superuser(function.owner))
+        return;
+    throw Error("42501", "function " + function.signature + " is not the one that was to be called",
+                "It belongs to another role than when the request was made.",
+                "Have the role that made the request own it, and call net.repeat_callback().");
 }
 
 }  // namespace securatlas::pg

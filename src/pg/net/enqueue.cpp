@@ -51,6 +51,7 @@ enum Column : std::size_t {
     kOwnKey,
     kHeaderSecrets,
     kFormSecrets,
+    kOnResponseOwner,
     kColumnCount
 };
 
@@ -123,6 +124,7 @@ QueueRow make_row(const NewRequest& request, std::int64_t id) {
                                                              : text_datum(request.idempotency_key));
     if (!request.on_response.empty()) {
         row.set(kOnResponse, text_datum(request.on_response));
+        row.set(kOnResponseOwner, ObjectIdGetDatum(request.on_response_owner));
     }
     row.set(kStoreResponse, text_datum(store_response_name(request.store_response)));
     row.set(kHost, text_datum(request.host));

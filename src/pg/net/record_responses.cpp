@@ -26,6 +26,7 @@ struct Ended {
     std::optional<RoleOid> created_by;
     std::string idempotency_key;
     std::string on_response;  // empty: none
+    std::optional<RoleOid> on_response_owner;
     StoreResponse store = StoreResponse::full;
 
     bool wants_callback() const { return !on_response.empty() && created_by.has_value(); }
@@ -34,7 +35,8 @@ struct Ended {
 std::unordered_map<std::int64_t, Ended> take_out(const std::vector<std::int64_t>& ids) {
     static Statement statement(R"(
 DELETE FROM net.http_request_queue WHERE id = ANY ($1)
-RETURNING id, method, url, runid, created_by, idempotency_key, on_response, store_response)");
+RETURNING id, method, url, runid, created_by, idempotency_key, on_response, store_response,
+          on_response_owner)");
     std::unordered_map<std::int64_t, Ended> all;
     Spi spi;
     statement.execute({Parameter::of(ids)});
@@ -47,6 +49,7 @@ RETURNING id, method, url, runid, created_by, idempotency_key, on_response, stor
         ended.idempotency_key = row.as_text(6);
         ended.on_response = row.as_text(7);
         ended.store = parse_store_response(row.as_text(8)).value_or(StoreResponse::full);
+        if (!row.is_null(9)) ended.on_response_owner = row.as_oid(9);
     });
     return all;
 }
@@ -149,6 +152,7 @@ enum Column : std::size_t {
     kOnResponse,
     kCallbackAttempts,
     kCallbackAt,
+    kOnResponseOwner,
     kColumnCount
 };
 using ResponseRow = RowBuilder<kColumnCount>;
@@ -164,6 +168,9 @@ void set_request(ResponseRow& row, const Ended& ended) {
     if (ended.created_by) set(row, kCreatedBy, Parameter::of_oid(*ended.created_by));
     set(row, kIdempotencyKey, text_unless_empty(ended.idempotency_key));
     set(row, kOnResponse, text_unless_empty(ended.on_response));
+    if (ended.on_response_owner) {
+        set(row, kOnResponseOwner, Parameter::of_oid(*ended.on_response_owner));
+    }
 }
 
 void set_callback(ResponseRow& row, const Ended& ended, TimestampTz now) {

@@ -15,6 +15,7 @@
 
 extern "C" {
 #include "access/xlog.h"
+#include "common/file_perm.h"
 #include "storage/fd.h"
 #include "utils/guc.h"
 }
@@ -58,10 +59,14 @@ bool read_key(SecretKey& key) {
     }
     struct stat status {};
     if (fstat(file.get(), &status) != 0) throw file_error("inspect", errno);
-    if (!S_ISREG(status.st_mode) || (status.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
+    // As the data directory's files: its group may read them if initdb was told so, for backups.
+    const auto allowed = static_cast<mode_t>(pg_file_create_mode);
+    if (!S_ISREG(status.st_mode) || (status.st_mode & (S_IRWXG | S_IRWXO) & ~allowed) != 0) {
         throw Error("58030",
                     std::string("secret key file \"") + state.file + "\" is open to others",
-                    "It must be a file without rights for group and others (mode 0600).");
+                    (allowed & S_IRGRP) != 0
+                        ? "It must be a file that the group may read at most (mode 0640)."
+                        : "It must be a file without rights for group and others (mode 0600).");
     }
     SecretKey found{};
     const ssize_t length = read(file.get(), found.data(), found.size());
@@ -76,7 +81,8 @@ bool read_key(SecretKey& key) {
 }
 
 void write_key(const SecretKey& key, const std::string& name) {
-    const File file(open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR));
+    const File file(open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
+                         static_cast<mode_t>(pg_file_create_mode)));
     if (file.get() < 0) throw file_error("create", errno);
     if (write(file.get(), key.data(), key.size()) != static_cast<ssize_t>(key.size())) {
         throw file_error("write", errno);

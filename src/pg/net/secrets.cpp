@@ -21,9 +21,15 @@ constexpr std::size_t kMaxValueBytes = 64 * 1024;
 
 SealPurpose purpose_of(const std::string& name) { return {"secret", name}; }
 
-// Whose rights they are checked for: a role has those of the roles it is a member of.
-bool acts_for(RoleOid role, RoleOid owner) {
+bool administers(RoleOid role, RoleOid owner) {
     return call([role, owner] { return has_privs_of_role(role, owner); });
+}
+
+// A superuser has the privileges of every role, and is a member of few.
+bool uses(RoleOid role, RoleOid owner) {
+    return call([role, owner] {
+        return has_privs_of_role(role, owner) && is_member_of_role_nosuper(role, owner);
+    });
 }
 
 void check_name(const std::string& name) {
@@ -41,9 +47,25 @@ void check_name(const std::string& name) {
                     "\".");
 }
 
-Error no_secret(const std::string& name) {
-    return Error("42704", "secret \"" + name + "\" does not exist", "",
-                 "Make it with net.set_secret().");
+// The same whether there is one or not.
+Error denied(const std::string& name, const char* detail) {
+    return Error("42501", "permission denied for secret \"" + name + "\"", detail,
+                 "Make it with net.set_secret(), or have its owner grant its use with "
+                 "net.grant_secret().");
+}
+
+enum class Strength { share, update };
+
+// Its owner. The secret cannot be dropped (share) or touched (update) by anybody else until the
+// transaction ends: a grant must not survive its secret.
+std::optional<RoleOid> lock_owner(const std::string& name, Strength strength) {
+    static Statement shared("SELECT owner::oid FROM net.secret WHERE name = $1 FOR KEY SHARE");
+    static Statement exclusive("SELECT owner::oid FROM net.secret WHERE name = $1 FOR UPDATE");
+    (strength == Strength::share ? shared : exclusive)
+        .execute_on_latest({Parameter::of(std::string_view(name))});
+    std::optional<RoleOid> owner;
+    Statement::each_row([&owner](const Row& row) { owner = row.as_oid(1); });
+    return owner;
 }
 
 std::optional<RoleOid> find_owner(const std::string& name) {
@@ -54,18 +76,17 @@ std::optional<RoleOid> find_owner(const std::string& name) {
     return owner;
 }
 
-// Throws if the secret is not the caller's.
-void check_own(const std::string& name, RoleOid owner, RoleOid caller) {
-    if (acts_for(caller, owner)) return;
-    throw Error("42501", "permission denied for secret \"" + name + "\"",
-                "It belongs to another role.");
+// Looks before it locks: nobody keeps another role's secret locked.
+bool lock_own(const std::string& name, RoleOid caller, Strength strength) {
+    const auto found = find_owner(name);
+    if (!found || !administers(caller, *found)) return false;
+    const auto locked = lock_owner(name, strength);
+    return locked && administers(caller, *locked);
 }
 
-RoleOid require_own(const std::string& name, RoleOid caller) {
-    const auto owner = find_owner(name);
-    if (!owner) throw no_secret(name);
-    check_own(name, *owner, caller);
-    return *owner;
+void require_own(const std::string& name, RoleOid caller) {
+    if (lock_own(name, caller, Strength::share)) return;
+    throw denied(name, "There is none of that name that the role may administer.");
 }
 
 struct Stored {
@@ -91,9 +112,9 @@ SELECT s.name, s.owner::oid, s.sealed, g.role::oid
 }
 
 bool may_use(const Stored& secret, RoleOid role) {
-    return acts_for(role, secret.owner) ||
+    return uses(role, secret.owner) ||
            std::any_of(secret.granted.begin(), secret.granted.end(),
-                       [role](RoleOid granted) { return acts_for(role, granted); });
+                       [role](RoleOid granted) { return uses(role, granted); });
 }
 
 // What was found to be usable.
@@ -111,16 +132,14 @@ void check_each(const std::vector<std::string>& names, RoleOid role) {
     const auto stored = read_stored(names);
     for (const std::string& name : names) {
         const auto found = stored.find(name);
-        if (found == stored.end()) throw no_secret(name);
-        if (may_use(found->second, role)) continue;
-        throw Error("42501", "permission denied for secret \"" + name + "\"", "",
-                    "Its owner grants its use with net.grant_secret().");
+        if (found != stored.end() && may_use(found->second, role)) continue;
+        throw denied(name, "There is none of that name that the role may use.");
     }
 }
 
 }  // namespace
 
-void set(const std::string& name, const std::string& value) {
+void set(RoleOid caller, const std::string& name, const std::string& value) {
     static Statement statement(R"(
 INSERT INTO net.secret AS s (name, sealed, owner) VALUES ($1, $2, $3)
 ON CONFLICT (name) DO UPDATE SET sealed = excluded.sealed, updated = clock_timestamp()
@@ -130,7 +149,6 @@ ON CONFLICT (name) DO UPDATE SET sealed = excluded.sealed, updated = clock_times
         throw Error("22023", "value of secret \"" + name + "\" is too long",
                     "A value has at most " + std::to_string(kMaxValueBytes) + " bytes.");
     }
-    const RoleOid caller = current_role();
     const std::string sealed = seal(value, purpose_of(name));
     OwnerScope owner;
     Spi spi;
@@ -139,38 +157,36 @@ ON CONFLICT (name) DO UPDATE SET sealed = excluded.sealed, updated = clock_times
     // Of a secret that was there: its owner has not changed, and the error undoes the change.
     std::optional<RoleOid> found;
     Statement::each_row([&found](const Row& row) { found = row.as_oid(1); });
-    if (found) check_own(name, *found, caller);
+    if (found && !administers(caller, *found)) {
+        throw Error("42501", "permission denied for secret \"" + name + "\"",
+                    "The name is taken: it belongs to another role.", "Choose another name.");
+    }
 }
 
-bool drop(const std::string& name) {
+bool drop(RoleOid caller, const std::string& name) {
     static Statement revoke_all("DELETE FROM net.secret_grant WHERE name = $1");
     static Statement statement("DELETE FROM net.secret WHERE name = $1");
-    const RoleOid caller = current_role();
     OwnerScope owner;
     Spi spi;
-    const auto found = find_owner(name);
-    if (!found) return false;
-    check_own(name, *found, caller);
+    if (!lock_own(name, caller, Strength::update)) return false;
     revoke_all.execute_on_latest({Parameter::of(std::string_view(name))});
     return statement.execute_on_latest({Parameter::of(std::string_view(name))}) > 0;
 }
 
-void grant(const std::string& name, RoleOid role) {
+void grant(RoleOid caller, const std::string& name, RoleOid role) {
     static Statement statement(
         "INSERT INTO net.secret_grant (name, role) VALUES ($1, $2) ON CONFLICT DO NOTHING");
-    const RoleOid caller = current_role();
     OwnerScope owner;
     Spi spi;
-    (void)require_own(name, caller);
+    require_own(name, caller);
     statement.execute({Parameter::of(std::string_view(name)), Parameter::of_oid(role)});
 }
 
-bool revoke(const std::string& name, RoleOid role) {
+bool revoke(RoleOid caller, const std::string& name, RoleOid role) {
     static Statement statement("DELETE FROM net.secret_grant WHERE name = $1 AND role = $2");
-    const RoleOid caller = current_role();
     OwnerScope owner;
     Spi spi;
-    (void)require_own(name, caller);
+    require_own(name, caller);
     return statement.execute_on_latest(
                {Parameter::of(std::string_view(name)), Parameter::of_oid(role)}) > 0;
 }

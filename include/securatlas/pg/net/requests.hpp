@@ -41,6 +41,7 @@ struct NewRequest {
     std::optional<core::Instant> not_before;   // nullopt: now
     std::optional<core::Duration> expires_in;  // from now; nullopt: never
     std::string on_response;                   // CallbackFunction::signature; empty: none
+    RoleOid on_response_owner = 0;             // CallbackFunction::owner
     StoreResponse store_response = StoreResponse::full;
     std::vector<std::string> header_secrets;
     std::vector<std::string> form_secrets;

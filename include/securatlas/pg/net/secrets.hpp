@@ -12,20 +12,24 @@
 
 namespace securatlas::pg::secrets {
 
+// A secret belongs to the role that made it. That role, its members and superusers administer it.
+// Its owner, the roles that it was granted to and the members of both use it: by membership only,
+// being a superuser is none.
+
 // ---- for SQL functions (in the caller's transaction, with the owner's rights) -----------------
-// Errors: 22023 for a bad name or value, 42704 if there is no such secret, 42501 if it is another
-// role's.
+// Errors: 22023 for a bad name or value, 42501 if there is no such secret that the role may
+// administer or use. Whether there is one nevertheless is told to nobody but who wants to make it.
 
-// Makes the secret, owned by the current role, or gives it a new value.
-void set(const std::string& name, const std::string& value);
+// Makes the secret, or gives it a new value.
+void set(RoleOid caller, const std::string& name, const std::string& value);
 
-// False: there is none.
-bool drop(const std::string& name);
+// False: there is none that he administers.
+bool drop(RoleOid caller, const std::string& name);
 
-void grant(const std::string& name, RoleOid role);
+void grant(RoleOid caller, const std::string& name, RoleOid role);
 
 // False: it was not granted.
-bool revoke(const std::string& name, RoleOid role);
+bool revoke(RoleOid caller, const std::string& name, RoleOid role);
 
 // Throws if one of them cannot be used by this role.
 void check_usable(const std::vector<std::string>& names, RoleOid role);
