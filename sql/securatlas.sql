@@ -297,10 +297,14 @@ SELECT count(*) AS other_score
 
 -- ==== sync =====================================================================================
 SELECT atlas.fn_trigger_nightly_sync();
-SET app.settings.edge_function_url = 'https://edge.invalid/functions/v1/';
+-- What the session sets counts for nothing: the key would go where its caller says.
+SET app.settings.edge_function_url = 'https://elsewhere.invalid/';
+SET app.settings.service_role_key = 'another-key';
+SELECT atlas.fn_trigger_nightly_sync();
+ALTER ROLE CURRENT_USER SET app.settings.edge_function_url = 'https://edge.invalid/functions/v1/';
 SELECT atlas.fn_trigger_nightly_sync();
 SELECT count(*) FROM atlas.integration_sync_jobs;
-SET app.settings.service_role_key = 'not-a-real-key';
+ALTER ROLE CURRENT_USER SET app.settings.service_role_key = 'not-a-real-key';
 -- Every transaction here is rolled back: nothing is ever sent.
 CREATE TEMP VIEW due AS
     SELECT c.id, bool_or(s.plan = 'premium') AS premium
@@ -407,6 +411,8 @@ SET ROLE regress_atlas_owner;
 SELECT securatlas.uninstall('atlas_owned');
 SELECT count(*) FROM cron.job WHERE username = current_user;
 RESET ROLE;
+ALTER ROLE CURRENT_USER RESET app.settings.edge_function_url;
+ALTER ROLE CURRENT_USER RESET app.settings.service_role_key;
 DROP SCHEMA atlas, atlas_owned, "Old Tables" CASCADE;
 REVOKE ALL ON SCHEMA securatlas, cron, net FROM regress_atlas_owner, regress_atlas_other;
 DROP ROLE regress_atlas_owner, regress_atlas_other;

@@ -91,8 +91,8 @@ SELECT fn_recompute_tenant_risk_score(pg_temp.t(4));
 SELECT fn_recompute_tenant_risk_score(pg_temp.t(2));
 
 -- ==== sync and tokens of a deleted provider ====================================================
-SET app.settings.edge_function_url = 'https://edge.invalid';
-SET app.settings.service_role_key = 'not-a-real-key';
+ALTER ROLE CURRENT_USER SET app.settings.edge_function_url = 'https://edge.invalid';
+ALTER ROLE CURRENT_USER SET app.settings.service_role_key = 'not-a-real-key';
 BEGIN;
 SELECT fn_trigger_nightly_sync();
 SELECT connection_id, status FROM integration_sync_jobs;
@@ -132,5 +132,7 @@ INSERT INTO industry_breach_costs VALUES ('x', -1);
 INSERT INTO industry_breach_costs VALUES ('x', 'NaN');
 DELETE FROM integration_providers;
 
+ALTER ROLE CURRENT_USER RESET app.settings.edge_function_url;
+ALTER ROLE CURRENT_USER RESET app.settings.service_role_key;
 RESET search_path;
 DROP SCHEMA bad, checked CASCADE;

@@ -35,6 +35,23 @@ SELECT securatlas.install('"Full House"');
 RESET ROLE;
 DROP SCHEMA "Full House" CASCADE;
 
+-- ==== a schema in which others make things =====================================================
+CREATE SCHEMA open_house AUTHORIZATION regress_install_owner;
+GRANT CREATE ON SCHEMA open_house TO PUBLIC, regress_install_other;
+SET ROLE regress_install_owner;
+SELECT securatlas.install('open_house', schedule_jobs => false);
+RESET ROLE;
+-- Nor where another role owns it, but where a superuser does.
+REVOKE CREATE ON SCHEMA open_house FROM PUBLIC;
+SELECT securatlas.install('open_house', schedule_jobs => false);
+REVOKE CREATE ON SCHEMA open_house FROM regress_install_other;
+ALTER SCHEMA open_house OWNER TO CURRENT_USER;
+GRANT USAGE, CREATE ON SCHEMA open_house TO regress_install_owner;
+SET ROLE regress_install_owner;
+SELECT securatlas.install('open_house', schedule_jobs => false);
+RESET ROLE;
+DROP SCHEMA open_house CASCADE;
+
 -- ==== tables of another owner ==================================================================
 CREATE SCHEMA shared_house;
 GRANT USAGE, CREATE ON SCHEMA shared_house TO regress_install_owner;

@@ -55,7 +55,7 @@ SELECT fn_recompute_tenant_risk_score(pg_temp.t(1));
 SELECT fn_recompute_tenant_risk_score(pg_temp.t(1));
 UPDATE tenant_risk_snapshots s
    SET computed_at = s.computed_at - interval '1 day',
-       id = md5(s.tenant_id || to_char((s.computed_at AT TIME ZONE 'UTC') - interval '1 day', '/YYYY-MM-DD'))::uuid
+       id = securatlas._snapshot_id(s.tenant_id, to_char((s.computed_at AT TIME ZONE 'UTC') - interval '1 day', 'YYYY-MM-DD'))
  WHERE s.snapshot_type = 'nightly';
 SELECT count(*) FROM fn_write_risk_snapshots(NULL, 'nightly');
 SELECT snapshot_type, count(*) FROM tenant_risk_snapshots GROUP BY 1 ORDER BY 1;

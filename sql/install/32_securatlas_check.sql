@@ -101,12 +101,39 @@ AS $fn$
 $fn$;
 COMMENT ON FUNCTION securatlas._referring(regnamespace) IS 'The foreign keys of the tables that install() would make.';
 
+-- What install() makes runs with the caller's rights and looks for names in the schema: whoever may
+-- create there could have it call a function of his. Superusers could anyway.
+CREATE FUNCTION securatlas._makers(target_schema regnamespace) RETURNS SETOF text
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT CASE maker.role WHEN 0 THEN 'PUBLIC' ELSE maker.role::regrole::text END
+      FROM pg_namespace n
+     CROSS JOIN LATERAL (
+           SELECT n.nspowner
+            UNION
+           SELECT a.grantee FROM aclexplode(n.nspacl) AS a WHERE a.privilege_type = 'CREATE'
+           ) AS granted (role)
+     CROSS JOIN LATERAL (
+           SELECT CASE granted.role::regrole::text WHEN 'pg_database_owner' THEN d.datdba
+                  ELSE granted.role END
+             FROM pg_database d WHERE d.datname = current_database()) AS maker (role)
+     WHERE n.oid = target_schema AND maker.role <> quote_ident(current_user)::regrole
+       AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = maker.role AND r.rolsuper)
+     GROUP BY maker.role ORDER BY 1
+$fn$;
+COMMENT ON FUNCTION securatlas._makers(regnamespace) IS 'Roles beside the current one, and beside superusers, that may create objects in a schema.';
+
 CREATE FUNCTION securatlas._privilege_problems(target_schema regnamespace) RETURNS SETOF text
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $fn$
     SELECT format('Role %I must not create objects in schema %s.', current_user, target_schema)
      WHERE NOT has_schema_privilege(current_user, target_schema, 'CREATE')
+    UNION ALL
+    SELECT format('Others may create objects in schema %s: %s. What they make there could run with the rights of role %I.',
+                  target_schema, string_agg(m, ', '), current_user)
+      FROM securatlas._makers(target_schema) AS m HAVING count(*) > 0
     UNION ALL
     SELECT format('Role %I must not use schema %s.', current_user, s.name)
       FROM (VALUES ('cron'), ('net')) AS s (name)

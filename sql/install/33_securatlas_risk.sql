@@ -134,6 +134,18 @@ END
 $install$;
 COMMENT ON FUNCTION securatlas._create_bad_row_check() IS 'The part of install() that makes the check for rows that make no sense, in the first schema of search_path.';
 
+-- No settings of its own, so that the planner puts its body into the statement.
+CREATE FUNCTION securatlas._snapshot_id(tenant_id uuid, night text) RETURNS uuid
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+AS $fn$
+    SELECT pg_catalog.overlay(
+               pg_catalog.encode(pg_catalog.substring(pg_catalog.sha256(
+                   pg_catalog.uuid_send(tenant_id)
+                   OPERATOR(pg_catalog.||) pg_catalog.convert_to(night, 'UTF8')), 1, 16), 'hex'),
+               '8', 13, 1)::pg_catalog.uuid
+$fn$;
+COMMENT ON FUNCTION securatlas._snapshot_id(uuid, text) IS 'The id of a tenant''s snapshot of a night (YYYY-MM-DD): always the same, from SHA-256, which FIPS allows, as a UUID of version 8.';
+
 CREATE FUNCTION securatlas._create_recompute() RETURNS void LANGUAGE plpgsql
 AS $install$
 BEGIN
@@ -159,11 +171,11 @@ BEGIN
         IF snapshot_type = 'nightly' THEN
             midnight := date_trunc('day', coalesce(
                 nullif(current_setting('cron.scheduled_at', true), '')::timestamptz, now()), 'UTC');
-            night := to_char(midnight AT TIME ZONE 'UTC', '/YYYY-MM-DD');
+            night := to_char(midnight AT TIME ZONE 'UTC', 'YYYY-MM-DD');
             -- Two at a time would each not see the snapshots of the other.
             PERFORM pg_advisory_xact_lock('tenant_risk_snapshots'::regclass::oid::bigint);
             DELETE FROM tenant_risk_snapshots s
-             WHERE s.computed_at >= midnight AND s.id = md5(s.tenant_id || night)::uuid
+             WHERE s.computed_at >= midnight AND s.id = securatlas._snapshot_id(s.tenant_id, night)
                AND (only_tenant IS NULL OR s.tenant_id = only_tenant);
         END IF;
         RETURN QUERY
@@ -229,7 +241,7 @@ BEGIN
         INSERT INTO tenant_risk_snapshots AS stored
                (id, tenant_id, risk_score_1_100, category_breakdown, annualized_loss_expectancy,
                 computed_at, snapshot_type)
-        SELECT coalesce(md5(t.id || night)::uuid, gen_random_uuid()), t.id, result.score,
+        SELECT coalesce(securatlas._snapshot_id(t.id, night), gen_random_uuid()), t.id, result.score,
                jsonb_build_object(
                    'control_maturity', result.control_maturity,
                    'evidence_coverage', result.evidence_coverage,

@@ -1,5 +1,21 @@
 -- ==== schema securatlas: the integration sync that install() makes ===========================
 
+-- A key is sent to the address that is set: a value that a session has set for itself must not count.
+CREATE FUNCTION securatlas._lasting_setting(name text) RETURNS text LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT substr(entry, length(name) + 2)
+      FROM pg_db_role_setting s
+     CROSS JOIN unnest(s.setconfig) AS entry
+     WHERE s.setdatabase IN (0, (SELECT d.oid FROM pg_database d
+                                  WHERE d.datname = current_database()))
+       AND s.setrole IN (0, quote_ident(current_user)::regrole)
+       AND lower(split_part(entry, '=', 1)) = lower(name)
+     ORDER BY s.setrole <> 0 DESC, s.setdatabase <> 0 DESC
+     LIMIT 1
+$fn$;
+COMMENT ON FUNCTION securatlas._lasting_setting(text) IS 'What ALTER DATABASE or ALTER ROLE has set for this database and the current role, whatever the session has set.';
+
 CREATE FUNCTION securatlas._create_sync() RETURNS void LANGUAGE plpgsql
 AS $install$
 BEGIN
@@ -10,9 +26,9 @@ BEGIN
     AS $fn$
     #variable_conflict use_variable
     DECLARE
-        url CONSTANT text := current_setting('app.settings.edge_function_url', true);
+        url CONSTANT text := securatlas._lasting_setting('app.settings.edge_function_url');
         key CONSTANT text := coalesce(
-            nullif(current_setting('app.settings.service_role_key', true), ''),
+            nullif(securatlas._lasting_setting('app.settings.service_role_key'), ''),
             (SELECT '{{secret:service_role_key}}' FROM net.secrets s
               WHERE s.name = 'service_role_key'));
         missing CONSTANT text := concat_ws(', ',
@@ -25,7 +41,7 @@ BEGIN
             RAISE EXCEPTION 'the integration sync is not configured'
                 USING ERRCODE = 'object_not_in_prerequisite_state',
                       DETAIL = format('Not set: %s.', missing),
-                      HINT = 'Set it with ALTER DATABASE ... SET, and start a new session. The key may be a secret instead: net.set_secret(''service_role_key'', ...).';
+                      HINT = 'Set it with ALTER DATABASE ... SET; SET in a session does not count. The key may be a secret instead: net.set_secret(''service_role_key'', ...).';
         END IF;
         -- Two callers at the same time would each not see the jobs of the other.
         PERFORM pg_advisory_xact_lock('integration_sync_jobs'::regclass::oid::bigint);

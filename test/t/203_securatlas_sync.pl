@@ -35,8 +35,9 @@ as_atlas(q{
 sub sync_at
 {
 	my ($path, $setup) = @_;
-	as_atlas("DELETE FROM integration_sync_jobs; SET app.settings.edge_function_url = '" . $stub->url($path) . "'; "
-		  . ($setup // "SET app.settings.service_role_key = 'ServiceKey77aa01'") . '; SELECT fn_trigger_nightly_sync()');
+	sql("ALTER ROLE atlas SET app.settings.edge_function_url = '" . $stub->url($path) . "'; "
+		  . ($setup // "ALTER ROLE atlas SET app.settings.service_role_key = 'ServiceKey77aa01'"));
+	as_atlas('DELETE FROM integration_sync_jobs; SELECT fn_trigger_nightly_sync()');
 	wait_for($node, q{SELECT count(*) FROM platform.integration_sync_jobs j
 	                   WHERE j.status = 'queued' AND EXISTS (SELECT FROM net.http_request_queue q WHERE q.id = j.request_id)
 	                      OR EXISTS (SELECT FROM net._http_response r WHERE r.id = j.request_id AND r.callback_state = 'waiting')},
@@ -54,15 +55,26 @@ is( join(',', sort map { $_->{headers}{'idempotency-key'} } @requests),
 	'and the id of the sync job as idempotency key');
 is(sync_at('/status/400'), 'failed|1|20|0|HTTP status 400', 'one that is refused has failed');
 is(sync_at('/status/302'), 'failed|1|20|0|HTTP status 302', 'a redirect to nowhere too');
+sql('ALTER ROLE atlas RESET app.settings.service_role_key');
 as_atlas("SELECT net.set_secret('service_role_key', 'ServiceSecret19bb02')");
 is(sync_at('/flaky/3/503/a', 'SELECT 1'), 'dispatched|1|17|17|
 dispatched|2|3|3|', 'one that fails for a while is tried again') or diag(sql('SELECT * FROM platform.integration_sync_jobs'));
 is(scalar(grep { $_->{headers}{authorization} ne 'Bearer ServiceSecret19bb02' } $stub->requests('/flaky/3/503/a/trigger-sync')),
 	0, 'with the key that is a secret');
 
+# Whoever may ask for a sync does not say where it goes.
+my $elsewhere = HttpStub->new;
+sql('CREATE ROLE caller LOGIN; GRANT USAGE ON SCHEMA platform TO caller; GRANT EXECUTE ON FUNCTION platform.fn_trigger_nightly_sync() TO caller');
+sql("ALTER ROLE atlas SET app.settings.edge_function_url = '" . $stub->url('/right') . "'; ALTER ROLE caller SET app.settings.edge_function_url = '" . $elsewhere->url('/wrong') . "'");
+as_atlas('DELETE FROM integration_sync_jobs');
+$node->safe_psql('postgres', "SET app.settings.edge_function_url = '" . $elsewhere->url('/wrong') . "'; SELECT platform.fn_trigger_nightly_sync()", extra_params => [ '-U', 'caller' ]);
+wait_for($node, q{SELECT count(*) FROM net.http_request_queue}, '0', 'another role has asked for a sync');
+is(scalar($elsewhere->requests), 0, 'nothing went where its session says');
+is(scalar($stub->requests('/right/trigger-sync')), 20, 'but where it belongs');
+
 # The edge function may be faster than its own answer.
-as_atlas(q{DELETE FROM integration_sync_jobs; SET app.settings.edge_function_url = '} . $stub->url('/delay/2000')
-	  . q{'; SELECT fn_trigger_nightly_sync(); UPDATE integration_sync_jobs SET status = 'completed', completed_at = now()});
+sql("ALTER ROLE atlas SET app.settings.edge_function_url = '" . $stub->url('/delay/2000') . "'");
+as_atlas(q{DELETE FROM integration_sync_jobs; SELECT fn_trigger_nightly_sync(); UPDATE integration_sync_jobs SET status = 'completed', completed_at = now()});
 wait_for($node, q{SELECT count(*) FROM net.http_request_queue}, '0', 'late answers come');
 wait_for($node, q{SELECT count(*) FROM net._http_response WHERE callback_state = 'waiting'}, '0', 'and are worked on');
 is(sql('SELECT status, count(*) FROM platform.integration_sync_jobs GROUP BY 1'), 'completed|20', 'what is completed stays so');
