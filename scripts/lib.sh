@@ -50,7 +50,8 @@ need_build_packages() {
     need_packages $(postgresql_packages) "${BUILD_PACKAGES[@]}" "$@"
 }
 
-BUILD_PACKAGES=(g++ make cmake libcurl4-openssl-dev libssl-dev libgtest-dev perl)
+BUILD_PACKAGES=(g++ make cmake libcurl4-openssl-dev libssl-dev zlib1g-dev nlohmann-json3-dev
+    libgtest-dev perl)
 TEST_PACKAGES=(libipc-run-perl tzdata nginx-light openssl)
 
 # PostgreSQL refuses to run as root: root hands over to the user postgres, who may have no access to
@@ -77,8 +78,11 @@ build_and_install() {
     make -s -j"$(nproc)" -f "$ROOT/Makefile.pgxs" -C "$ROOT" PG_CONFIG="$PG_CONFIG"
     if [ -w "$("$PG_CONFIG" --pkglibdir)" ]; then
         make -s -f "$ROOT/Makefile.pgxs" -C "$ROOT" PG_CONFIG="$PG_CONFIG" install
-    elif ! cmp -s "$ROOT/securatlas_sched.so" "$("$PG_CONFIG" --pkglibdir)/securatlas_sched.so"; then
-        die "the extension has to be installed first: make -f Makefile.pgxs install"
+    else
+        for library in securatlas_sched.so securatlas_sched_http.so; do
+            cmp -s "$ROOT/$library" "$("$PG_CONFIG" --pkglibdir)/$library" ||
+                die "the extension has to be installed first: make -f Makefile.pgxs install"
+        done
     fi
 }
 

@@ -16,6 +16,12 @@ struct CloseMulti {
 struct CloseShare {
     void operator()(CURLSH* share) const { curl_share_cleanup(share); }
 };
+struct CloseUrl {
+    void operator()(CURLU* url) const { curl_url_cleanup(url); }
+};
+struct FreeText {
+    void operator()(char* text) const { curl_free(text); }
+};
 struct FreeList {
     void operator()(curl_slist* list) const { curl_slist_free_all(list); }
 };
@@ -23,6 +29,8 @@ struct FreeList {
 using EasyHandle = std::unique_ptr<CURL, CloseEasy>;
 using MultiHandle = std::unique_ptr<CURLM, CloseMulti>;
 using ShareHandle = std::unique_ptr<CURLSH, CloseShare>;
+using UrlHandle = std::unique_ptr<CURLU, CloseUrl>;
+using CurlText = std::unique_ptr<char, FreeText>;
 using StringList = std::unique_ptr<curl_slist, FreeList>;
 
 }  // namespace securatlas::http

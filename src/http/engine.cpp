@@ -21,38 +21,42 @@ using Clock = std::chrono::steady_clock;
 
 }  // namespace
 
-class Engine::Impl {
+class CurlEngine : public Engine {
   public:
-    explicit Impl(EngineOptions options);
-    ~Impl();
-    Impl(const Impl&) = delete;
-    Impl& operator=(const Impl&) = delete;
+    explicit CurlEngine(EngineOptions options);
+    ~CurlEngine() override;
+    CurlEngine(const CurlEngine&) = delete;
+    CurlEngine& operator=(const CurlEngine&) = delete;
 
-    void configure(EngineOptions options);
-    void start(std::vector<Request> requests);
-    void start_one(Request request);
-    bool drive();
-    bool cancel(core::RequestId id);
-    std::vector<Completed> take_completed();
+    void configure(EngineOptions options) override;
+    void start(std::vector<Request> requests) override;
+    bool drive() override;
+    bool cancel(core::RequestId id) override;
+    std::vector<Completed> take_completed() override;
 
-    int wait_fd() const { return epoll_.fd(); }
-    std::optional<Clock::time_point> deadline() const {
-        return completed_.empty() ? deadline_ : Clock::time_point();
+    int wait_fd() const override { return epoll_.fd(); }
+    std::optional<Clock::time_point> deadline() const override {
+        const bool now = !completed_.empty() || !state_.resting.empty();
+        return now ? Clock::time_point() : deadline_;
     }
-    std::size_t in_flight() const { return active_.size(); }
-    std::size_t bytes_held() const { return state_.budget.held(); }
+    std::size_t in_flight() const override { return active_.size(); }
+    std::size_t bytes_held() const override { return state_.budget.held(); }
 
   private:
     template <class Value>
     void set(CURLMoption option, Value value);
+    void start_one(Request request);
     std::unique_ptr<Transfer> idle_transfer();
     void keep(std::unique_ptr<Transfer> transfer);
     CURLcode add(Transfer& transfer);
     void end(Transfer& transfer, CURLcode code);
     void resume_paused();
+    bool resume_resting();
+    void resume(Transfer& transfer);
     bool handle_sockets();
     bool handle_timeout();
     void collect();
+    void conclude(Transfer& transfer, CURLcode code);
 
     static int on_socket(CURL* easy, curl_socket_t socket, int what, void* engine,
                          void* known) noexcept;
@@ -67,17 +71,18 @@ class Engine::Impl {
     std::vector<Completed> completed_;
 };
 
-Engine::Impl::Impl(EngineOptions options) : state_(std::move(options)), multi_(curl_multi_init()) {
+CurlEngine::CurlEngine(EngineOptions options)
+    : state_(std::move(options)), multi_(curl_multi_init()) {
     if (!multi_ || !state_.share) throw std::bad_alloc();
     curl_share_setopt(state_.share.get(), CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
-    set(CURLMOPT_SOCKETFUNCTION, &Impl::on_socket);
+    set(CURLMOPT_SOCKETFUNCTION, &CurlEngine::on_socket);
     set(CURLMOPT_SOCKETDATA, static_cast<void*>(this));
-    set(CURLMOPT_TIMERFUNCTION, &Impl::on_timer);
+    set(CURLMOPT_TIMERFUNCTION, &CurlEngine::on_timer);
     set(CURLMOPT_TIMERDATA, static_cast<void*>(this));
     set(CURLMOPT_MAXCONNECTS, static_cast<long>(state_.options.max_idle_connections));
 }
 
-void Engine::Impl::configure(EngineOptions options) {
+void CurlEngine::configure(EngineOptions options) {
     state_.budget.resize(options.max_bytes_held);
     set(CURLMOPT_MAXCONNECTS, static_cast<long>(options.max_idle_connections));
     state_.options = std::move(options);
@@ -87,7 +92,7 @@ void Engine::Impl::configure(EngineOptions options) {
 }
 
 // libcurl wants the easy handles out of the multi handle before either goes.
-Engine::Impl::~Impl() {
+CurlEngine::~CurlEngine() {
     const SignalBlock signals;
     for (const auto& [id, transfer] : active_) {
         curl_multi_remove_handle(multi_.get(), transfer->easy());
@@ -98,29 +103,29 @@ Engine::Impl::~Impl() {
 }
 
 template <class Value>
-void Engine::Impl::set(CURLMoption option, Value value) {
+void CurlEngine::set(CURLMoption option, Value value) {
     const CURLMcode code = curl_multi_setopt(multi_.get(), option, value);
     if (code != CURLM_OK) throw std::runtime_error(curl_multi_strerror(code));
 }
 
-std::unique_ptr<Transfer> Engine::Impl::idle_transfer() {
+std::unique_ptr<Transfer> CurlEngine::idle_transfer() {
     if (idle_.empty()) return std::make_unique<Transfer>(state_);
     std::unique_ptr<Transfer> transfer = std::move(idle_.back());
     idle_.pop_back();
     return transfer;
 }
 
-void Engine::Impl::keep(std::unique_ptr<Transfer> transfer) {
+void CurlEngine::keep(std::unique_ptr<Transfer> transfer) {
     const auto max = static_cast<std::size_t>(state_.options.max_idle_connections);
     if (idle_.size() < max && transfer->is_reusable()) idle_.push_back(std::move(transfer));
 }
 
-void Engine::Impl::start(std::vector<Request> requests) {
+void CurlEngine::start(std::vector<Request> requests) {
     const SignalBlock signals;
     for (Request& request : requests) start_one(std::move(request));
 }
 
-void Engine::Impl::start_one(Request request) {
+void CurlEngine::start_one(Request request) {
     std::unique_ptr<Transfer> transfer = idle_transfer();
     Transfer& started = *transfer;
     CURLcode code = started.prepare(std::move(request));
@@ -131,19 +136,19 @@ void Engine::Impl::start_one(Request request) {
     if (code != CURLE_OK) end(started, code);
 }
 
-CURLcode Engine::Impl::add(Transfer& transfer) {
+CURLcode CurlEngine::add(Transfer& transfer) {
     const CURLMcode code = curl_multi_add_handle(multi_.get(), transfer.easy());
     return code == CURLM_OK ? CURLE_OK : CURLE_OUT_OF_MEMORY;
 }
 
 // It is in the multi handle no more.
-void Engine::Impl::end(Transfer& transfer, CURLcode code) {
+void CurlEngine::end(Transfer& transfer, CURLcode code) {
     auto found = active_.extract(transfer.id());
     completed_.push_back(transfer.finish(code));
     keep(std::move(found.mapped()));
 }
 
-bool Engine::Impl::cancel(core::RequestId id) {
+bool CurlEngine::cancel(core::RequestId id) {
     const SignalBlock signals;
     auto found = active_.extract(id);
     if (found.empty()) return false;
@@ -154,7 +159,7 @@ bool Engine::Impl::cancel(core::RequestId id) {
     return true;
 }
 
-std::vector<Completed> Engine::Impl::take_completed() {
+std::vector<Completed> CurlEngine::take_completed() {
     std::vector<Completed> completed = std::exchange(completed_, {});
     state_.budget.hand_out();
     const SignalBlock signals;
@@ -163,7 +168,7 @@ std::vector<Completed> Engine::Impl::take_completed() {
 }
 
 // One that is resumed gets what libcurl has kept for it at once, and may pause again.
-void Engine::Impl::resume_paused() {
+void CurlEngine::resume_paused() {
     auto& paused = state_.paused;
     for (auto next = paused.begin(); next != paused.end();) {
         const auto [ticket, transfer] = *next;
@@ -172,24 +177,37 @@ void Engine::Impl::resume_paused() {
             continue;
         }
         next = paused.erase(next);
-        const CURLcode code = curl_easy_pause(transfer->easy(), CURLPAUSE_CONT);
-        if (code == CURLE_OK) continue;
-        curl_multi_remove_handle(multi_.get(), transfer->easy());
-        end(*transfer, code);
+        resume(*transfer);
     }
 }
 
-bool Engine::Impl::drive() {
+// False: none was.
+bool CurlEngine::resume_resting() {
+    const auto resting = std::exchange(state_.resting, {});
+    for (const auto& [ticket, transfer] : resting) resume(*transfer);
+    return !resting.empty();
+}
+
+void CurlEngine::resume(Transfer& transfer) {
+    const CURLcode code = curl_easy_pause(transfer.easy(), CURLPAUSE_CONT);
+    if (code == CURLE_OK) return;
+    curl_multi_remove_handle(multi_.get(), transfer.easy());
+    conclude(transfer, code);
+}
+
+bool CurlEngine::drive() {
     const SignalBlock signals;
+    ++state_.turn;
+    const bool had_resting = resume_resting();
     const bool had_sockets = handle_sockets();
     const bool had_timeout = handle_timeout();
     collect();
     resume_paused();
-    return had_sockets || had_timeout;
+    return had_resting || had_sockets || had_timeout;
 }
 
 // What does not fit into the array stays ready for the next call.
-bool Engine::Impl::handle_sockets() {
+bool CurlEngine::handle_sockets() {
     std::array<epoll_event, 256> events;
     const int count = epoll_wait(epoll_.fd(), events.data(), static_cast<int>(events.size()), 0);
     int running = 0;
@@ -200,7 +218,7 @@ bool Engine::Impl::handle_sockets() {
     return count > 0;
 }
 
-bool Engine::Impl::handle_timeout() {
+bool CurlEngine::handle_timeout() {
     if (!deadline_ || Clock::now() < *deadline_) return false;
     // libcurl sets the next one in on_timer.
     deadline_.reset();
@@ -209,30 +227,35 @@ bool Engine::Impl::handle_timeout() {
     return true;
 }
 
-void Engine::Impl::collect() {
+void CurlEngine::collect() {
     int left = 0;
     while (const CURLMsg* message = curl_multi_info_read(multi_.get(), &left)) {
         if (message->msg != CURLMSG_DONE) continue;
         // The message is gone once its handle is removed.
-        CURLcode code = message->data.result;
+        const CURLcode code = message->data.result;
         CURL* easy = message->easy_handle;
         Transfer* transfer = nullptr;
         curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
         curl_multi_remove_handle(multi_.get(), easy);
-        if (code == CURLE_OK && transfer->redirect()) {
-            code = transfer->prepare_hop();
-            if (code == CURLE_OK) code = add(*transfer);
-            if (code == CURLE_OK) continue;
-        }
-        end(*transfer, code);
+        conclude(*transfer, code);
     }
+}
+
+// Its handle has ended, and is out of the multi handle.
+void CurlEngine::conclude(Transfer& transfer, CURLcode code) {
+    if (transfer.is_answered(code) && transfer.redirect()) {
+        code = transfer.prepare_hop();
+        if (code == CURLE_OK) code = add(transfer);
+        if (code == CURLE_OK) return;
+    }
+    end(transfer, code);
 }
 
 // Never fails: to libcurl that would be the end of all transfers. If the kernel refuses to watch a
 // socket, its transfer alone suffers, and times out.
-int Engine::Impl::on_socket(CURL*, curl_socket_t socket, int what, void* engine,
-                            void* known) noexcept {
-    auto& self = *static_cast<Impl*>(engine);
+int CurlEngine::on_socket(CURL*, curl_socket_t socket, int what, void* engine,
+                          void* known) noexcept {
+    auto& self = *static_cast<CurlEngine*>(engine);
     if (what == CURL_POLL_REMOVE) {
         self.epoll_.forget(socket);
     } else if (self.epoll_.watch(socket, to_epoll(what), known != nullptr)) {
@@ -241,8 +264,8 @@ int Engine::Impl::on_socket(CURL*, curl_socket_t socket, int what, void* engine,
     return 0;
 }
 
-int Engine::Impl::on_timer(CURLM*, long milliseconds, void* engine) noexcept {
-    auto& self = *static_cast<Impl*>(engine);
+int CurlEngine::on_timer(CURLM*, long milliseconds, void* engine) noexcept {
+    auto& self = *static_cast<CurlEngine*>(engine);
     if (milliseconds < 0) {
         self.deadline_.reset();
     } else {
@@ -251,22 +274,10 @@ int Engine::Impl::on_timer(CURLM*, long milliseconds, void* engine) noexcept {
     return 0;
 }
 
-Engine::Engine(EngineOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
-Engine::~Engine() = default;
-
-int Engine::wait_fd() const { return impl_->wait_fd(); }
-std::optional<Clock::time_point> Engine::deadline() const { return impl_->deadline(); }
-void Engine::configure(EngineOptions options) { impl_->configure(std::move(options)); }
-void Engine::start(Request request) {
-    std::vector<Request> requests;
-    requests.push_back(std::move(request));
-    impl_->start(std::move(requests));
+std::unique_ptr<Engine> make_engine(EngineOptions options) {
+    const CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
+    if (code != CURLE_OK) throw std::runtime_error(curl_easy_strerror(code));
+    return std::make_unique<CurlEngine>(std::move(options));
 }
-void Engine::start(std::vector<Request> requests) { impl_->start(std::move(requests)); }
-bool Engine::drive() { return impl_->drive(); }
-std::vector<Completed> Engine::take_completed() { return impl_->take_completed(); }
-std::size_t Engine::in_flight() const { return impl_->in_flight(); }
-std::size_t Engine::bytes_held() const { return impl_->bytes_held(); }
-bool Engine::cancel(core::RequestId id) { return impl_->cancel(id); }
 
 }  // namespace securatlas::http

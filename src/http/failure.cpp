@@ -18,7 +18,7 @@ core::Outcome outcome_of_failure(CURLcode code, bool sending_began) {
 
 namespace {
 
-// Since the start of the transfer; 0 if it did not get there.
+// Since the start of the transfer.
 double milliseconds_until(CURL* easy, CURLINFO step) {
     curl_off_t microseconds = 0;
     curl_easy_getinfo(easy, step, &microseconds);
@@ -27,15 +27,21 @@ double milliseconds_until(CURL* easy, CURLINFO step) {
 
 }  // namespace
 
-std::string timeout_text(CURL* easy, std::chrono::milliseconds timeout, core::Duration earlier) {
+std::string timeout_text(CURL* easy, Phase reached, std::chrono::milliseconds timeout,
+                         core::Duration earlier) {
     const double before = std::chrono::duration<double, std::milli>(earlier).count();
     const double total = milliseconds_until(easy, CURLINFO_TOTAL_TIME_T);
-    const double resolved_at = milliseconds_until(easy, CURLINFO_NAMELOOKUP_TIME_T);
-    const double ready_at = milliseconds_until(easy, CURLINFO_PRETRANSFER_TIME_T);
-    const bool is_ready = ready_at > 0.0;
-    const double dns = is_ready || resolved_at > 0.0 ? std::min(resolved_at, total) : total;
-    const double handshake = std::max(0.0, (is_ready ? std::min(ready_at, total) : total) - dns);
-    const double exchange = std::max(0.0, total - dns - handshake) + before;
+    const double resolved_at =
+        reached == Phase::resolving
+            ? total
+            : std::min(milliseconds_until(easy, CURLINFO_NAMELOOKUP_TIME_T), total);
+    const double ready_at =
+        reached == Phase::exchanging
+            ? std::clamp(milliseconds_until(easy, CURLINFO_PRETRANSFER_TIME_T), resolved_at, total)
+            : total;
+    const double dns = resolved_at;
+    const double handshake = ready_at - resolved_at;
+    const double exchange = total - ready_at + before;
 
     std::array<char, 256> text{};
     std::snprintf(text.data(), text.size(),

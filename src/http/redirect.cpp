@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <new>
+#include <optional>
 
+#include "curl_handles.hpp"
 #include "securatlas/core/net/header_rules.hpp"
 #include "securatlas/core/net/url.hpp"
 
@@ -39,20 +42,38 @@ bool goes_anywhere(const core::Header& header) {
     return is_one_of(header, kNames);
 }
 
+// As it is from `base`; nullopt: it cannot be requested. Looked for in the header itself: what
+// libcurl makes of it (CURLINFO_REDIRECT_URL) has lost its credentials since 8.23.
+std::optional<core::Url> resolve(const core::Url& base, const std::string& location) {
+    const UrlHandle url(curl_url());
+    if (!url) throw std::bad_alloc();
+    constexpr unsigned kFlags = CURLU_DISALLOW_USER | CURLU_URLENCODE;
+    if (location.empty() ||
+        curl_url_set(url.get(), CURLUPART_URL, base.text().c_str(), 0) != CURLUE_OK ||
+        curl_url_set(url.get(), CURLUPART_URL, location.c_str(), kFlags) != CURLUE_OK) {
+        return std::nullopt;
+    }
+    char* text = nullptr;
+    if (curl_url_get(url.get(), CURLUPART_URL, &text, 0) != CURLUE_OK) return std::nullopt;
+    const CurlText owner(text);
+    const auto parsed = core::Url::parse(text);
+    return parsed ? std::optional(parsed.value()) : std::nullopt;
+}
+
 }  // namespace
 
-bool redirect(Request& request, int status, std::string_view location, FollowRedirects mode) {
-    if (mode == FollowRedirects::none || !is_redirect(status)) return false;
-    const auto from = core::Url::parse(request.url);
-    const auto to = core::Url::parse(location);
-    if (!from || !to) return false;
+bool redirect(Request& request, int status, const std::string& location,
+              core::FollowRedirects mode) {
+    if (mode == core::FollowRedirects::none || !is_redirect(status)) return false;
+    const auto to = resolve(request.url, location);
+    if (!to) return false;
 
     const bool loses_body = becomes_get(request.method, status);
     const Method method = loses_body ? Method::get : request.method;
-    if (from->origin() != to->origin()) {
+    if (request.url.origin() != to->origin()) {
         const bool has_body = method != Method::head && !loses_body && !request.body.empty();
         const bool is_harmless = (method == Method::get || method == Method::head) && !has_body;
-        if (mode != FollowRedirects::any || !is_harmless) return false;
+        if (mode != core::FollowRedirects::any || !is_harmless) return false;
         std::erase_if(request.headers,
                       [](const core::Header& header) { return !goes_anywhere(header); });
     }
@@ -62,7 +83,7 @@ bool redirect(Request& request, int status, std::string_view location, FollowRed
         std::erase_if(request.headers, describes_body);
     }
     request.method = method;
-    request.url = to->text();
+    request.url = *to;
     return true;
 }
 

@@ -1,14 +1,14 @@
 // Which redirects are followed, and with what.
 #pragma once
 
-#include <string_view>
+#include <string>
 
 #include "securatlas/http/engine.hpp"
 
 namespace securatlas::http {
 
-// Turns the request into the one that follows it, if a response with this status and an absolute
-// Location is to be followed; else false, and nothing is changed.
+// Turns the request into the one that follows it, if a response with this status and Location is to
+// be followed; else false, and nothing is changed. One with credentials in its URL is not.
 //
 //   301, 302   POST becomes GET without a body, other methods stay
 //   303        every method but HEAD becomes GET without a body
@@ -17,6 +17,7 @@ namespace securatlas::http {
 // Within the same origin (core::Url::origin) all headers stay, but those that describe a body that
 // is gone. To another origin goes only a GET or HEAD without a body, and only with Accept,
 // Accept-Language and User-Agent: no credential is sent to whom it was not meant for.
-bool redirect(Request& request, int status, std::string_view location, FollowRedirects mode);
+bool redirect(Request& request, int status, const std::string& location,
+              core::FollowRedirects mode);
 
 }  // namespace securatlas::http

@@ -2,18 +2,9 @@
 
 #include <utility>
 
+#include "securatlas/core/text.hpp"
+
 namespace securatlas::http {
-
-namespace {
-
-std::string_view trim(std::string_view text) {
-    constexpr std::string_view kBlank = " \t\r\n";
-    const std::size_t first = text.find_first_not_of(kBlank);
-    if (first == std::string_view::npos) return {};
-    return text.substr(first, text.find_last_not_of(kBlank) - first + 1);
-}
-
-}  // namespace
 
 bool ResponseHead::add_line(std::string_view line) {
     if (line.starts_with("HTTP/")) {
@@ -23,7 +14,7 @@ bool ResponseHead::add_line(std::string_view line) {
         return true;
     }
     if (!open_) return true;
-    const std::string_view text = trim(line);
+    const std::string_view text = core::trim(line);
     if (text.empty()) {
         open_ = false;
         return true;
@@ -37,8 +28,8 @@ bool ResponseHead::add_line(std::string_view line) {
     }
     const std::size_t colon = text.find(':');
     if (colon == std::string_view::npos) return true;
-    headers_.push_back(
-        {std::string(trim(text.substr(0, colon))), std::string(trim(text.substr(colon + 1)))});
+    headers_.push_back({std::string(core::trim(text.substr(0, colon))),
+                        std::string(core::trim(text.substr(colon + 1)))});
     return true;
 }
 

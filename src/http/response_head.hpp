@@ -18,6 +18,9 @@ class ResponseHead {
     // before it: an informational response, or a redirect. False: the headers exceed kMaxBytes.
     bool add_line(std::string_view line);
 
+    // Those that have come so far.
+    const std::vector<core::Header>& headers() const { return headers_; }
+
     // Hands the headers over and starts anew.
     std::vector<core::Header> take_headers();
 

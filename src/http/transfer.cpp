@@ -67,7 +67,7 @@ Transfer::Transfer(EngineState& state)
     set(CURLOPT_SSL_VERIFYPEER, 1L);
     set(CURLOPT_SSL_VERIFYHOST, 2L);
     set(CURLOPT_TCP_NODELAY, 1L);
-    set(CURLOPT_ACCEPT_ENCODING, "");
+    set(CURLOPT_HTTP_CONTENT_DECODING, 0L);
     set(CURLOPT_USERAGENT, user_agent_.c_str());
     set(CURLOPT_SHARE, state_.share.get());
     if (!ca_file_.empty()) set(CURLOPT_CAINFO, ca_file_.c_str());
@@ -80,8 +80,8 @@ bool Transfer::is_reusable() const {
 }
 
 CURLcode Transfer::prepare(Request request) {
-    request_ = std::move(request);
-    request_.timeout = std::clamp(request_.timeout, kMinTimeout, kMaxTimeout);
+    request_.emplace(std::move(request));
+    request_->timeout = std::clamp(request_->timeout, kMinTimeout, kMaxTimeout);
     ticket_ = state_.budget.new_ticket();
     started_at_ = Clock::now();
     return prepare_hop();
@@ -92,57 +92,65 @@ CURLcode Transfer::prepare_hop() {
     if (setup_ != CURLE_OK) return setup_;
     if (!host_is_allowed()) return CURLE_ABORTED_BY_CALLBACK;
     const auto left =
-        std::chrono::ceil<std::chrono::milliseconds>(request_.timeout - earlier_).count();
+        std::chrono::ceil<std::chrono::milliseconds>(request_->timeout - earlier_).count();
     if (left <= 0) return CURLE_OPERATION_TIMEDOUT;
-    set(CURLOPT_URL, request_.url.c_str());
+    set(CURLOPT_URL, request_->url.text().c_str());
     set(CURLOPT_TIMEOUT_MS, static_cast<long>(left));
     // libcurl's own limit for this step would end a request before its time.
     set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(left));
     // Rather than open a connection for each, wait for the first one to say whether it takes many.
-    set(CURLOPT_PIPEWAIT, request_.url.starts_with("https:") ? 1L : 0L);
+    set(CURLOPT_PIPEWAIT, request_->url.scheme() == core::UrlScheme::https ? 1L : 0L);
     set_method();
     set_headers();
     return std::exchange(setup_, CURLE_OK);
 }
 
 bool Transfer::redirect() {
-    long status = 0;
-    const char* location = nullptr;
-    curl_easy_getinfo(easy_.get(), CURLINFO_RESPONSE_CODE, &status);
-    curl_easy_getinfo(easy_.get(), CURLINFO_REDIRECT_URL, &location);
+    const std::string* location = core::find_header(head_.headers(), "Location");
     if (location == nullptr || hops_ == kMaxHops) return false;
+    long status = 0;
+    curl_easy_getinfo(easy_.get(), CURLINFO_RESPONSE_CODE, &status);
     const auto mode = state_.options.follow_redirects;
-    if (!http::redirect(request_, static_cast<int>(status), location, mode)) return false;
+    if (!http::redirect(*request_, static_cast<int>(status), *location, mode)) return false;
     ++hops_;
     earlier_ = elapsed();
+    forget_response();
+    return true;
+}
+
+// What one hop leaves behind.
+void Transfer::forget_response() {
     state_.budget.release(ticket_);
+    state_.paused.erase(ticket_);
+    state_.resting.erase(ticket_);
+    static_cast<void>(head_.take_headers());
     body_ = std::string();
+    decoder_.reset();
+    is_body_known_ = false;
+    consumed_ = 0;
     truncated_ = false;
     sends_ = 0;
     opened_ = false;
     blocked_.clear();
-    return true;
 }
 
 core::Duration Transfer::elapsed() const {
     return std::chrono::duration_cast<core::Duration>(Clock::now() - started_at_);
 }
 
-// A URL that core does not understand has no host that could be allowed.
 bool Transfer::host_is_allowed() {
     if (state_.options.egress == nullptr) return true;
-    const auto url = core::Url::parse(request_.url);
-    if (url && state_.options.egress->allows_host(url->host(), url->port())) return true;
-    stop_ = {.error = "host is not allowed by net.allowed_hosts",
-             .detail = url ? url->host() : "",
-             .outcome = core::Outcome::invalid};
+    const auto refusal = state_.options.egress->check(request_->url, request_->headers);
+    if (!refusal) return true;
+    stop_ = {
+        .error = refusal->message, .detail = refusal->detail, .outcome = core::Outcome::invalid};
     return false;
 }
 
 // With a method that expects a body, one of zero bytes is sent, too, so that the server sees a
 // Content-Length.
 bool Transfer::sends_body() const {
-    switch (request_.method) {
+    switch (request_->method) {
         case core::Method::post:
         case core::Method::put:
         case core::Method::patch:
@@ -150,7 +158,7 @@ bool Transfer::sends_body() const {
         case core::Method::get:
         case core::Method::del:
         case core::Method::options:
-            return !request_.body.empty();
+            return !request_->body.empty();
         case core::Method::head:
             return false;
     }
@@ -162,37 +170,46 @@ void Transfer::set_method() {
     set(CURLOPT_NOBODY, 0L);
     set(CURLOPT_HTTPGET, 1L);
     set(CURLOPT_CUSTOMREQUEST, static_cast<const char*>(nullptr));
-    if (request_.method == core::Method::head) {
+    if (request_->method == core::Method::head) {
         set(CURLOPT_NOBODY, 1L);
         return;
     }
     if (sends_body()) {
         set(CURLOPT_POST, 1L);
-        set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request_.body.size()));
-        set(CURLOPT_POSTFIELDS, request_.body.data());
+        set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request_->body.size()));
+        set(CURLOPT_POSTFIELDS, request_->body.data());
     }
     const bool is_implied =
-        request_.method == (sends_body() ? core::Method::post : core::Method::get);
-    if (!is_implied) set(CURLOPT_CUSTOMREQUEST, core::method_name(request_.method).data());
+        request_->method == (sends_body() ? core::Method::post : core::Method::get);
+    if (!is_implied) set(CURLOPT_CUSTOMREQUEST, core::method_name(request_->method).data());
 }
 
 void Transfer::set_headers() {
     StringList lines;
     append_line(lines, "Expect:");
-    for (const core::Header& header : request_.headers) {
+    if (core::find_header(request_->headers, "Accept-Encoding") == nullptr) {
+        append_line(lines, "Accept-Encoding: gzip");
+    }
+    for (const core::Header& header : request_->headers) {
         if (!core::is_framing_header(header.name)) append_line(lines, header_line(header));
     }
     // libcurl would call a body a form.
-    if (sends_body() && core::find_header(request_.headers, "Content-Type") == nullptr) {
+    if (sends_body() && core::find_header(request_->headers, "Content-Type") == nullptr) {
         append_line(lines, "Content-Type:");
     }
     set(CURLOPT_HTTPHEADER, lines.get());
     header_lines_ = std::move(lines);
 }
 
+bool Transfer::is_answered(CURLcode code) const {
+    if (code == CURLE_WRITE_ERROR) return truncated_;
+    return code == CURLE_OK && (!decoder_ || decoder_->is_complete());
+}
+
 Completed Transfer::finish(CURLcode code) {
-    Completed completed = code == CURLE_OK ? success() : failure(code);
-    completed.id = request_.id;
+    if (code == CURLE_OK && !is_answered(code)) code = CURLE_BAD_CONTENT_ENCODING;
+    Completed completed = is_answered(code) ? success() : failure(code);
+    completed.id = request_->id;
     curl_off_t microseconds = 0;
     curl_easy_getinfo(easy_.get(), CURLINFO_TOTAL_TIME_T, &microseconds);
     completed.duration = hops_ > 0 ? elapsed() : core::Duration(microseconds);
@@ -212,8 +229,13 @@ Completed Transfer::success() {
     if (const auto* type = core::find_header(completed.headers, "Content-Type")) {
         completed.content_type = *type;
     }
-    const bool has_retry_after = core::find_header(completed.headers, "Retry-After") != nullptr;
-    completed.outcome = core::outcome_of_status(*completed.status_code, has_retry_after);
+    if (core::find_header(completed.headers, "Retry-After") != nullptr) {
+        curl_off_t seconds = 0;
+        curl_easy_getinfo(easy_.get(), CURLINFO_RETRY_AFTER, &seconds);
+        completed.retry_after = std::chrono::seconds(seconds);
+    }
+    completed.outcome =
+        core::outcome_of_status(*completed.status_code, completed.retry_after.has_value());
     return completed;
 }
 
@@ -232,27 +254,27 @@ Completed Transfer::failure(CURLcode code) {
         completed.error_detail = stop_->detail;
         return completed;
     }
-    completed.error = completed.timed_out ? timeout_text(easy_.get(), request_.timeout, earlier_)
-                                          : curl_easy_strerror(code);
+    completed.error = completed.timed_out
+                          ? timeout_text(easy_.get(), phase(), request_->timeout, earlier_)
+                          : curl_easy_strerror(code);
     completed.error_detail = error_buffer_.data();
     return completed;
+}
+
+// A connection that was kept opens no socket.
+Phase Transfer::phase() const {
+    if (sends_ > 0) return Phase::exchanging;
+    return opened_ ? Phase::connecting : Phase::resolving;
 }
 
 void Transfer::drop() {
     curl_easy_setopt(easy_.get(), CURLOPT_HTTPHEADER, nullptr);
     curl_easy_setopt(easy_.get(), CURLOPT_POSTFIELDS, nullptr);
     header_lines_.reset();
-    state_.budget.release(ticket_);
-    state_.paused.erase(ticket_);
-    request_ = Request{};
+    request_.reset();
     earlier_ = core::Duration(0);
     hops_ = 0;
-    static_cast<void>(head_.take_headers());
-    body_ = std::string();
-    truncated_ = false;
-    sends_ = 0;
-    opened_ = false;
-    blocked_.clear();
+    forget_response();
     stop_.reset();
 }
 

@@ -4,12 +4,16 @@
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "byte_budget.hpp"
 #include "curl_handles.hpp"
 #include "engine_state.hpp"
+#include "failure.hpp"
+#include "gzip_decoder.hpp"
 #include "response_head.hpp"
 #include "securatlas/http/exchange.hpp"
 
@@ -28,8 +32,12 @@ class Transfer {
     // finish() follows at once. Throws std::bad_alloc.
     CURLcode prepare(Request request);
 
-    // After CURLE_OK: true if the response is a redirect that is to be followed. prepare_hop() then
-    // does for it what prepare() does for a request.
+    // The transfer has ended with a response, as far as it is wanted: one whose body is longer than
+    // that is cut off by us.
+    bool is_answered(CURLcode code) const;
+
+    // If it is answered: true if the response is a redirect that is to be followed. prepare_hop()
+    // then does for it what prepare() does for a request.
     bool redirect();
     CURLcode prepare_hop();
 
@@ -44,7 +52,7 @@ class Transfer {
     bool is_reusable() const;
 
     CURL* easy() const { return easy_.get(); }
-    core::RequestId id() const { return request_.id; }
+    core::RequestId id() const { return request_->id; }
 
   private:
     using Clock = std::chrono::steady_clock;
@@ -66,7 +74,13 @@ class Transfer {
     core::Duration elapsed() const;
     Completed success();
     Completed failure(CURLcode code);
-    std::size_t append(const char* data, std::size_t size);
+    void forget_response();
+    Phase phase() const;
+    std::size_t take_body(std::string_view data);
+    std::size_t take_plain(std::string_view data);
+    std::size_t take_packed(std::string_view data);
+    bool must_pause(std::size_t size);
+    bool append(std::string_view data);
 
     static std::size_t on_header(char* data, std::size_t size, std::size_t count,
                                  void* transfer) noexcept;
@@ -81,7 +95,7 @@ class Transfer {
     const std::string user_agent_;
     const std::string ca_file_;
     CURLcode setup_ = CURLE_OK;  // the first option that was refused
-    Request request_;
+    std::optional<Request> request_;
     ByteBudget::Ticket ticket_ = 0;
     Clock::time_point started_at_;
     core::Duration earlier_{0};  // the time of the hops before
@@ -90,6 +104,11 @@ class Transfer {
     ResponseHead head_;
     std::string body_;
     bool truncated_ = false;
+    bool is_body_known_ = false;  // whether it is packed has been looked at
+    std::optional<GzipDecoder> decoder_;
+    std::size_t consumed_ = 0;  // of the bytes that libcurl brings again after a pause
+    std::uint64_t turn_ = 0;    // of the engine, in which this was taken of the body:
+    std::size_t taken_in_turn_ = 0;
     int sends_ = 0;        // how often this hop was about to go out
     bool opened_ = false;  // a socket, to an address that is not blocked
     std::string blocked_;  // an address that was

@@ -1,8 +1,10 @@
 // What libcurl calls while a transfer runs.
 #include <algorithm>
 #include <new>
+#include <utility>
 
 #include "peer_address.hpp"
+#include "securatlas/core/text.hpp"
 #include "transfer.hpp"
 
 namespace securatlas::http {
@@ -10,6 +12,8 @@ namespace securatlas::http {
 namespace {
 
 constexpr const char* kOutOfMemory = "Out of memory";
+// Of one body, in one call of drive(): more would keep all others waiting.
+constexpr std::size_t kMaxBytesInTurn = 1024 * 1024;
 
 }  // namespace
 
@@ -18,18 +22,63 @@ bool Transfer::address_is_blocked(const std::optional<core::IpAddress>& address)
     return !address || state_.options.egress->blocks(*address);
 }
 
-// What a write callback returns: the size, or CURL_WRITEFUNC_PAUSE; libcurl then brings the same
-// bytes again.
-std::size_t Transfer::append(const char* data, std::size_t size) {
-    const std::size_t room = request_.max_response_bytes - body_.size();
-    const std::size_t taken = std::min(size, room);
-    if (taken > 0 && !state_.budget.take(ticket_, taken)) {
-        state_.paused.emplace(ticket_, this);
-        return CURL_WRITEFUNC_PAUSE;
+// Whether so many more bytes of the body have to wait: until other bodies have left room, or until
+// the engine has turned to all others.
+bool Transfer::must_pause(std::size_t size) {
+    if (turn_ != state_.turn) taken_in_turn_ = 0;
+    turn_ = state_.turn;
+    if (taken_in_turn_ >= kMaxBytesInTurn) {
+        state_.resting.emplace(ticket_, this);
+        return true;
     }
-    truncated_ = truncated_ || size > room;
-    body_.append(data, taken);
-    return size;
+    if (size == 0 || state_.budget.may_take(ticket_, size)) return false;
+    state_.paused.emplace(ticket_, this);
+    return true;
+}
+
+// After must_pause(). False: the body is longer than it may be.
+bool Transfer::append(std::string_view data) {
+    const std::string_view wanted = data.substr(0, request_->max_response_bytes - body_.size());
+    if (!wanted.empty()) state_.budget.take(ticket_, wanted.size());
+    taken_in_turn_ += data.size();
+    body_.append(wanted);
+    truncated_ = wanted.size() < data.size();
+    return !truncated_;
+}
+
+// What a write callback returns: the size, or CURL_WRITEFUNC_PAUSE; libcurl then brings the same
+// bytes again. CURL_WRITEFUNC_ERROR ends the transfer: nobody wants the rest of a body that is
+// longer than it may be, and whoever sends it could go on for ever.
+std::size_t Transfer::take_body(std::string_view data) {
+    if (!std::exchange(is_body_known_, true)) {
+        const auto* coding = core::find_header(head_.headers(), "Content-Encoding");
+        if (coding != nullptr && core::equal_ignoring_case(*coding, "gzip")) decoder_.emplace();
+    }
+    return decoder_ ? take_packed(data) : take_plain(data);
+}
+
+std::size_t Transfer::take_plain(std::string_view data) {
+    const std::size_t room = request_->max_response_bytes - body_.size();
+    if (must_pause(std::min(room, data.size()))) return CURL_WRITEFUNC_PAUSE;
+    return append(data) ? data.size() : CURL_WRITEFUNC_ERROR;
+}
+
+std::size_t Transfer::take_packed(std::string_view data) {
+    std::array<char, CURL_MAX_WRITE_SIZE> unpacked;
+    for (GzipDecoder::Step step{0, unpacked.size()};
+         consumed_ < data.size() || step.made == unpacked.size();) {
+        const std::size_t room = request_->max_response_bytes - body_.size();
+        if (must_pause(std::min(room, unpacked.size()))) return CURL_WRITEFUNC_PAUSE;
+        step = decoder_->decode(data.substr(consumed_), unpacked);
+        consumed_ += step.used;
+        if (decoder_->has_failed()) {
+            stop_ = {.error = curl_easy_strerror(CURLE_BAD_CONTENT_ENCODING)};
+            return CURL_WRITEFUNC_ERROR;
+        }
+        if (!append({unpacked.data(), step.made})) return CURL_WRITEFUNC_ERROR;
+    }
+    consumed_ = 0;
+    return data.size();
 }
 
 std::size_t Transfer::on_header(char* data, std::size_t size, std::size_t count,
@@ -48,7 +97,7 @@ std::size_t Transfer::on_body(char* data, std::size_t size, std::size_t count,
                               void* transfer) noexcept {
     auto& self = *static_cast<Transfer*>(transfer);
     try {
-        return self.append(data, size * count);
+        return self.take_body({data, size * count});
     } catch (const std::bad_alloc&) {
         self.stop_ = {.error = kOutOfMemory};
         return CURL_WRITEFUNC_ERROR;
@@ -82,7 +131,7 @@ int Transfer::on_ready_to_send(void* transfer, char* remote_ip, char*, int, int)
             self.opened_ = false;
             return CURL_PREREQFUNC_ABORT;
         }
-        if (self.sends_++ == 0 || self.request_.may_resend) return CURL_PREREQFUNC_OK;
+        if (self.sends_++ == 0 || self.request_->may_resend) return CURL_PREREQFUNC_OK;
         self.stop_ = {.error = curl_easy_strerror(CURLE_GOT_NOTHING)};
     } catch (const std::bad_alloc&) {
     }

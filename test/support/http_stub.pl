@@ -14,6 +14,7 @@
 #   /delay/MS[/...]        200 after MS milliseconds
 #   /flaky/N/STATUS/KEY    STATUS to the first N requests of that path, 200 to the rest
 #   /bytes/N               200 with a body of N bytes
+#   /gzip/N                200, the same, packed with gzip
 #   /headers               200, the body is the request's headers as JSON
 #   /echo                  200, the body and content type of the request
 #   /redirect?to=URL       302 to URL, which is taken as it stands
@@ -35,6 +36,7 @@ use strict;
 use warnings;
 use Errno qw(EAGAIN EWOULDBLOCK EINTR);
 use Getopt::Long;
+use IO::Compress::Gzip;
 use IO::Select;
 use IO::Socket::INET;
 use Socket qw(SOL_SOCKET SO_LINGER IPPROTO_TCP TCP_NODELAY);
@@ -49,6 +51,7 @@ GetOptions('port=i' => \$port, 'port-file=s' => \$port_file, 'log=s' => \$log_fi
 
 my %connections;    # by file number: {socket, in, out, due, close, reset}
 my %answered;       # requests so far, by path, for /flaky and /oauth/busy
+my %packed;         # bodies of /gzip
 my %issued;         # refresh tokens of /oauth that may be used, once
 my %used;           # and those that were
 my $count   = 0;
@@ -234,6 +237,11 @@ sub answer
         respond($c, $request, $answered{$path}++ < $1 ? $2 : 200, $ok);
     }
     elsif ($path =~ m{^/bytes/(\d+)}) { respond($c, $request, 200, 'x' x $1, 'text/plain') }
+    elsif ($path =~ m{^/gzip/(\d+)})
+    {
+        $packed{$1} //= gzip($1);
+        respond($c, $request, 200, $packed{$1}, 'text/plain', 'Content-Encoding: gzip');
+    }
     elsif ($path =~ m{^/headers})
     {
         respond($c, $request, 200, to_json($request->{headers}));
@@ -284,6 +292,21 @@ sub answer
         respond($c, $request, 200, "caf\xe9", 'text/plain; charset=iso-8859-1');
     }
     else { respond($c, $request, 200, $ok) }
+}
+
+# So many letters x.
+sub gzip
+{
+    my ($size) = @_;
+    my $block  = 'x' x 1_000_000;
+    my $packed = '';
+    my $gzip   = IO::Compress::Gzip->new(\$packed);
+    for (my $left = $size; $left > 0; $left -= length $block)
+    {
+        $gzip->print(substr($block, 0, $left));
+    }
+    $gzip->close;
+    return $packed;
 }
 
 sub issue_token

@@ -7,7 +7,7 @@
 //     engine.drive();
 //     for (Completed& completed : engine.take_completed()) ...
 //
-// The owner calls curl_global_init before, and ignores SIGPIPE. All signals are blocked while
+// The owner ignores SIGPIPE. All signals are blocked while
 // libcurl works, so that the threads of its resolver get none. Not for use by several threads.
 #pragma once
 
@@ -19,13 +19,10 @@
 #include <vector>
 
 #include "securatlas/core/net/egress_policy.hpp"
+#include "securatlas/core/net/request.hpp"
 #include "securatlas/http/exchange.hpp"
 
 namespace securatlas::http {
-
-// Redirects within one origin (scheme, host and port), or to any. Ten at most are followed, in the
-// request's timeout. What is not followed is the response.
-enum class FollowRedirects { none, same_origin, any };
 
 struct EngineOptions {
     std::string user_agent = {};  // a request's own User-Agent goes first
@@ -34,7 +31,7 @@ struct EngineOptions {
     // Asked for the host of each request and redirect, for the address of each connection before
     // it is made, and again before each request on it. nullptr: everything is allowed.
     std::shared_ptr<const core::EgressPolicy> egress = nullptr;
-    FollowRedirects follow_redirects = FollowRedirects::none;
+    core::FollowRedirects follow_redirects = core::FollowRedirects::none;
     // PEM certificates of authorities that are trusted besides those in the system's directory.
     // Empty: the system's only.
     std::string ca_file = {};
@@ -43,49 +40,44 @@ struct EngineOptions {
     std::size_t max_bytes_held = 40 * 1024 * 1024;
 };
 
-// Every member function may throw std::bad_alloc; the constructor also std::runtime_error.
+// Every member function may throw std::bad_alloc.
 class Engine {
   public:
-    explicit Engine(EngineOptions options);
-    ~Engine();  // requests in flight are given up
-    Engine(const Engine&) = delete;
-    Engine& operator=(const Engine&) = delete;
+    virtual ~Engine() = default;  // requests in flight are given up
 
     // At any time. Requests in flight go on with the user agent and the certificates they were
     // started with; the rest counts for them at once.
-    void configure(EngineOptions options);
+    virtual void configure(EngineOptions options) = 0;
 
     // A descriptor that is readable while drive() has work; the same for the engine's life.
-    int wait_fd() const;
+    virtual int wait_fd() const = 0;
 
     // When drive() is to be called though wait_fd() is not readable. nullopt: not before it is.
-    std::optional<std::chrono::steady_clock::time_point> deadline() const;
+    virtual std::optional<std::chrono::steady_clock::time_point> deadline() const = 0;
 
-    // The request's id is not in flight (assert). What comes of it is in take_completed(), once,
-    // unless it is cancelled.
-    void start(Request request);
-    // The same for many, which costs less than one by one.
-    void start(std::vector<Request> requests);
+    // The requests' ids are not in flight (assert). What comes of each is in take_completed(),
+    // once, unless it is cancelled.
+    virtual void start(std::vector<Request> requests) = 0;
 
-    // Does what can be done without waiting. False: there was nothing to do.
-    bool drive();
+    // Does what can be done without waiting, and no more than a share of that for a body that comes
+    // fast. False: there was nothing to do.
+    virtual bool drive() = 0;
 
     // What has ended since the last call, in that order. To be called after each drive(): bodies
     // that are not taken keep others waiting.
-    std::vector<Completed> take_completed();
+    virtual std::vector<Completed> take_completed() = 0;
 
     // Requests that were started and have neither ended nor been cancelled.
-    std::size_t in_flight() const;
+    virtual std::size_t in_flight() const = 0;
 
     // Bytes of the bodies in flight or not yet taken.
-    std::size_t bytes_held() const;
+    virtual std::size_t bytes_held() const = 0;
 
     // Gives a request up; its connection is closed. False: it is not in flight.
-    bool cancel(core::RequestId id);
-
-  private:
-    class Impl;
-    std::unique_ptr<Impl> impl_;
+    virtual bool cancel(core::RequestId id) = 0;
 };
+
+// The first one before the process has threads. Throws std::bad_alloc or std::runtime_error.
+std::unique_ptr<Engine> make_engine(EngineOptions options);
 
 }  // namespace securatlas::http

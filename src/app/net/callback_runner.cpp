@@ -35,7 +35,7 @@ pg::CallbackReport CallbackRunner::execute(const pg::CallbackOrder& order) {
     } catch (const std::exception& error) {
         pg::assign_text(report.message, error.what());
     }
-    pg::report_activity({});
+    pg::report_idle();
     return report;
 }
 

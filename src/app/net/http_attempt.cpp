@@ -3,22 +3,18 @@
 #include "securatlas/core/backoff.hpp"
 #include "securatlas/core/net/header_rules.hpp"
 #include "securatlas/core/net/url.hpp"
-#include "securatlas/pg/net/settings.hpp"
 
 namespace securatlas::app {
 namespace {
-
-constexpr const char* kKeyHeader = "Idempotency-Key";
 
 core::Failure<std::string> damaged(std::string_view what) {
     return core::Failure{"request cannot be sent: " + std::string(what)};
 }
 
-// Of the response: what Retry-After asks, else backoff.
-core::Duration delay(const http::Completed& completed, const Attempt& attempt, core::Instant now,
-                     double random) {
-    if (const auto* asked = core::find_header(completed.headers, "Retry-After")) {
-        if (const auto wait = core::parse_retry_after(*asked, now)) return *wait;
+// What the response asks for, else backoff.
+core::Duration delay(const http::Completed& completed, const Attempt& attempt, double random) {
+    if (completed.retry_after) {
+        if (const auto asked = core::capped_retry_after(*completed.retry_after)) return *asked;
     }
     return core::request_retry_delay(attempt.number, random);
 }
@@ -37,14 +33,12 @@ core::Result<Prepared, std::string> prepare_attempt(pg::requests::QueuedRequest 
     if (!method) return damaged("unknown method");
     auto url = core::Url::parse(row.url);
     if (!url) return damaged(url.error().message);
-    if (!pg::egress_policy()->allows_host(url->host(), url->port())) {
-        return damaged("net.allowed_hosts does not name the host");
-    }
     if (!row.problem.empty()) return damaged(row.problem);
     const auto retry = core::parse_retry_mode(row.retry);
     if (!retry) return damaged("unknown retry mode");
-    if (!row.idempotency_key.empty() && core::find_header(row.headers, kKeyHeader) == nullptr) {
-        row.headers.push_back({kKeyHeader, row.idempotency_key});
+    if (!row.idempotency_key.empty() &&
+        core::find_header(row.headers, core::kIdempotencyKey) == nullptr) {
+        row.headers.push_back({core::kIdempotencyKey, row.idempotency_key});
     }
     for (const core::Header& header : row.headers) {
         if (const auto error = core::check_header(header)) return damaged(error->message);
@@ -61,7 +55,7 @@ core::Result<Prepared, std::string> prepare_attempt(pg::requests::QueuedRequest 
     return Prepared{std::move(attempt),
                     {.id = row.id,
                      .method = *method,
-                     .url = url->text(),
+                     .url = std::move(url).value(),
                      .headers = std::move(row.headers),
                      .body = std::move(row.body),
                      .timeout = row.timeout,
@@ -76,7 +70,7 @@ Verdict judge(http::Completed completed, const Attempt& attempt, core::Instant n
     if (again) {
         return pg::requests::Retry{.id = completed.id,
                                    .attempts = attempt.number,
-                                   .ready_at = now + delay(completed, attempt, now, random),
+                                   .ready_at = now + delay(completed, attempt, random),
                                    .error = failure_text(completed)};
     }
     return pg::requests::Response{.id = completed.id,

@@ -15,7 +15,7 @@
 #include <variant>
 
 #include "securatlas/app/processes.hpp"
-#include "securatlas/http/library.hpp"
+#include "securatlas/http/engine_library.hpp"
 #include "securatlas/pg/border/identity.hpp"
 #include "securatlas/pg/border/process.hpp"
 #include "securatlas/pg/border/transaction.hpp"
@@ -49,27 +49,27 @@ bool extension_is_here() {
     return here;
 }
 
-http::FollowRedirects redirects_of(pg::Redirects redirects) {
-    switch (redirects) {
-        case pg::Redirects::none:
-            return http::FollowRedirects::none;
-        case pg::Redirects::same_origin:
-            return http::FollowRedirects::same_origin;
-        case pg::Redirects::any:
-            return http::FollowRedirects::any;
-    }
-    return http::FollowRedirects::none;
-}
-
 http::EngineOptions engine_options(std::size_t slots) {
     const pg::NetSettings settings = pg::net_settings();
     http::EngineOptions options;
     options.user_agent = "securatlas_sched";
     options.max_idle_connections = static_cast<int>(slots);
-    options.follow_redirects = redirects_of(settings.follow_redirects);
+    options.follow_redirects = settings.follow_redirects;
     options.ca_file = settings.ca_file;
     options.egress = pg::egress_policy();
     return options;
+}
+
+std::unique_ptr<http::Engine> make_engine(std::size_t slots) {
+    void* const function = pg::load_function(http::kEngineLibrary, http::kMakeEngine);
+    if (function == nullptr) {
+        throw pg::Error("55000",
+                        std::string("library ") + http::kEngineLibrary +
+                            " is of another version than the one that the server has loaded",
+                        "", "Restart the server.");
+    }
+    http::EngineOptions options = engine_options(slots);
+    return std::unique_ptr<http::Engine>(reinterpret_cast<http::MakeEngine>(function)(&options));
 }
 
 core::HostLimitsOptions limits_options(std::size_t slots) {
@@ -90,7 +90,7 @@ std::size_t acquire_slots() {
 HttpWorker::HttpWorker(pg::DatabaseOid database)
     : database_(database),
       slots_(acquire_slots()),
-      engine_(engine_options(slots_)),
+      engine_(make_engine(slots_)),
       limits_(limits_options(slots_)),
       queues_(slots_),
       idle_since_(pg::monotonic_now()) {}
@@ -108,14 +108,14 @@ void HttpWorker::run() {
         if (busy_turns_ % kBusyTurns != 0) {
             pg::check_interrupts();
         } else {
-            pg::wait(sleep_time(), engine_.wait_fd());
+            pg::wait(sleep_time(), engine_->wait_fd());
         }
     }
 }
 
 bool HttpWorker::turn() {
     take_settings();
-    busy_turns_ = engine_.drive() ? busy_turns_ + 1 : 0;
+    busy_turns_ = engine_->drive() ? busy_turns_ + 1 : 0;
     take_completed();
     look_for_work();
     start_waiting();
@@ -133,14 +133,14 @@ void HttpWorker::take_settings() {
     const unsigned version = pg::configuration_version();
     if (std::exchange(configuration_, version) == version) return;
     slots_ = acquire_slots();
-    engine_.configure(engine_options(slots_));
+    engine_->configure(engine_options(slots_));
     limits_.configure(limits_options(slots_));
     queues_.set_rows(slots_);
     may_start_ = true;
 }
 
 void HttpWorker::take_completed() {
-    for (http::Completed& completed : engine_.take_completed()) {
+    for (http::Completed& completed : engine_->take_completed()) {
         const auto node = attempts_.extract(completed.id);
         const Attempt& attempt = node.mapped();
         limits_.ended(attempt.host, attempt.is_probe, completed.outcome, completed.duration,
@@ -190,7 +190,7 @@ void HttpWorker::take_cancelled() {
 
 // The row is gone, so that a result would be recorded nowhere.
 void HttpWorker::cancel(core::RequestId id) {
-    if (queues_.remove(id) || !engine_.cancel(id)) return;
+    if (queues_.remove(id) || !engine_->cancel(id)) return;
     const auto node = attempts_.extract(id);
     limits_.given_up(node.mapped().host, node.mapped().is_probe, pg::monotonic_now());
     queues_.ended(node.mapped().host, node.mapped().bytes);
@@ -201,7 +201,7 @@ void HttpWorker::cancel(core::RequestId id) {
 // ---- the tables ----------------------------------------------------------------------------
 
 bool HttpWorker::is_group_complete() const {
-    return engine_.in_flight() == 0 || responses_.size() + retries_.size() >= kMaxGroup ||
+    return engine_->in_flight() == 0 || responses_.size() + retries_.size() >= kMaxGroup ||
            result_bytes_ >= kMaxGroupBytes;
 }
 
@@ -295,7 +295,7 @@ void HttpWorker::start_waiting() {
     start_again_at_.reset();
     to_close_.clear();
     queues_.offer([this](pg::requests::QueuedRequest& row) { return consider(row); });
-    engine_.start(std::exchange(starting_, {}));
+    engine_->start(std::exchange(starting_, {}));
     for (const auto& [host, until] : to_close_) queues_.close(host, until);
 }
 
@@ -384,7 +384,7 @@ core::Duration HttpWorker::sleep_time() const {
     const core::Duration now = pg::monotonic_now();
     core::Duration sleep = core::Duration::max();
     const auto not_after = [&sleep](core::Duration time) { sleep = std::min(sleep, time); };
-    if (const auto deadline = engine_.deadline()) not_after(time_left(*deadline));
+    if (const auto deadline = engine_->deadline()) not_after(time_left(*deadline));
     if (const auto at = next_transaction()) not_after(*at - now);
     if (next_ready_) not_after(*next_ready_ - pg::now());
     if (start_again_at_) not_after(*start_again_at_ - now);
@@ -399,7 +399,6 @@ void run_http_worker(pg::DatabaseOid database) {
     pg::connect_as_superuser(database);
     if (!extension_is_here() || !pg::DatabaseTable::attach_http_worker(database)) return;
     pg::requests::prepare_process();
-    http::initialize_library();
     HttpWorker(database).run();
 }
 

@@ -1,6 +1,7 @@
 // The process that sends the requests of one database.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <random>
 #include <unordered_map>
@@ -60,7 +61,7 @@ class HttpWorker {
 
     pg::DatabaseOid database_;
     std::size_t slots_;  // requests that may be in flight
-    http::Engine engine_;
+    std::unique_ptr<http::Engine> engine_;
     core::HostLimits limits_;
     std::mt19937_64 random_{std::random_device{}()};
 

@@ -7,25 +7,13 @@
 namespace securatlas::app {
 namespace {
 
-pg::BreakerState shown_breaker(core::BreakerState state) {
-    switch (state) {
-        case core::BreakerState::closed:
-            return pg::BreakerState::closed;
-        case core::BreakerState::open:
-            return pg::BreakerState::open;
-        case core::BreakerState::half_open:
-            return pg::BreakerState::half_open;
-    }
-    return pg::BreakerState::closed;
-}
-
 pg::HostStatus host_status(core::HostStatistics host, core::Duration monotonic, core::Instant now) {
     pg::HostStatus status;
     status.host = std::move(host.host);
     status.in_flight = static_cast<int>(host.in_flight);
     status.requests = host.requests;
     status.failures = host.failures;
-    status.breaker = shown_breaker(host.breaker);
+    status.breaker = host.breaker;
     if (host.try_at) status.next_try = now + (*host.try_at - monotonic);
     status.p50 = host.p50;
     status.p95 = host.p95;
@@ -45,12 +33,12 @@ void HttpWorker::publish(bool at_once) {
     shown_.in_flight = ids_in_flight();
     shown_.hosts.clear();
     const core::Instant now = pg::now();
-    for (core::HostStatistics& host : limits_.statistics(monotonic)) {
+    for (core::HostStatistics& host : limits_.statistics(monotonic, pg::kMaxHosts)) {
         pg::HostStatus& status =
             shown_.hosts.emplace_back(host_status(std::move(host), monotonic, now));
         // If all slots are taken, that is not this host's doing.
         const bool could_start = attempts_.size() < slots_ || status.next_try != core::kNever;
-        status.limited = status.breaker == pg::BreakerState::closed && could_start &&
+        status.limited = status.breaker == core::BreakerState::closed && could_start &&
                          queues_.is_waited_for(status.host, monotonic);
     }
     pg::HttpTable::publish(shown_);

@@ -19,7 +19,6 @@ constexpr int kMaxTimeout = 3'600'000;
 constexpr int kMaxAttempts = 1000;
 constexpr std::size_t kMaxKeyBytes = 255;
 constexpr core::Duration kMaxExpiry = std::chrono::hours(24 * 3653);
-constexpr const char* kKeyHeader = "Idempotency-Key";
 
 pg::Error null_argument(const char* name, const char* hint = "") {
     return pg::Error(kNull, std::string(name) + " can not be NULL", "", hint);
@@ -137,20 +136,21 @@ core::Method method_of(const RequestArguments& arguments) {
                     "It is one of GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS.");
 }
 
-void check_host(const core::Url& url) {
-    if (pg::egress_policy()->allows_host(url.host(), url.port())) return;
-    throw pg::Error("42501", "requests to host \"" + url.host() + "\" are not allowed",
-                    "net.allowed_hosts does not name it.");
+void check_destination(const core::Url& url, const std::vector<core::Header>& headers) {
+    const auto refusal = pg::egress_policy()->check(url, headers);
+    if (!refusal) return;
+    const bool is_malformed = refusal->reason == core::Refusal::Reason::malformed;
+    throw pg::Error(is_malformed ? kInvalid : "42501", refusal->message, refusal->detail);
 }
 
 // Headers that hold credentials go apart, to be sealed.
-void set_headers(pg::requests::NewRequest& request, const RequestArguments& arguments) {
-    std::vector<core::Header> headers = headers_of(arguments);
+void set_headers(pg::requests::NewRequest& request, const RequestArguments& arguments,
+                 std::vector<core::Header> headers) {
     const char* type = content_type_of(arguments.body.kind);
     if (type != nullptr && core::find_header(headers, "Content-Type") == nullptr) {
         headers.push_back({"Content-Type", type});
     }
-    if (const std::string* key = core::find_header(headers, kKeyHeader)) {
+    if (const std::string* key = core::find_header(headers, core::kIdempotencyKey)) {
         request.idempotency_key = *key;
     }
     for (core::Header& header : headers) {
@@ -189,7 +189,7 @@ void set_attempts(pg::requests::NewRequest& request, const RequestArguments& arg
     }
     if (!arguments.idempotency_key) return;
     const std::string& key = *arguments.idempotency_key;
-    const auto error = core::check_header({kKeyHeader, key});
+    const auto error = core::check_header({core::kIdempotencyKey, key});
     if (error || key.empty() || key.size() > kMaxKeyBytes) {
         throw pg::Error(kInvalid, "invalid idempotency_key",
                         "It has 1 to " + std::to_string(kMaxKeyBytes) +
@@ -241,12 +241,13 @@ std::int64_t make_request(RequestArguments arguments) {
     pg::requests::NewRequest request;
     request.method = method_of(arguments);
     const core::Url url = url_of(arguments);
-    check_host(url);
     request.url = url.text();
     request.host = url.origin();
     request.timeout = timeout_of(arguments);
     request.created_by = arguments.created_by;
-    set_headers(request, arguments);
+    std::vector<core::Header> headers = headers_of(arguments);
+    check_destination(url, headers);
+    set_headers(request, arguments, std::move(headers));
     request.body = body_of(arguments.body, request.form_secrets);
     check_secrets(request);
     set_attempts(request, arguments);

@@ -7,6 +7,7 @@
 
 #include "securatlas/core/cron/cron_fields.hpp"
 #include "securatlas/core/result.hpp"
+#include "securatlas/core/text.hpp"
 
 namespace securatlas::core {
 
@@ -18,9 +19,7 @@ struct Fault {
 
 // Blanks separate the parts of a schedule.
 constexpr bool is_blank(char c) { return c == ' ' || c == '\t'; }
-constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
 constexpr bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-constexpr char to_lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
 
 // A part of the text as an error shows it: in quotes, and not longer than 20 characters of it.
 std::string in_quotes(std::string_view part);

@@ -31,10 +31,6 @@ constexpr Macro kMacros[] = {
     {"@hourly", "0 * * * *"},
 };
 
-bool equals_ignoring_case(std::string_view word, std::string_view lower_case) {
-    return std::ranges::equal(word, lower_case, {}, to_lower);
-}
-
 std::size_t skip_blanks(std::string_view text, std::size_t position) {
     while (position < text.size() && is_blank(text[position])) ++position;
     return position;
@@ -115,18 +111,18 @@ Parsed parse_macro(std::string_view text, std::size_t begin, const LiteralParser
     const std::size_t argument = skip_blanks(text, name_end);
     const std::string_view literal = text.substr(argument);
 
-    if (equals_ignoring_case(name, "@every")) {
+    if (equal_ignoring_case(name, "@every")) {
         if (literal.empty()) return fail_empty("@every", argument);
         return parse_every(literal, argument, literals);
     }
-    if (equals_ignoring_case(name, "@at")) {
+    if (equal_ignoring_case(name, "@at")) {
         if (literal.empty()) return fail_empty("@at", argument);
         return parse_at(literal, argument, literals);
     }
     const auto* macro = std::ranges::find_if(
-        kMacros, [name](const Macro& known) { return equals_ignoring_case(name, known.name); });
+        kMacros, [name](const Macro& known) { return equal_ignoring_case(name, known.name); });
     const bool reboot =
-        equals_ignoring_case(name, "@reboot") || equals_ignoring_case(name, "@restart");
+        equal_ignoring_case(name, "@reboot") || equal_ignoring_case(name, "@restart");
     if (!reboot && macro == std::end(kMacros)) {
         return Failure{Fault{"schedule: unknown macro " + in_quotes(name), begin}};
     }
@@ -145,7 +141,7 @@ std::optional<Parsed> parse_seconds(std::string_view text, std::size_t begin) {
     const std::size_t word_end = skip_word(text, word);
     const std::string_view unit = text.substr(word, word_end - word);
     if (digits_end == begin ||
-        (!equals_ignoring_case(unit, "second") && !equals_ignoring_case(unit, "seconds"))) {
+        (!equal_ignoring_case(unit, "second") && !equal_ignoring_case(unit, "seconds"))) {
         return std::nullopt;
     }
     std::size_t position = begin;

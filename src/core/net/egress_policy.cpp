@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "ascii.hpp"
+#include "securatlas/core/text.hpp"
 #include "split.hpp"
 
 namespace securatlas::core {
@@ -17,25 +17,6 @@ Failure<HostPatternError> fail(std::string_view text, std::string detail) {
 std::string_view without_last_dot(std::string_view name) {
     if (name.ends_with('.')) name.remove_suffix(1);
     return name;
-}
-
-// What Url takes for a host name, but with labels of any length: such a pattern matches nothing.
-bool is_host_name(std::string_view text) {
-    const auto is_name_char = [](char c) {
-        return is_alphanumeric(c) || c == '-' || c == '_' || c == '.';
-    };
-    return !text.empty() && text.front() != '.' && text.find("..") == std::string_view::npos &&
-           std::ranges::all_of(text, is_name_char);
-}
-
-std::optional<std::uint16_t> parse_port(std::string_view text) {
-    if (text.empty() || text.size() > 5 || !std::ranges::all_of(text, is_digit)) {
-        return std::nullopt;
-    }
-    unsigned port = 0;
-    for (const char c : text) port = port * 10 + static_cast<unsigned>(c - '0');
-    if (port == 0 || port > UINT16_MAX) return std::nullopt;
-    return static_cast<std::uint16_t>(port);
 }
 
 // Where the colon of the port is; npos if there is none.
@@ -124,6 +105,26 @@ bool EgressPolicy::blocks(const IpAddress& address) const {
 bool EgressPolicy::allows_host(std::string_view host, std::uint16_t port) const {
     return std::ranges::any_of(
         allowed_, [&](const HostPattern& pattern) { return pattern.matches(host, port); });
+}
+
+std::optional<Refusal> EgressPolicy::check(const Url& url, std::span<const Header> headers) const {
+    const auto check_one = [this](const Url& one) -> std::optional<Refusal> {
+        if (allows_host(one.host(), one.port())) return std::nullopt;
+        return Refusal{Refusal::Reason::not_allowed,
+                       "requests to host \"" + one.host() + "\" are not allowed",
+                       "net.allowed_hosts does not name it."};
+    };
+    if (auto refusal = check_one(url)) return refusal;
+    const std::string* host = find_header(headers, "Host");
+    if (host == nullptr) return std::nullopt;
+    const bool is_host = host->find_first_of("/?#") == std::string::npos;
+    const auto asked =
+        Url::parse((url.scheme() == UrlScheme::http ? "http://" : "https://") + *host);
+    if (!is_host || !asked) {
+        return Refusal{Refusal::Reason::malformed, "invalid value of HTTP header \"Host\"",
+                       "It is the name of a host, with \":\" and a port behind it or without."};
+    }
+    return check_one(*asked);
 }
 
 }  // namespace securatlas::core

@@ -53,21 +53,18 @@ void HostLimits::configure(HostLimitsOptions options) {
         spacing_ = Nanoseconds(static_cast<std::int64_t>(std::clamp(spacing, 1.0, longest)));
         tolerance_ = std::max(kBurst - spacing_, Nanoseconds(0));
     }
-    wakeups_.clear();
 }
 
 HostDecision HostLimits::decide(const std::string& name, Duration waiting_since, Duration now) {
     const Host* host = find(name);
     if (host == nullptr) {
-        if (slots_for(0) == 0) return WaitFor{};
+        if (!has_slot(0)) return WaitFor{};
         return start(name, now);
     }
     if (host->breaker.probe_failed_at() > waiting_since) return HostIsDown{host->last_error};
-    if (const auto until = try_at(*host, now)) {
-        wakeups_.insert(*until);
-        return WaitFor{until};
-    }
-    if (room(name, now) == 0) return WaitFor{};
+    if (const auto until = try_at(*host, now)) return WaitFor{until};
+    const bool is_probed = host->breaker.state() == BreakerState::half_open;
+    if (is_probed || !has_slot(host->in_flight)) return WaitFor{};
     return start(name, now);
 }
 
@@ -96,6 +93,7 @@ void HostLimits::ended(const std::string& name, bool is_probe, Outcome outcome, 
     } else {
         host.durations[static_cast<std::size_t>(host.requests) % kMaxDurations] = duration;
     }
+    host.are_percentiles_known = false;
     ++host.requests;
     if (is_failure(outcome)) {
         ++host.failures;
@@ -130,48 +128,16 @@ void HostLimits::forget_idle(Duration now) {
     }
 }
 
-std::size_t HostLimits::room(const std::string& name, Duration now) const {
-    const Host* host = find(name);
-    if (host == nullptr) {
-        const std::size_t burst =
-            spacing_.count() == 0 ? SIZE_MAX : static_cast<std::size_t>(tolerance_ / spacing_) + 1;
-        return std::min(slots_for(0), burst);
-    }
-    const std::size_t room = std::min(slots_for(host->in_flight), rate_room(*host, now));
-    switch (host->breaker.state()) {
-        case BreakerState::closed:
-            return room;
-        case BreakerState::open:
-            return host->breaker.may_probe(now) ? std::min<std::size_t>(room, 1) : 0;
-        case BreakerState::half_open:
-            return 0;
-    }
-    return 0;
-}
-
-std::size_t HostLimits::free_slots() const {
-    return options_.max_total > in_flight_ ? options_.max_total - in_flight_ : 0;
-}
-
-// How many more one with so many in flight could start: each takes a slot, and lowers the threshold
-// by one.
-std::size_t HostLimits::slots_for(std::size_t in_flight) const {
-    const std::size_t free = free_slots();
-    if (in_flight >= free || in_flight >= options_.max_per_host) return 0;
-    return std::min((free - in_flight + 1) / 2, options_.max_per_host - in_flight);
+// Whether one with so many in flight may have another one.
+bool HostLimits::has_slot(std::size_t in_flight) const {
+    const std::size_t free = options_.max_total - std::min(options_.max_total, in_flight_);
+    return in_flight < free && in_flight < options_.max_per_host;
 }
 
 // Without changes of the spacing, the second is never the earlier one; with them, it keeps what was
 // due at a lower rate from holding back what is allowed at a higher one.
 HostLimits::Nanoseconds HostLimits::rate_allows_at(const Host& host) const {
     return std::min(host.due_at - tolerance_, host.started_at + spacing_);
-}
-
-std::size_t HostLimits::rate_room(const Host& host, Duration now) const {
-    if (spacing_.count() == 0) return SIZE_MAX;
-    if (rate_allows_at(host) > now) return 0;
-    const Nanoseconds early = now + tolerance_ - std::max<Nanoseconds>(host.due_at, now);
-    return static_cast<std::size_t>(std::max(early, Nanoseconds(0)) / spacing_) + 1;
 }
 
 std::optional<Duration> HostLimits::try_at(const Host& host, Duration now) const {
@@ -181,26 +147,36 @@ std::optional<Duration> HostLimits::try_at(const Host& host, Duration now) const
     return at > now ? std::optional(at) : std::nullopt;
 }
 
-std::optional<Duration> HostLimits::next_change(Duration now) {
-    wakeups_.erase(wakeups_.begin(), wakeups_.upper_bound(now));
-    return wakeups_.empty() ? std::nullopt : std::optional(*wakeups_.begin());
+std::vector<HostStatistics> HostLimits::statistics(Duration now, std::size_t most) const {
+    std::vector<const Entry*> order;
+    order.reserve(hosts_.size());
+    for (const Entry& entry : hosts_) order.push_back(&entry);
+    std::partition(order.begin(), order.end(), [](const Entry* entry) {
+        return entry->second.in_flight > 0 || entry->second.breaker.state() != BreakerState::closed;
+    });
+    order.resize(std::min(order.size(), most));
+    std::vector<HostStatistics> shown;
+    shown.reserve(order.size());
+    for (const Entry* entry : order) shown.push_back(statistics_of(*entry, now));
+    return shown;
 }
 
-std::vector<HostStatistics> HostLimits::statistics(Duration now) const {
-    std::vector<HostStatistics> all;
-    all.reserve(hosts_.size());
-    for (const auto& [name, host] : hosts_) {
-        all.push_back({.host = name,
-                       .in_flight = host.in_flight,
-                       .requests = host.requests,
-                       .failures = host.failures,
-                       .p50 = percentile(host.durations, 50),
-                       .p95 = percentile(host.durations, 95),
-                       .last_error = host.last_error,
-                       .breaker = host.breaker.state(),
-                       .try_at = try_at(host, now)});
+HostStatistics HostLimits::statistics_of(const Entry& entry, Duration now) const {
+    const Host& host = entry.second;
+    if (!host.are_percentiles_known) {
+        host.p50 = percentile(host.durations, 50);
+        host.p95 = percentile(host.durations, 95);
+        host.are_percentiles_known = true;
     }
-    return all;
+    return {.host = entry.first,
+            .in_flight = host.in_flight,
+            .requests = host.requests,
+            .failures = host.failures,
+            .p50 = host.p50,
+            .p95 = host.p95,
+            .last_error = host.last_error,
+            .breaker = host.breaker.state(),
+            .try_at = try_at(host, now)};
 }
 
 HostLimits::Host* HostLimits::find(const std::string& name) {

@@ -1,27 +1,16 @@
 #include "securatlas/core/net/ip_address.hpp"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <initializer_list>
 
-#include "ascii.hpp"
+#include "securatlas/core/text.hpp"
 #include "split.hpp"
 
 namespace securatlas::core {
 
 namespace {
-
-constexpr std::size_t kGroups = 8;
-
-// At most four digits.
-std::optional<unsigned> parse_group(std::string_view text) {
-    if (text.empty() || text.size() > 4) return std::nullopt;
-    unsigned value = 0;
-    for (const char c : text) {
-        if (!is_hex_digit(c)) return std::nullopt;
-        value = value * 16 + static_cast<unsigned>(is_digit(c) ? c - '0' : to_lower(c) - 'a' + 10);
-    }
-    return value;
-}
 
 // A number up to `max` without leading zeros.
 std::optional<unsigned> parse_number(std::string_view text, unsigned max) {
@@ -34,59 +23,6 @@ std::optional<unsigned> parse_number(std::string_view text, unsigned max) {
     return value <= max ? std::optional(value) : std::nullopt;
 }
 
-using Bytes = std::vector<std::uint8_t>;
-
-std::optional<Bytes> parse_ipv4(std::string_view text) {
-    Bytes bytes;
-    for (;;) {
-        const std::size_t dot = text.find('.');
-        const auto octet = parse_number(text.substr(0, dot), 255);
-        if (!octet || bytes.size() == 4) return std::nullopt;
-        bytes.push_back(static_cast<std::uint8_t>(*octet));
-        if (dot == std::string_view::npos) break;
-        text.remove_prefix(dot + 1);
-    }
-    return bytes.size() == 4 ? std::optional(bytes) : std::nullopt;
-}
-
-// "a:b:c"; an IPv4 address at the end stands for two groups. An empty text has none.
-std::optional<Bytes> parse_groups(std::string_view text, bool may_end_in_ipv4) {
-    Bytes bytes;
-    if (text.empty()) return bytes;
-    for (;;) {
-        const std::size_t colon = text.find(':');
-        const std::string_view part = text.substr(0, colon);
-        if (bytes.size() >= 2 * kGroups) return std::nullopt;
-        if (const auto group = parse_group(part)) {
-            bytes.push_back(static_cast<std::uint8_t>(*group >> 8));
-            bytes.push_back(static_cast<std::uint8_t>(*group & 0xff));
-        } else if (colon == std::string_view::npos && may_end_in_ipv4) {
-            const auto ipv4 = parse_ipv4(part);
-            if (!ipv4) return std::nullopt;
-            bytes.insert(bytes.end(), ipv4->begin(), ipv4->end());
-        } else {
-            return std::nullopt;
-        }
-        if (colon == std::string_view::npos) return bytes;
-        text.remove_prefix(colon + 1);
-    }
-}
-
-std::optional<Bytes> parse_ipv6(std::string_view text) {
-    const std::size_t gap = text.find("::");
-    if (gap == std::string_view::npos) {
-        auto bytes = parse_groups(text, true);
-        return bytes && bytes->size() == 2 * kGroups ? bytes : std::nullopt;
-    }
-    auto bytes = parse_groups(text.substr(0, gap), false);
-    const auto after = parse_groups(text.substr(gap + 2), true);
-    // The gap stands for one group at least.
-    if (!bytes || !after || bytes->size() + after->size() > 2 * (kGroups - 1)) return std::nullopt;
-    bytes->resize(2 * kGroups - after->size());
-    bytes->insert(bytes->end(), after->begin(), after->end());
-    return bytes;
-}
-
 bool starts_with(std::span<const std::uint8_t> bytes, std::initializer_list<int> prefix) {
     return std::ranges::equal(prefix, bytes.first(prefix.size()));
 }
@@ -95,8 +31,16 @@ bool starts_with(std::span<const std::uint8_t> bytes, std::initializer_list<int>
 
 std::optional<IpAddress> IpAddress::parse(std::string_view text) {
     const bool is_ipv6 = text.find(':') != std::string_view::npos;
-    const auto bytes = is_ipv6 ? parse_ipv6(text) : parse_ipv4(text);
-    return bytes ? from_bytes(*bytes) : std::nullopt;
+    if (text.size() >= INET6_ADDRSTRLEN || text.find('\0') != std::string_view::npos) {
+        return std::nullopt;
+    }
+    const std::string terminated(text);
+    IpAddress address;
+    address.size_ = is_ipv6 ? 16 : 4;
+    if (inet_pton(is_ipv6 ? AF_INET6 : AF_INET, terminated.c_str(), address.bytes_.data()) != 1) {
+        return std::nullopt;
+    }
+    return address;
 }
 
 std::optional<IpAddress> IpAddress::from_bytes(std::span<const std::uint8_t> bytes) {

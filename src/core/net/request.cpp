@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include "ascii.hpp"
+#include "securatlas/core/text.hpp"
 
 namespace securatlas::core {
 

@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "securatlas/core/backoff.hpp"
+
 namespace securatlas::core {
 
 std::string_view retry_mode_name(RetryMode mode) {
@@ -49,6 +51,12 @@ bool retry_if_maybe_processed(RetryMode mode, Method method, bool has_own_key) {
 }
 
 }  // namespace
+
+std::optional<Duration> capped_retry_after(std::chrono::seconds asked) {
+    if (asked.count() <= 0) return std::nullopt;
+    if (asked >= std::chrono::floor<std::chrono::seconds>(kMaxRetryDelay)) return kMaxRetryDelay;
+    return asked;
+}
 
 bool should_retry(RetryMode mode, Outcome outcome, Method method, bool has_own_key) {
     switch (outcome) {

@@ -1,10 +1,11 @@
 #include "securatlas/core/net/url.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <optional>
 
-#include "ascii.hpp"
 #include "securatlas/core/net/ip_address.hpp"
+#include "securatlas/core/text.hpp"
 
 namespace securatlas::core {
 
@@ -68,23 +69,6 @@ Result<UrlScheme, UrlError> parse_scheme(std::string_view text) {
                     "Only http and https are supported.");
 }
 
-bool is_host_name(std::string_view text) {
-    if (text.ends_with('.')) text.remove_suffix(1);
-    if (text.size() > kMaxHostBytes) return false;
-    for (;;) {
-        const std::size_t dot = text.find('.');
-        const std::string_view label = text.substr(0, dot);
-        if (label.empty() || label.size() > kMaxLabelBytes) return false;
-        // Underscores are no part of host names, but of names in use.
-        if (!std::ranges::all_of(
-                label, [](char c) { return is_alphanumeric(c) || c == '-' || c == '_'; })) {
-            return false;
-        }
-        if (dot == std::string_view::npos) return true;
-        text.remove_prefix(dot + 1);
-    }
-}
-
 // What is between scheme and path.
 struct Authority {
     std::string_view host;  // with brackets
@@ -135,22 +119,38 @@ Result<std::string, UrlError> parse_host(std::string_view text) {
 }
 
 // `text` has its colon, or is empty. A colon alone is the default port (RFC 3986, 3.2.3).
-Result<std::uint16_t, UrlError> parse_port(std::string_view text, UrlScheme scheme) {
+Result<std::uint16_t, UrlError> read_port(std::string_view text, UrlScheme scheme) {
     if (text.size() <= 1) return default_port(scheme);
-    text.remove_prefix(1);
-    constexpr std::size_t kMaxDigits = 5;
-    unsigned port = 0;
-    if (text.size() <= kMaxDigits && std::ranges::all_of(text, is_digit)) {
-        for (const char c : text) port = port * 10 + static_cast<unsigned>(c - '0');
-    }
-    if (port == 0 || port > UINT16_MAX) {
-        return fail(UrlPart::port, "invalid port in URL",
-                    "A port is a number from 1 to " + std::to_string(UINT16_MAX) + ".");
-    }
-    return static_cast<std::uint16_t>(port);
+    if (const auto port = parse_port(text.substr(1))) return *port;
+    return fail(UrlPart::port, "invalid port in URL",
+                "A port is a number from 1 to " + std::to_string(UINT16_MAX) + ".");
 }
 
 }  // namespace
+
+bool is_host_name(std::string_view text) {
+    if (text.ends_with('.')) text.remove_suffix(1);
+    if (text.size() > kMaxHostBytes) return false;
+    for (;;) {
+        const std::size_t dot = text.find('.');
+        const std::string_view label = text.substr(0, dot);
+        if (label.empty() || label.size() > kMaxLabelBytes) return false;
+        // Underscores are not valid in host names, but used in practice.
+        if (!std::ranges::all_of(
+                label, [](char c) { return is_alphanumeric(c) || c == '-' || c == '_'; })) {
+            return false;
+        }
+        if (dot == std::string_view::npos) return true;
+        text.remove_prefix(dot + 1);
+    }
+}
+
+std::optional<std::uint16_t> parse_port(std::string_view text) {
+    std::uint16_t port = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
+    const bool is_port = error == std::errc() && end == text.data() + text.size() && port != 0;
+    return is_port ? std::optional(port) : std::nullopt;
+}
 
 Result<Url, UrlError> Url::parse(std::string_view text) {
     if (const auto error = check_characters(text)) return Failure{*error};
@@ -164,7 +164,7 @@ Result<Url, UrlError> Url::parse(std::string_view text) {
     if (!authority) return Failure{authority.error()};
     const auto host = parse_host(authority->host);
     if (!host) return Failure{host.error()};
-    const auto port = parse_port(authority->port, *scheme);
+    const auto port = read_port(authority->port, *scheme);
     if (!port) return Failure{port.error()};
 
     Url url;

@@ -30,13 +30,13 @@ Datum milliseconds_datum(core::Duration duration) {
     return Float8GetDatum(static_cast<double>(duration.count()) / 1000.0);
 }
 
-Datum breaker_datum(pg::BreakerState breaker) {
+Datum breaker_datum(core::BreakerState breaker) {
     switch (breaker) {
-        case pg::BreakerState::closed:
+        case core::BreakerState::closed:
             return CStringGetTextDatum("closed");
-        case pg::BreakerState::open:
+        case core::BreakerState::open:
             return CStringGetTextDatum("open");
-        case pg::BreakerState::half_open:
+        case core::BreakerState::half_open:
             return CStringGetTextDatum("half_open");
     }
     return CStringGetTextDatum("");
@@ -94,7 +94,7 @@ void put_host(const ReturnSetInfo* result, const pg::HostStatus& host, bool all)
                     false,
                     false,
                     false,
-                    host.breaker == pg::BreakerState::closed || host.next_try == core::kNever,
+                    host.breaker == core::BreakerState::closed || host.next_try == core::kNever,
                     !host.p50,
                     !host.p95,
                     !all || host.last_error.empty(),
@@ -122,7 +122,7 @@ const WaitReasons* load_wait_reasons(FunctionCallInfo fcinfo) {
     const pg::DatabaseOid database = pg::current_database();
     std::vector<pg::HostStatus> hosts = pg::HttpTable::hosts(database);
     std::erase_if(hosts, [](const pg::HostStatus& host) {
-        return !host.limited && host.breaker == pg::BreakerState::closed;
+        return !host.limited && host.breaker == core::BreakerState::closed;
     });
     const bool worker_is_up = pg::DatabaseTable::http_worker_pid(database) != 0;
     return pg::call([&] {
@@ -132,8 +132,8 @@ const WaitReasons* load_wait_reasons(FunctionCallInfo fcinfo) {
         reasons->worker_is_up = worker_is_up;
         for (const pg::HostStatus& host : hosts) {
             WaitReasons::Host& entry = reasons->hosts[reasons->count++];
-            entry.state = host.breaker == pg::BreakerState::closed ? HostState::limited
-                                                                   : HostState::breaker_open;
+            entry.state = host.breaker == core::BreakerState::closed ? HostState::limited
+                                                                     : HostState::breaker_open;
             strlcpy(entry.name, host.host.c_str(), sizeof entry.name);
         }
         return static_cast<const WaitReasons*>(reasons);

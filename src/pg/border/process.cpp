@@ -136,16 +136,12 @@ void exit_process(bool failed) {
     pg_unreachable();
 }
 
-void report_activity(std::string_view text) {
-    // pgstat copies the text; it wants a terminated one.
-    const std::string copy(text);
-    call([&copy] {
-        if (copy.empty()) {
-            pgstat_report_activity(STATE_IDLE, nullptr);
-        } else {
-            pgstat_report_activity(STATE_RUNNING, copy.c_str());
-        }
-    });
+void report_idle() {
+    call([] { pgstat_report_activity(STATE_IDLE, nullptr); });
+}
+
+void* load_function(const char* library, const char* name) {
+    return call([library, name] { return load_external_function(library, name, false, nullptr); });
 }
 
 void write_log(LogLevel level, std::string_view text) {

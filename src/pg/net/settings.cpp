@@ -25,9 +25,9 @@ struct Variables {
 constinit Variables variables;
 
 constexpr config_enum_entry kRedirects[] = {
-    {"none", static_cast<int>(Redirects::none), false},
-    {"same_origin", static_cast<int>(Redirects::same_origin), false},
-    {"any", static_cast<int>(Redirects::any), false},
+    {"none", static_cast<int>(core::FollowRedirects::none), false},
+    {"same_origin", static_cast<int>(core::FollowRedirects::same_origin), false},
+    {"any", static_cast<int>(core::FollowRedirects::any), false},
     {nullptr, 0, false}};
 
 template <class T, class E>
@@ -68,8 +68,9 @@ void define_text(const char* name, const char* help, char** variable, const char
 // Not for a session to change: they guard the network of the server.
 void define_egress_settings() {
     DefineCustomEnumVariable("net.follow_redirects", "Redirects that are followed.", nullptr,
-                             &variables.follow_redirects, static_cast<int>(Redirects::same_origin),
-                             kRedirects, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+                             &variables.follow_redirects,
+                             static_cast<int>(core::FollowRedirects::same_origin), kRedirects,
+                             PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
     define_text("net.ca_file",
                 "File with certificates of authorities to trust beside those of the system.",
                 &variables.ca_file, "", nullptr);
@@ -115,7 +116,7 @@ NetSettings net_settings() {
         .max_pending_requests = variables.max_pending_requests,
         .max_connections_per_host = variables.max_connections_per_host,
         .requests_per_second_per_host = variables.requests_per_second_per_host,
-        .follow_redirects = static_cast<Redirects>(variables.follow_redirects),
+        .follow_redirects = static_cast<core::FollowRedirects>(variables.follow_redirects),
         .ca_file = variables.ca_file,
     };
 }

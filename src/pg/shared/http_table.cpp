@@ -1,6 +1,7 @@
 #include "securatlas/pg/shared/http_table.hpp"
 
 #include <algorithm>
+#include <span>
 
 #include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/border/process.hpp"
@@ -36,30 +37,23 @@ void forget_hosts(HttpState& http, DatabaseOid database) noexcept {
     }
 }
 
-// With the most interesting hosts first: that is what a full pool keeps.
 std::vector<HttpHostState> host_entries(const std::vector<HostStatus>& hosts, core::Instant time) {
-    std::vector<const HostStatus*> order;
-    order.reserve(hosts.size());
-    for (const HostStatus& host : hosts) order.push_back(&host);
-    std::stable_partition(order.begin(), order.end(), [](const HostStatus* host) {
-        return host->in_flight > 0 || host->breaker != BreakerState::closed;
-    });
-    order.resize((std::min)(order.size(), kMaxHosts));
     std::vector<HttpHostState> entries;
-    entries.reserve(order.size());
-    for (const HostStatus* host : order) {
+    const std::size_t count = (std::min)(hosts.size(), kMaxHosts);
+    entries.reserve(count);
+    for (const HostStatus& host : std::span(hosts).first(count)) {
         HttpHostState& entry = entries.emplace_back();
         entry.database = MyDatabaseId;
-        assign_text(entry.host, host->host);
-        entry.in_flight = host->in_flight;
-        entry.requests = host->requests;
-        entry.failures = host->failures;
-        entry.limited = host->limited;
-        entry.breaker = host->breaker;
-        entry.next_try = host->next_try;
-        entry.p50 = host->p50.value_or(kUnknown);
-        entry.p95 = host->p95.value_or(kUnknown);
-        assign_text(entry.last_error, host->last_error);
+        assign_text(entry.host, host.host);
+        entry.in_flight = host.in_flight;
+        entry.requests = host.requests;
+        entry.failures = host.failures;
+        entry.limited = host.limited;
+        entry.breaker = host.breaker;
+        entry.next_try = host.next_try;
+        entry.p50 = host.p50.value_or(kUnknown);
+        entry.p95 = host.p95.value_or(kUnknown);
+        assign_text(entry.last_error, host.last_error);
         entry.updated = time;
     }
     return entries;

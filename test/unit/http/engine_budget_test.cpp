@@ -11,10 +11,10 @@ constexpr std::size_t kMegabyte = 1'000'000;
 class EngineBudgetTest : public EngineTest {
   protected:
     void limit(std::size_t bytes) {
-        engine_.configure({.user_agent = "x", .max_bytes_held = bytes});
+        engine_->configure({.user_agent = "x", .max_bytes_held = bytes});
     }
-    Request big_request(std::string url, std::size_t max = 10 * kMegabyte) {
-        Request one = request(std::move(url));
+    Request big_request(const std::string& url, std::size_t max = 10 * kMegabyte) {
+        Request one = request(url);
         one.max_response_bytes = max;
         one.timeout = std::chrono::minutes(2);
         return one;
@@ -22,8 +22,8 @@ class EngineBudgetTest : public EngineTest {
     // Turns and takes what has ended, as a worker would.
     void turn_and_take() {
         turn();
-        most_held_ = std::max(most_held_, engine_.bytes_held());
-        for (Completed& one : engine_.take_completed()) completed_.push_back(std::move(one));
+        most_held_ = std::max(most_held_, engine_->bytes_held());
+        for (Completed& one : engine_->take_completed()) completed_.push_back(std::move(one));
     }
     bool take_until(std::size_t count) {
         const auto give_up = Clock::now() + std::chrono::minutes(2);
@@ -32,7 +32,7 @@ class EngineBudgetTest : public EngineTest {
     }
     // Turns until nothing more is taken in.
     void turn_until_full(std::size_t bytes) {
-        EXPECT_TRUE(turn_until([&] { return engine_.bytes_held() >= bytes; }));
+        EXPECT_TRUE(turn_until([&] { return engine_->bytes_held() >= bytes; }));
     }
 
     std::size_t most_held_ = 0;
@@ -66,7 +66,7 @@ TEST_F(EngineBudgetTest, SixtyFourBigBodiesEndWithinIt) {
     limit(16 * kMegabyte);
     const BigBodies bodies(10 * kMegabyte);
     const LoopbackServer server(bodies.handler());
-    for (int i = 1; i <= 64; ++i) engine_.start(big_request(server.url("/" + std::to_string(i))));
+    for (int i = 1; i <= 64; ++i) start(big_request(server.url("/" + std::to_string(i))));
     std::size_t ended = 0;
     while (ended < 64) {
         ASSERT_TRUE(take_until(1));
@@ -81,29 +81,32 @@ TEST_F(EngineBudgetTest, SixtyFourBigBodiesEndWithinIt) {
     }
     EXPECT_LE(most_held_, 26 * kMegabyte);
     EXPECT_GT(most_held_, 15 * kMegabyte);
-    EXPECT_EQ(engine_.bytes_held(), 0U);
+    EXPECT_EQ(engine_->bytes_held(), 0U);
 }
 
+// How many of them end before they are taken depends on the order in which they are read.
 TEST_F(EngineBudgetTest, BodiesCountUntilTheyAreTaken) {
     limit(2 * kMegabyte);
     const BigBodies bodies(kMegabyte);
     const LoopbackServer server(bodies.handler());
-    for (int i = 0; i < 4; ++i) engine_.start(big_request(server.url("/")));
-    ASSERT_TRUE(turn_until([this] { return engine_.in_flight() == 2; }));
+    for (int i = 0; i < 4; ++i) start(big_request(server.url("/")));
+    ASSERT_TRUE(turn_until([this] { return engine_->in_flight() < 4; }));
     turn_until_full(2 * kMegabyte - CURL_MAX_WRITE_SIZE);
     for (int i = 0; i < 20; ++i) turn();
-    EXPECT_EQ(engine_.in_flight(), 2U);
-    EXPECT_LE(engine_.bytes_held(), 2 * kMegabyte);
-    EXPECT_EQ(engine_.take_completed().size(), 2U);
-    EXPECT_LT(engine_.bytes_held(), kMegabyte);
-    ASSERT_TRUE(take_until(2));
+    EXPECT_LE(engine_->bytes_held(), 2 * kMegabyte);
+    const std::size_t ended = 4 - engine_->in_flight();
+    EXPECT_GE(engine_->bytes_held(), ended * kMegabyte);
+    EXPECT_EQ(engine_->take_completed().size(), ended);
+    // Those that waited have gone on with what libcurl had kept for them.
+    EXPECT_LE(engine_->bytes_held(), (2 - ended) * kMegabyte + 4 * CURL_MAX_WRITE_SIZE);
+    ASSERT_TRUE(take_until(4 - ended));
 }
 
 TEST_F(EngineBudgetTest, OneBodyMayExceedIt) {
     limit(1);
     const BigBodies bodies(kMegabyte);
     const LoopbackServer server(bodies.handler());
-    for (int i = 0; i < 5; ++i) engine_.start(big_request(server.url("/")));
+    for (int i = 0; i < 5; ++i) start(big_request(server.url("/")));
     ASSERT_TRUE(take_until(5));
     EXPECT_LE(most_held_, kMegabyte + 1);
     for (const Completed& completed : completed_) EXPECT_EQ(completed.body.size(), kMegabyte);
@@ -114,11 +117,11 @@ TEST_F(EngineBudgetTest, ABodyThatIsCutDoesNotWaitForTheRestOfIt) {
     limit(kMegabyte);
     const BigBodies bodies(kMegabyte);
     const LoopbackServer server(bodies.handler());
-    for (int i = 0; i < 8; ++i) engine_.start(big_request(server.url("/"), kMegabyte / 8));
-    ASSERT_TRUE(turn_until([this] { return engine_.in_flight() == 0; }));
-    EXPECT_EQ(engine_.bytes_held(), kMegabyte);
-    EXPECT_EQ(engine_.take_completed().size(), 8U);
-    EXPECT_EQ(engine_.bytes_held(), 0U);
+    for (int i = 0; i < 8; ++i) start(big_request(server.url("/"), kMegabyte / 8));
+    ASSERT_TRUE(turn_until([this] { return engine_->in_flight() == 0; }));
+    EXPECT_EQ(engine_->bytes_held(), kMegabyte);
+    EXPECT_EQ(engine_->take_completed().size(), 8U);
+    EXPECT_EQ(engine_->bytes_held(), 0U);
 }
 
 TEST_F(EngineBudgetTest, WhoeverIsCancelledMakesRoom) {
@@ -133,12 +136,12 @@ TEST_F(EngineBudgetTest, WhoeverIsCancelledMakesRoom) {
         connection.answer(std::string(kMegabyte, 'y'));
         return true;
     });
-    engine_.start(big_request(server.url("/endless")));
+    start(big_request(server.url("/endless")));
     turn_until_full(2 * kMegabyte);
-    engine_.start(big_request(server.url("/")));
+    start(big_request(server.url("/")));
     for (int i = 0; i < 20; ++i) turn();
-    EXPECT_EQ(engine_.in_flight(), 2U);
-    EXPECT_TRUE(engine_.cancel(core::RequestId{1}));
+    EXPECT_EQ(engine_->in_flight(), 2U);
+    EXPECT_TRUE(engine_->cancel(core::RequestId{1}));
     ASSERT_TRUE(take_until(1));
     EXPECT_EQ(completed_.front().id, core::RequestId{2});
     EXPECT_EQ(completed_.front().body.size(), kMegabyte);
@@ -152,17 +155,17 @@ TEST_F(EngineBudgetTest, WhoWaitsCanBeCancelledAndTimesOut) {
         connection.wait_for_close();
         return false;
     });
-    engine_.start(big_request(server.url("/")));
+    start(big_request(server.url("/")));
     turn_until_full(2 * kMegabyte);
-    engine_.start(big_request(server.url("/")));
+    start(big_request(server.url("/")));
     for (int i = 0; i < 20; ++i) turn();
-    EXPECT_TRUE(engine_.cancel(core::RequestId{2}));
+    EXPECT_TRUE(engine_->cancel(core::RequestId{2}));
     Request hasty = big_request(server.url("/"));
     hasty.timeout = std::chrono::milliseconds(150);
-    engine_.start(std::move(hasty));
+    start(std::move(hasty));
     ASSERT_TRUE(take_until(1));
     EXPECT_EQ(completed_.front().outcome, Outcome::timed_out);
-    EXPECT_EQ(engine_.bytes_held(), 2 * kMegabyte);
+    EXPECT_EQ(engine_->bytes_held(), 2 * kMegabyte);
 }
 
 TEST_F(EngineBudgetTest, AHigherLimitCountsAtOnce) {
@@ -173,11 +176,11 @@ TEST_F(EngineBudgetTest, AHigherLimitCountsAtOnce) {
         connection.wait_for_close();
         return false;
     });
-    engine_.start(big_request(server.url("/")));
+    start(big_request(server.url("/")));
     turn_until_full(2 * kMegabyte);
-    engine_.start(big_request(server.url("/")));
+    start(big_request(server.url("/")));
     for (int i = 0; i < 20; ++i) turn();
-    EXPECT_EQ(engine_.bytes_held(), 2 * kMegabyte);
+    EXPECT_EQ(engine_->bytes_held(), 2 * kMegabyte);
     limit(4 * kMegabyte);
     turn_until_full(4 * kMegabyte);
 }

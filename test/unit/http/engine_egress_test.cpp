@@ -12,11 +12,11 @@ using core::Outcome;
 class EngineEgressTest : public EngineTest {
   protected:
     void restrict(std::string_view blocked, std::string_view allowed) {
-        engine_.configure(
+        engine_->configure(
             {.user_agent = "x",
              .egress = std::make_shared<EgressPolicy>(core::parse_networks(blocked).value(),
                                                       core::parse_host_patterns(allowed).value()),
-             .follow_redirects = FollowRedirects::any});
+             .follow_redirects = core::FollowRedirects::any});
     }
     void expect_blocked(const Completed& completed, std::string_view address) {
         EXPECT_EQ(completed.outcome, Outcome::invalid);
@@ -27,8 +27,9 @@ class EngineEgressTest : public EngineTest {
     }
     void expect_not_allowed(const Completed& completed, std::string_view host) {
         EXPECT_EQ(completed.outcome, Outcome::invalid);
-        EXPECT_EQ(completed.error, "host is not allowed by net.allowed_hosts");
-        EXPECT_EQ(completed.error_detail, host);
+        EXPECT_EQ(completed.error,
+                  "requests to host \"" + std::string(host) + "\" are not allowed");
+        EXPECT_EQ(completed.error_detail, "net.allowed_hosts does not name it.");
     }
 };
 
@@ -91,6 +92,18 @@ TEST_F(EngineEgressTest, HostsAreCheckedByNameAndPort) {
     EXPECT_EQ(get(server.url("/")).status_code, 200);
     restrict("", "127.0.0.1:1");
     expect_not_allowed(get(server.url("/")), "127.0.0.1");
+}
+
+TEST_F(EngineEgressTest, AHostHeaderIsAHostToo) {
+    const LoopbackServer server(answer_ok());
+    restrict("", "127.0.0.1, good.test");
+    Request bad = request(server.url("/"));
+    bad.headers = {{"host", "bad.test"}};
+    expect_not_allowed(complete(std::move(bad)), "bad.test");
+    EXPECT_EQ(server.connections(), 0U);
+    Request good = request(server.url("/"));
+    good.headers = {{"Host", "good.test:81"}};
+    EXPECT_EQ(complete(std::move(good)).status_code, 200);
 }
 
 TEST_F(EngineEgressTest, SoIsEveryRedirect) {

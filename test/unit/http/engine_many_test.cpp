@@ -43,8 +43,8 @@ TEST_F(EngineManyTest, TwoHundredAtATimeOnAsManyConnectionsAndThenOnTheSame) {
         connection.answer(request.target + request.body);
         return true;
     });
-    for (int i = 1; i <= kCount; ++i) engine_.start(request(server.url("/" + std::to_string(i))));
-    EXPECT_EQ(engine_.in_flight(), 200U);
+    for (int i = 1; i <= kCount; ++i) start(request(server.url("/" + std::to_string(i))));
+    EXPECT_EQ(engine_->in_flight(), 200U);
     std::set<std::int64_t> seen;
     for (const Completed& completed : complete_all()) {
         const auto id = static_cast<std::int64_t>(completed.id);
@@ -58,7 +58,7 @@ TEST_F(EngineManyTest, TwoHundredAtATimeOnAsManyConnectionsAndThenOnTheSame) {
         Request post = request(server.url("/"));
         post.method = core::Method::post;
         post.body = std::to_string(last_id_);
-        engine_.start(std::move(post));
+        start(std::move(post));
     }
     const std::vector<Completed> again = complete_all();
     EXPECT_EQ(again.size(), 200U);
@@ -86,13 +86,13 @@ TEST_F(EngineManyTest, ASlowRequestDoesNotHoldTheOthers) {
         connection.answer("ok");
         return true;
     });
-    engine_.start(request(server.url("/slow")));
-    engine_.start(request(server.url("/quick")));
-    EXPECT_TRUE(turn_until([this] { return engine_.in_flight() == 1; }));
-    const std::vector<Completed> completed = engine_.take_completed();
+    start(request(server.url("/slow")));
+    start(request(server.url("/quick")));
+    EXPECT_TRUE(turn_until([this] { return engine_->in_flight() == 1; }));
+    const std::vector<Completed> completed = engine_->take_completed();
     ASSERT_EQ(completed.size(), 1U);
     EXPECT_EQ(completed.front().id, core::RequestId{2});
-    EXPECT_TRUE(engine_.take_completed().empty());
+    EXPECT_TRUE(engine_->take_completed().empty());
 }
 
 TEST_F(EngineManyTest, ACancelledRequestClosesItsConnectionAndIsForgotten) {
@@ -110,22 +110,22 @@ TEST_F(EngineManyTest, ACancelledRequestClosesItsConnectionAndIsForgotten) {
     });
     Request slow = request(server.url("/slow"));
     const core::RequestId id = slow.id;
-    engine_.start(std::move(slow));
+    start(std::move(slow));
     ASSERT_TRUE(turn_until([&] { return arrived.load(); }));
-    EXPECT_TRUE(engine_.cancel(id));
-    EXPECT_FALSE(engine_.cancel(id));
-    EXPECT_EQ(engine_.in_flight(), 0U);
+    EXPECT_TRUE(engine_->cancel(id));
+    EXPECT_FALSE(engine_->cancel(id));
+    EXPECT_EQ(engine_->in_flight(), 0U);
     ASSERT_TRUE(turn_until([&] { return closed.load(); }));
-    EXPECT_TRUE(engine_.take_completed().empty());
+    EXPECT_TRUE(engine_->take_completed().empty());
     EXPECT_EQ(get(server.url("/other")).body, "other");
 }
 
 TEST_F(EngineManyTest, ARequestMayBeCancelledBeforeAnythingHappened) {
     const LoopbackSocket closed;
-    engine_.start(request(closed.url("/")));
-    EXPECT_TRUE(engine_.cancel(core::RequestId{1}));
+    start(request(closed.url("/")));
+    EXPECT_TRUE(engine_->cancel(core::RequestId{1}));
     EXPECT_TRUE(complete_all().empty());
-    EXPECT_FALSE(engine_.cancel(core::RequestId{7}));
+    EXPECT_FALSE(engine_->cancel(core::RequestId{7}));
 }
 
 TEST_F(EngineManyTest, ConnectionsInUseAreClosedWithTheEngine) {
@@ -137,8 +137,9 @@ TEST_F(EngineManyTest, ConnectionsInUseAreClosedWithTheEngine) {
         closed = true;
         return false;
     });
-    auto engine = std::make_unique<Engine>(EngineOptions{.user_agent = "x"});
-    engine->start(request(server.url("/")));
+    auto engine = make_engine({.user_agent = "x"});
+    std::vector<Request> requests{request(server.url("/"))};
+    engine->start(std::move(requests));
     ASSERT_TRUE(turn_until([&] {
         engine->drive();
         return arrived.load();
@@ -148,18 +149,18 @@ TEST_F(EngineManyTest, ConnectionsInUseAreClosedWithTheEngine) {
 }
 
 TEST_F(EngineManyTest, AnIdleEngineAsksForNothing) {
-    EXPECT_EQ(engine_.deadline(), std::nullopt);
-    engine_.drive();
-    EXPECT_EQ(engine_.deadline(), std::nullopt);
-    EXPECT_TRUE(engine_.take_completed().empty());
+    EXPECT_EQ(engine_->deadline(), std::nullopt);
+    engine_->drive();
+    EXPECT_EQ(engine_->deadline(), std::nullopt);
+    EXPECT_TRUE(engine_->take_completed().empty());
 
     const LoopbackServer server([](Connection& connection, const ReceivedRequest&) {
         connection.answer("");
         return true;
     });
     get(server.url("/"));
-    EXPECT_TRUE(turn_until([this] { return !engine_.deadline(); }));
-    pollfd wait{engine_.wait_fd(), POLLIN, 0};
+    EXPECT_TRUE(turn_until([this] { return !engine_->deadline(); }));
+    pollfd wait{engine_->wait_fd(), POLLIN, 0};
     EXPECT_EQ(poll(&wait, 1, 0), 0);
 }
 

@@ -12,13 +12,13 @@ using core::Outcome;
 
 class EngineRedirectTest : public EngineTest {
   protected:
-    void follow(FollowRedirects mode) {
-        engine_.configure({.user_agent = "securatlas_sched/1.2.3", .follow_redirects = mode});
+    void follow(core::FollowRedirects mode) {
+        engine_->configure({.user_agent = "securatlas_sched/1.2.3", .follow_redirects = mode});
     }
 
     // A request with a body and a credential.
-    Request secret_request(std::string url, Method method) {
-        Request one = request(std::move(url));
+    Request secret_request(const std::string& url, Method method) {
+        Request one = request(url);
         one.method = method;
         one.headers = {{"Authorization", "Bearer 1"}, {"X-Own", "2"},
                        {"Accept", "text/plain"},      {"accept-language", "de"},
@@ -61,7 +61,7 @@ class Redirector {
 };
 
 TEST_F(EngineRedirectTest, WithinAnOriginAllHeadersGoAlong) {
-    follow(FollowRedirects::same_origin);
+    follow(core::FollowRedirects::same_origin);
     Redirector redirector("../to?x=1#part");
     const LoopbackServer server(redirector.handler());
     const Completed completed = complete(secret_request(server.url("/from/302"), Method::get));
@@ -72,11 +72,11 @@ TEST_F(EngineRedirectTest, WithinAnOriginAllHeadersGoAlong) {
     EXPECT_TRUE(redirector.last().has_line("Authorization: Bearer 1"));
     EXPECT_TRUE(redirector.last().has_line("User-Agent: mine"));
     EXPECT_EQ(server.connections(), 1U);
-    EXPECT_EQ(engine_.bytes_held(), 0U);
+    EXPECT_EQ(engine_->bytes_held(), 0U);
 }
 
 TEST_F(EngineRedirectTest, MethodsAndBodies) {
-    follow(FollowRedirects::same_origin);
+    follow(core::FollowRedirects::same_origin);
     Redirector redirector("/to");
     const LoopbackServer server(redirector.handler());
     const struct {
@@ -107,7 +107,7 @@ TEST_F(EngineRedirectTest, MethodsAndBodies) {
 }
 
 TEST_F(EngineRedirectTest, OtherStatusesAreTheResponse) {
-    follow(FollowRedirects::any);
+    follow(core::FollowRedirects::any);
     Redirector redirector("/to");
     const LoopbackServer server(redirector.handler());
     for (const int status : {300, 304, 305, 201}) {
@@ -117,7 +117,7 @@ TEST_F(EngineRedirectTest, OtherStatusesAreTheResponse) {
 }
 
 TEST_F(EngineRedirectTest, SoAreThoseWithAWrongLocation) {
-    follow(FollowRedirects::any);
+    follow(core::FollowRedirects::any);
     for (const auto* location : {"ftp://127.0.0.1/", "http://user:word@127.0.0.1/", "http://", "",
                                  "file:///etc/passwd", "http://127.0.0.1:0/"}) {
         const LoopbackServer server([location](Connection& connection, const ReceivedRequest&) {
@@ -135,20 +135,20 @@ TEST_F(EngineRedirectTest, AnotherOriginIsNotFollowedUnlessAny) {
     const LoopbackServer other(there.handler());
     Redirector here(other.url("/to"));
     const LoopbackServer server(here.handler());
-    for (const auto mode : {FollowRedirects::none, FollowRedirects::same_origin}) {
+    for (const auto mode : {core::FollowRedirects::none, core::FollowRedirects::same_origin}) {
         follow(mode);
         const Completed completed = get(server.url("/from/302"));
         EXPECT_EQ(completed.status_code, 302);
         EXPECT_EQ(completed.body, "move");
         EXPECT_EQ(completed.outcome, Outcome::answered);
     }
-    follow(FollowRedirects::any);
+    follow(core::FollowRedirects::any);
     EXPECT_EQ(get(server.url("/from/302")).status_code, 200);
     EXPECT_EQ(there.arrived(), 1);
 }
 
 TEST_F(EngineRedirectTest, NoCredentialGoesToAnotherOrigin) {
-    follow(FollowRedirects::any);
+    follow(core::FollowRedirects::any);
     Redirector there("");
     const LoopbackServer other(there.handler());
     Redirector here(other.url("/to"));
@@ -171,7 +171,7 @@ TEST_F(EngineRedirectTest, NoCredentialGoesToAnotherOrigin) {
 }
 
 TEST_F(EngineRedirectTest, TheEleventhIsTheResponse) {
-    follow(FollowRedirects::same_origin);
+    follow(core::FollowRedirects::same_origin);
     std::atomic<int> arrived = 0;
     const LoopbackServer server([&](Connection& connection, const ReceivedRequest& request) {
         ++arrived;
@@ -183,7 +183,7 @@ TEST_F(EngineRedirectTest, TheEleventhIsTheResponse) {
 }
 
 TEST_F(EngineRedirectTest, AllHopsShareOneTimeout) {
-    follow(FollowRedirects::same_origin);
+    follow(core::FollowRedirects::same_origin);
     const LoopbackServer server([](Connection& connection, const ReceivedRequest& request) {
         if (request.target == "/first") {
             pollfd client{connection.fd(), POLLIN, 0};
@@ -206,7 +206,7 @@ TEST_F(EngineRedirectTest, AllHopsShareOneTimeout) {
 }
 
 TEST_F(EngineRedirectTest, WhatFailsBehindARedirectWasSent) {
-    follow(FollowRedirects::any);
+    follow(core::FollowRedirects::any);
     const LoopbackSocket closed;
     Redirector redirector(closed.url("/"));
     const LoopbackServer server(redirector.handler());

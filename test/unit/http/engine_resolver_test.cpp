@@ -65,8 +65,8 @@ TEST_F(EngineResolverTest, AResolverThatHangsBlocksNobodyAndTakesNoSignals) {
     });
     Request stuck = request("http://name.held.test/");
     stuck.timeout = std::chrono::milliseconds(100);
-    engine_.start(std::move(stuck));
-    engine_.start(request(server.url("/")));
+    start(std::move(stuck));
+    start(request(server.url("/")));
     const std::vector<Completed> completed = complete_all();
     EXPECT_TRUE(held_resolver().is_waiting());
     EXPECT_FALSE(held_resolver().takes_signals());

@@ -34,7 +34,7 @@ class EngineTlsTest : public EngineTest {
     static void TearDownTestSuite() { server_.reset(); }
 
     void trust(const std::string& ca_file) {
-        engine_.configure({.user_agent = "x", .ca_file = ca_file});
+        engine_->configure({.user_agent = "x", .ca_file = ca_file});
     }
     void trust_server() { trust(server_->authority()); }
     // Not sent in one go.
@@ -93,7 +93,7 @@ TEST_F(EngineTlsTest, OneAfterAnotherOnOneConnection) {
 
 TEST_F(EngineTlsTest, ManyAtATimeOnOneConnectionOfHttp2) {
     trust_server();
-    for (int i = 0; i < 50; ++i) engine_.start(request(server_->url("/")));
+    for (int i = 0; i < 50; ++i) start(request(server_->url("/")));
     std::set<std::string> connections;
     for (const Completed& completed : complete_all()) {
         connections.insert(seen(completed).connection);
@@ -105,7 +105,7 @@ TEST_F(EngineTlsTest, SessionsAreResumedByOtherRequests) {
     trust_server();
     const Seen first = seen(get(server_->url_of_http1("/")));
     EXPECT_EQ(first.resumed, ".");
-    for (int i = 0; i < 5; ++i) engine_.start(big_request(server_->url_of_http1("")));
+    for (int i = 0; i < 5; ++i) start(big_request(server_->url_of_http1("")));
     std::set<std::string> connections;
     for (const Completed& completed : complete_all()) {
         const Seen other = seen(completed);
@@ -118,15 +118,15 @@ TEST_F(EngineTlsTest, SessionsAreResumedByOtherRequests) {
 
 // They share a connection, on which one that waits must not hold up the one that may go on.
 TEST_F(EngineTlsTest, BigBodiesOfOneConnectionEndWithinTheBudget) {
-    engine_.configure(
+    engine_->configure(
         {.user_agent = "x", .ca_file = server_->authority(), .max_bytes_held = 3'000'000});
     seen(get(server_->url("/")));
-    for (int i = 0; i < 16; ++i) engine_.start(big_request(server_->url("")));
+    for (int i = 0; i < 16; ++i) start(big_request(server_->url("")));
     std::size_t whole = 0;
     std::size_t most_held = 0;
     EXPECT_TRUE(turn_until([&] {
-        most_held = std::max(most_held, engine_.bytes_held());
-        for (const Completed& completed : engine_.take_completed()) {
+        most_held = std::max(most_held, engine_->bytes_held());
+        for (const Completed& completed : engine_->take_completed()) {
             EXPECT_EQ(completed.error, "");
             EXPECT_EQ(completed.body, std::string(kSize, 'x'));
             ++whole;

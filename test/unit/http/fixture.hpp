@@ -4,10 +4,12 @@
 #include <curl/curl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <zlib.h>
 
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -26,31 +28,32 @@ class EngineTest : public testing::Test {
   protected:
     using Clock = std::chrono::steady_clock;
 
-    static void SetUpTestSuite() {
-        std::signal(SIGPIPE, SIG_IGN);
-        curl_global_init(CURL_GLOBAL_DEFAULT);
-    }
+    static void SetUpTestSuite() { std::signal(SIGPIPE, SIG_IGN); }
 
     // Ids count from 1.
-    Request request(std::string url) {
-        Request request;
-        request.id = core::RequestId{++last_id_};
-        request.url = std::move(url);
-        request.timeout = std::chrono::seconds(30);
-        return request;
+    Request request(const std::string& url) {
+        return {.id = core::RequestId{++last_id_},
+                .url = core::Url::parse(url).value(),
+                .timeout = std::chrono::seconds(30)};
+    }
+
+    void start(Request one) {
+        std::vector<Request> requests;
+        requests.push_back(std::move(one));
+        engine_->start(std::move(requests));
     }
 
     // Waits as a worker would, and drives the engine once.
     void turn() {
         int timeout = 10;
-        if (const auto deadline = engine_.deadline()) {
+        if (const auto deadline = engine_->deadline()) {
             const auto left =
                 std::chrono::ceil<std::chrono::milliseconds>(*deadline - Clock::now());
             timeout = static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, timeout));
         }
-        pollfd wait{engine_.wait_fd(), POLLIN, 0};
+        pollfd wait{engine_->wait_fd(), POLLIN, 0};
         poll(&wait, 1, timeout);
-        engine_.drive();
+        engine_->drive();
     }
 
     // Turns until the condition holds; false: it does not after 30 seconds.
@@ -64,22 +67,37 @@ class EngineTest : public testing::Test {
         return true;
     }
 
+    static std::string gzip(std::string_view plain) {
+        z_stream stream{};
+        EXPECT_EQ(deflateInit2(&stream, 9, Z_DEFLATED, 16 + MAX_WBITS, 9, Z_DEFAULT_STRATEGY),
+                  Z_OK);
+        std::string packed(deflateBound(&stream, plain.size()), '\0');
+        stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(plain.data()));
+        stream.avail_in = static_cast<uInt>(plain.size());
+        stream.next_out = reinterpret_cast<Bytef*>(packed.data());
+        stream.avail_out = static_cast<uInt>(packed.size());
+        EXPECT_EQ(deflate(&stream, Z_FINISH), Z_STREAM_END);
+        packed.resize(stream.total_out);
+        deflateEnd(&stream);
+        return packed;
+    }
+
     // All that was started, in the order of its end.
     std::vector<Completed> complete_all() {
-        EXPECT_TRUE(turn_until([this] { return engine_.in_flight() == 0; }));
-        return engine_.take_completed();
+        EXPECT_TRUE(turn_until([this] { return engine_->in_flight() == 0; }));
+        return engine_->take_completed();
     }
 
     Completed complete(Request one) {
-        engine_.start(std::move(one));
+        start(std::move(one));
         std::vector<Completed> completed = complete_all();
         EXPECT_EQ(completed.size(), 1U);
         return completed.empty() ? Completed{} : std::move(completed.front());
     }
 
-    Completed get(std::string url) { return complete(request(std::move(url))); }
+    Completed get(const std::string& url) { return complete(request(url)); }
 
-    Engine engine_{{.user_agent = "securatlas_sched/1.2.3"}};
+    std::unique_ptr<Engine> engine_ = make_engine({.user_agent = "securatlas_sched/1.2.3"});
     std::int64_t last_id_ = 0;
 };
 

@@ -3,11 +3,14 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "securatlas/core/net/ip_address.hpp"
+#include "securatlas/core/net/request.hpp"
+#include "securatlas/core/net/url.hpp"
 #include "securatlas/core/result.hpp"
 
 namespace securatlas::core {
@@ -60,6 +63,14 @@ class HostPattern {
 // Separated by commas, with any blanks around them. An empty text is an empty list.
 Result<std::vector<HostPattern>, HostPatternError> parse_host_patterns(std::string_view text);
 
+// `message` and `detail` are made for errmsg and errdetail.
+struct Refusal {
+    enum class Reason { not_allowed, malformed };
+    Reason reason;
+    std::string message;
+    std::string detail;
+};
+
 // Immutable. The address decides about what is blocked, not the name that was resolved to it, and
 // it is asked for the address that is connected to; so there is nothing between check and use.
 class EgressPolicy {
@@ -75,6 +86,10 @@ class EgressPolicy {
 
     // True if a pattern matches.
     bool allows_host(std::string_view host, std::uint16_t port) const;
+
+    // Whether a request may be made, and be sent: nullopt if the URL's host is allowed, and that of
+    // a Host header, which tells servers with many names whom it is for.
+    std::optional<Refusal> check(const Url& url, std::span<const Header> headers) const;
 
   private:
     std::vector<Network> blocked_;

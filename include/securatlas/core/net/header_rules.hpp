@@ -13,6 +13,9 @@ namespace securatlas::core {
 inline constexpr std::size_t kMaxHeaderNameBytes = 256;
 inline constexpr std::size_t kMaxHeaderValueBytes = 64 * 1024;
 
+// The header that carries the key of a request, the same with every attempt.
+inline constexpr const char* kIdempotencyKey = "Idempotency-Key";
+
 enum class HeaderPart { name, value };
 
 // `message` and `detail` are made for errmsg and errdetail. They quote the name where it is a valid

@@ -17,10 +17,10 @@
 #include <cstdint>
 #include <list>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -89,16 +89,12 @@ class HostLimits {
     // A request was given up without an outcome. If it was the probe, the next one may probe.
     void given_up(const std::string& host, bool is_probe, Duration now);
 
-    // How many requests to this host would be started now.
-    std::size_t room(const std::string& host, Duration now) const;
-
-    // The earliest `until` of all decisions to wait, that is after now.
-    std::optional<Duration> next_change(Duration now);
-
     std::size_t in_flight() const { return in_flight_; }
 
-    // Of every host that is not forgotten, in no order.
-    std::vector<HostStatistics> statistics(Duration now) const;
+    // Of the hosts that are not forgotten, up to so many: first those with requests in flight and
+    // those whose breaker is not closed. To be called often: what has not changed since the last
+    // time is not computed again.
+    std::vector<HostStatistics> statistics(Duration now, std::size_t most = kMaxHosts) const;
 
   private:
     using Nanoseconds = std::chrono::nanoseconds;
@@ -112,16 +108,19 @@ class HostLimits {
         std::int64_t requests = 0;
         std::int64_t failures = 0;
         std::vector<Duration> durations;  // a ring of kMaxDurations
+        mutable std::optional<Duration> p50, p95;
+        mutable bool are_percentiles_known = false;  // of the durations of now
         std::string last_error;
         std::optional<std::list<std::string>::iterator> idle;  // its place in idle_
     };
 
+    using Entry = std::pair<const std::string, Host>;
+
+    HostStatistics statistics_of(const Entry& entry, Duration now) const;
     Host* find(const std::string& host);
     const Host* find(const std::string& host) const;
-    std::size_t free_slots() const;
-    std::size_t slots_for(std::size_t in_flight) const;
+    bool has_slot(std::size_t in_flight) const;
     Nanoseconds rate_allows_at(const Host& host) const;
-    std::size_t rate_room(const Host& host, Duration now) const;
     std::optional<Duration> try_at(const Host& host, Duration now) const;
     StartNow start(const std::string& name, Duration now);
     void leave(const std::string& name, Host& host, Duration now);
@@ -133,7 +132,6 @@ class HostLimits {
     std::unordered_map<std::string, Host> hosts_;
     std::list<std::string> idle_;  // without anything in flight, the longest first
     std::size_t in_flight_ = 0;
-    std::set<Duration> wakeups_;
 };
 
 }  // namespace securatlas::core

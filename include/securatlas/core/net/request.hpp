@@ -21,6 +21,10 @@ std::string_view method_name(Method method);
 // True if sending it twice means the same as sending it once (RFC 9110, 9.2.2).
 bool is_idempotent(Method method);
 
+// Redirects within one origin (scheme, host and port), or to any. Ten at most are followed, in the
+// request's timeout. What is not followed is the response.
+enum class FollowRedirects { none, same_origin, any };
+
 struct Header {
     std::string name;
     std::string value;

@@ -41,9 +41,8 @@ Outcome outcome_of_status(int status, bool has_retry_after);
 // `answered` and `invalid` are final in every mode.
 bool should_retry(RetryMode mode, Outcome outcome, Method method, bool has_own_key);
 
-// What a Retry-After header asks to wait, counted from `now`: seconds, or one of the three forms
-// of an HTTP date (RFC 9110, 5.6.7). Between 0 and an hour (kMaxRetryDelay); more is cut. nullopt:
-// `value` is neither.
-std::optional<Duration> parse_retry_after(std::string_view value, Instant now);
+// How long a server that asks for this wait (Retry-After) is left alone: kMaxRetryDelay at the
+// most. nullopt: it asks for none.
+std::optional<Duration> capped_retry_after(std::chrono::seconds asked);
 
 }  // namespace securatlas::core

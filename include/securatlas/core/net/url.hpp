@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -60,6 +61,13 @@ class Url {
     UrlScheme scheme_ = UrlScheme::http;
     std::uint16_t port_ = 0;
 };
+
+// Whether this is a DNS name as URLs may have it: labels of letters, digits, hyphens and
+// underscores between dots, with or without a dot at the end.
+bool is_host_name(std::string_view text);
+
+// A port from 1 to 65535 in decimal digits.
+std::optional<std::uint16_t> parse_port(std::string_view text);
 
 // Encodes each byte but letters, digits and "-._~" as %XX (RFC 3986, as curl_easy_escape does).
 std::string percent_encode(std::string_view text);

@@ -53,8 +53,12 @@ void check_interrupts();
 // a worker again that is to be restarted.
 [[noreturn]] void exit_process(bool failed);
 
-// What pg_stat_activity shows of this process: running `text`, or idle if it is empty.
-void report_activity(std::string_view text);
+// pg_stat_activity shows this process as idle.
+void report_idle();
+
+// Loads a library into this process, for its life, and finds a function of it. nullptr: it has none
+// of this name.
+void* load_function(const char* library, const char* name);
 
 // Writes to the server's log.
 enum class LogLevel { log, warning };

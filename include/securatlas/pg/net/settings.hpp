@@ -7,12 +7,10 @@
 #include <string>
 
 #include "securatlas/core/net/egress_policy.hpp"
+#include "securatlas/core/net/request.hpp"
 #include "securatlas/core/time.hpp"
 
 namespace securatlas::pg {
-
-// Which redirects are followed: none, those to the same scheme, host and port, or all.
-enum class Redirects { none, same_origin, any };
 
 struct NetSettings {
     core::Duration ttl;                 // age at which a response is removed; 0: never
@@ -22,7 +20,7 @@ struct NetSettings {
     std::int64_t max_pending_requests;  // in the queue; more are refused
     int max_connections_per_host;       // of max_connections
     int requests_per_second_per_host;   // 0: no limit
-    Redirects follow_redirects;
+    core::FollowRedirects follow_redirects;
     std::string ca_file;  // of authorities to trust beside the system's; empty: none
 };
 

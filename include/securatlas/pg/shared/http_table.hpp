@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "securatlas/core/net/breaker.hpp"
 #include "securatlas/core/time.hpp"
 #include "securatlas/pg/shared/shared_state.hpp"
 
@@ -22,15 +23,13 @@ inline constexpr std::size_t kMaxHosts = 1024;
 // Requests in flight whose ids are shown.
 inline constexpr std::size_t kMaxInFlightShown = 1024;
 
-enum class BreakerState : std::int32_t { closed, open, half_open };
-
 struct HostStatus {
     std::string host;  // core::Url::origin(); cut after 255 bytes
     int in_flight = 0;
     std::int64_t requests = 0;  // attempts that have ended
     std::int64_t failures = 0;  // those of them that failed
     bool limited = false;       // requests wait for one of its slots, or for its rate
-    BreakerState breaker = BreakerState::closed;
+    core::BreakerState breaker = core::BreakerState::closed;
     core::Instant next_try = core::kNever;  // of an open breaker
     std::optional<core::Duration> p50{};    // time that attempts took
     std::optional<core::Duration> p95{};
@@ -44,7 +43,7 @@ struct HttpStatus {
     std::int64_t failed = 0;              // those of them that failed
     std::string last_error;               // cut after 255 bytes
     std::vector<std::int64_t> in_flight;  // ids, all of them
-    std::vector<HostStatus> hosts;        // in any order
+    std::vector<HostStatus> hosts;        // the most interesting first
 };
 
 // What is to be seen of a database.
@@ -70,8 +69,8 @@ class HttpTable {
     // -- the http worker of this database
 
     // Replaces what was shown before, by whichever process. Costs microseconds, and some hundred of
-    // them with hundreds of hosts: at most every 50 ms. If the pool is full, hosts with requests in
-    // flight and those with an open breaker come first; the others are not shown.
+    // them with hundreds of hosts: at most every 50 ms. If the pool is full, the last hosts are not
+    // shown.
     static void publish(const HttpStatus& status);
 
     // To be asked after each read of the queue and whenever the latch is set: an id that is not

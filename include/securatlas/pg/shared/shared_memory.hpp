@@ -89,7 +89,7 @@ struct HttpHostState {
     std::int64_t requests;
     std::int64_t failures;
     bool limited;
-    BreakerState breaker;
+    core::BreakerState breaker;
     core::Instant next_try;
     core::Duration p50;  // negative: unknown
     core::Duration p95;

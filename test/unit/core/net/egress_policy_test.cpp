@@ -91,6 +91,29 @@ TEST(EgressPolicy, PortsNarrowThePattern) {
     EXPECT_TRUE(allows("*.example.com:1", "a.example.com", 1));
 }
 
+TEST(EgressPolicy, ChecksTheHostHeaderAsWell) {
+    const EgressPolicy policy({}, parse_host_patterns("example.com, other.test:443").value());
+    const auto refusal = [&policy](std::string_view url, std::vector<Header> headers = {}) {
+        const auto found = policy.check(Url::parse(url).value(), headers);
+        return found ? found->message : "";
+    };
+    EXPECT_EQ(refusal("http://example.com/"), "");
+    EXPECT_EQ(refusal("http://a.test/"), "requests to host \"a.test\" are not allowed");
+    EXPECT_EQ(refusal("http://example.com/", {{"Host", "b.test"}}),
+              "requests to host \"b.test\" are not allowed");
+    EXPECT_EQ(refusal("http://a.test/", {{"Host", "example.com"}}),
+              "requests to host \"a.test\" are not allowed");
+    EXPECT_EQ(refusal("https://example.com/", {{"HOST", "Other.test"}}), "");
+    EXPECT_EQ(refusal("http://example.com/", {{"host", "other.test"}}),
+              "requests to host \"other.test\" are not allowed");
+    for (const auto* value : {"", "a b", "example.com/x", "example.com?", "user@example.com",
+                              "example.com#", "example.com:0", "example.com, a.test"}) {
+        EXPECT_EQ(refusal("http://example.com/", {{"Host", value}}),
+                  "invalid value of HTTP header \"Host\"")
+            << value;
+    }
+}
+
 TEST(EgressPolicy, SaysWhichPatternIsWrong) {
     for (const auto* text :
          {"*.", "*.*", "a*", "*a.org", "https://a.org", "a.org/x", "a b", "[a.org]", "[1.2.3.4]",

@@ -46,7 +46,7 @@ class Simulation {
         while (now_ < until) {
             start_all();
             check();
-            std::optional<Duration> next = limits_.next_change(now_);
+            std::optional<Duration> next = std::exchange(ask_again_at_, std::nullopt);
             if (!flights_.empty() && (!next || flights_.top().ends_at < *next)) {
                 next = flights_.top().ends_at;
             }
@@ -82,7 +82,12 @@ class Simulation {
             while (!site.waiting.empty()) {
                 const Duration since = site.waiting.front();
                 const HostDecision decision = limits_.decide(name, since, now_);
-                if (std::holds_alternative<WaitFor>(decision)) break;
+                if (const auto* wait = std::get_if<WaitFor>(&decision)) {
+                    if (wait->until && (!ask_again_at_ || *wait->until < *ask_again_at_)) {
+                        ask_again_at_ = wait->until;
+                    }
+                    break;
+                }
                 site.waiting.pop_front();
                 if (std::holds_alternative<HostIsDown>(decision)) {
                     EXPECT_EQ(std::get<HostIsDown>(decision).error, "refused");
@@ -137,6 +142,7 @@ class Simulation {
     std::map<std::string, Site> sites_;
     std::priority_queue<Flight> flights_;
     Duration now_ = seconds(1);
+    std::optional<Duration> ask_again_at_;  // the earliest of all decisions to wait
     std::size_t most_in_flight_ = 0;
 };
 

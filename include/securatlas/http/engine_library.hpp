@@ -1,0 +1,21 @@
+// What the library that holds the engine and the one that uses it agree upon. Its function has in
+// its name what both were built from (Makefile.pgxs): a server that was started before an update
+// finds no function, instead of one that is laid out in another way.
+#pragma once
+
+#include "securatlas/http/engine.hpp"
+
+namespace securatlas::http {
+
+#define SECURATLAS_JOIN_TEXTS(a, b) a##b
+#define SECURATLAS_JOIN(a, b) SECURATLAS_JOIN_TEXTS(a, b)
+#define SECURATLAS_MAKE_ENGINE SECURATLAS_JOIN(securatlas_make_engine_, SECURATLAS_INTERFACE)
+#define SECURATLAS_TEXT_OF(a) #a
+#define SECURATLAS_TEXT(a) SECURATLAS_TEXT_OF(a)
+
+inline constexpr const char* kEngineLibrary = "securatlas_sched_http";
+inline constexpr const char* kMakeEngine = SECURATLAS_TEXT(SECURATLAS_MAKE_ENGINE);
+// The caller owns the result.
+using MakeEngine = Engine* (*)(EngineOptions* options);
+
+}  // namespace securatlas::http
