@@ -33,7 +33,9 @@ CREATE TABLE cron.job (
     log_runs        text NOT NULL DEFAULT 'all' CHECK (log_runs IN ('all', 'failures', 'none')),
     note            text,
     planned_from    timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    UNIQUE (jobname, username)
+    roleid          oid,
+    replicated      boolean NOT NULL DEFAULT false,
+    UNIQUE (jobname, roleid)
 );
 COMMENT ON TABLE cron.job IS 'One row a job. Use cron.schedule() and the functions beside it to change it.';
 COMMENT ON COLUMN cron.job.jobid IS 'Number of the job.';
@@ -42,7 +44,7 @@ COMMENT ON COLUMN cron.job.command IS 'SQL that each run executes.';
 COMMENT ON COLUMN cron.job.nodename IS 'Kept for compatibility; jobs run inside this server.';
 COMMENT ON COLUMN cron.job.nodeport IS 'Kept for compatibility; jobs run inside this server.';
 COMMENT ON COLUMN cron.job.database IS 'Database that the command runs in.';
-COMMENT ON COLUMN cron.job.username IS 'Role that the command runs as.';
+COMMENT ON COLUMN cron.job.username IS 'Name of the role that the command runs as; it follows the role when that is renamed.';
 COMMENT ON COLUMN cron.job.active IS 'False: the schedule is paused.';
 COMMENT ON COLUMN cron.job.jobname IS 'Name of the job, unique for its role.';
 COMMENT ON COLUMN cron.job.timezone IS 'Time zone of the schedule; NULL: cron.timezone.';
@@ -57,7 +59,14 @@ COMMENT ON COLUMN cron.job.max_failures IS 'Failures in a row after which the jo
 COMMENT ON COLUMN cron.job.log_runs IS 'Which runs are recorded: all, failures, none.';
 COMMENT ON COLUMN cron.job.note IS 'Why the job is paused, or a remark.';
 COMMENT ON COLUMN cron.job.planned_from IS 'Occurrences up to this instant are not this job''s; the anchor of "@every".';
+COMMENT ON COLUMN cron.job.roleid IS 'The role that the command runs as, which username names; NULL: there is none. Found by the name when the row is written, so that a dump can be restored where the role has another number.';
+COMMENT ON COLUMN cron.job.replicated IS 'True: the row came by replication, and the job does not run here before cron.take_over().';
 
+-- Not immutable in truth, but of use in a generated column alone: computed when a row is written, and
+-- neither dumped nor replicated, it means a role of this very cluster.
+CREATE FUNCTION cron._role_named(username text) RETURNS oid
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_role_named';
+COMMENT ON FUNCTION cron._role_named(text) IS 'The role of this name; NULL: there is none.';
 CREATE TABLE cron.job_run_details (
     jobid           bigint,
     runid           bigint PRIMARY KEY DEFAULT pg_catalog.nextval('cron.runid_seq'),
@@ -76,6 +85,7 @@ CREATE TABLE cron.job_run_details (
     reason          text,
     sqlstate        text,
     transactional   boolean NOT NULL DEFAULT true,
+    roleid          oid GENERATED ALWAYS AS (cron._role_named(username)) STORED,
     UNIQUE (jobid, scheduled_at, attempt)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 CREATE INDEX job_run_details_start_time_idx ON cron.job_run_details (start_time);
@@ -99,6 +109,7 @@ COMMENT ON COLUMN cron.job_run_details.trigger IS 'schedule, manual, catchup, re
 COMMENT ON COLUMN cron.job_run_details.reason IS 'Why it waits, was skipped or was ended.';
 COMMENT ON COLUMN cron.job_run_details.sqlstate IS 'SQLSTATE of its end.';
 COMMENT ON COLUMN cron.job_run_details.transactional IS 'True: its effects and its outcome are one transaction.';
+COMMENT ON COLUMN cron.job_run_details.roleid IS 'The role that was named so when the row was made: it, and not a later one of that name, sees the run.';
 
 CREATE TABLE cron.job_dependency (
     jobid           bigint NOT NULL,
@@ -119,6 +130,8 @@ CREATE TABLE cron.scheduler_state (
     database_name       text NOT NULL,
     system_identifier   bigint NOT NULL
 ) WITH (fillfactor = 10);
+-- So that a publication for all tables does not refuse the scheduler's updates.
+ALTER TABLE cron.scheduler_state REPLICA IDENTITY FULL;
 COMMENT ON TABLE cron.scheduler_state IS 'Up to when the scheduler of this database has planned.';
 COMMENT ON COLUMN cron.scheduler_state.planned_until IS 'Occurrences up to this instant have been claimed or skipped.';
 COMMENT ON COLUMN cron.scheduler_state.database_oid IS 'Database that the row speaks of: a copy or restored dump is another one.';
@@ -132,36 +145,41 @@ SELECT pg_catalog.pg_extension_config_dump('cron.scheduler_state', '');
 
 -- ==== who sees and changes what ==============================================================
 
-CREATE FUNCTION cron._may_manage(username text) RETURNS boolean
-    LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_may_manage';
-COMMENT ON FUNCTION cron._may_manage(text) IS 'True if the current role is this one or a member of it. False for a role that does not exist.';
-CREATE FUNCTION cron._may_see(username text) RETURNS boolean
-    LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_may_see';
-COMMENT ON FUNCTION cron._may_see(text) IS 'As _may_manage, and true for members of pg_read_all_data and pg_monitor.';
+CREATE FUNCTION cron._may_manage(roleid oid) RETURNS boolean
+    LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_may_manage';
+COMMENT ON FUNCTION cron._may_manage(oid) IS 'True if the current role is this one or a member of it that may become it. What belongs to nobody is a superuser''s.';
+CREATE FUNCTION cron._may_see(roleid oid) RETURNS boolean
+    LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_may_see';
+COMMENT ON FUNCTION cron._may_see(oid) IS 'As _may_manage, and true for members of pg_read_all_data and pg_monitor.';
 
 ALTER TABLE cron.job ENABLE ROW LEVEL SECURITY;
-CREATE POLICY job_see ON cron.job FOR SELECT USING (cron._may_see(username));
-CREATE POLICY job_insert ON cron.job FOR INSERT WITH CHECK (cron._may_manage(username));
-CREATE POLICY job_update ON cron.job FOR UPDATE USING (cron._may_manage(username));
-CREATE POLICY job_delete ON cron.job FOR DELETE USING (cron._may_manage(username));
+CREATE POLICY job_see ON cron.job FOR SELECT USING (cron._may_see(roleid));
+CREATE POLICY job_insert ON cron.job FOR INSERT WITH CHECK (cron._may_manage(roleid));
+CREATE POLICY job_update ON cron.job FOR UPDATE USING (cron._may_manage(roleid));
+CREATE POLICY job_delete ON cron.job FOR DELETE USING (cron._may_manage(roleid));
 ALTER TABLE cron.job_run_details ENABLE ROW LEVEL SECURITY;
-CREATE POLICY run_see ON cron.job_run_details FOR SELECT USING (cron._may_see(username));
-CREATE POLICY run_delete ON cron.job_run_details FOR DELETE USING (cron._may_manage(username));
+CREATE POLICY run_see ON cron.job_run_details FOR SELECT USING (cron._may_see(roleid));
+CREATE POLICY run_delete ON cron.job_run_details FOR DELETE USING (cron._may_manage(roleid));
 ALTER TABLE cron.job_dependency ENABLE ROW LEVEL SECURITY;
 CREATE POLICY dependency_see ON cron.job_dependency FOR SELECT
     USING (EXISTS (SELECT FROM cron.job j WHERE j.jobid = job_dependency.jobid));
 GRANT SELECT ON cron.job TO PUBLIC;
 GRANT SELECT, DELETE ON cron.job_run_details TO PUBLIC;
 GRANT SELECT ON cron.job_dependency, cron.scheduler_state TO PUBLIC;
+-- pg_dump reads them.
+GRANT SELECT ON SEQUENCE cron.jobid_seq, cron.runid_seq TO PUBLIC;
 
 -- ==== changes reach the scheduler at commit ==================================================
 
 CREATE FUNCTION cron._job_check() RETURNS trigger
     LANGUAGE C AS 'MODULE_PATHNAME', 'securatlas_job_check';
-COMMENT ON FUNCTION cron._job_check() IS 'Refuses a job whose schedule or time zone is not valid.';
+COMMENT ON FUNCTION cron._job_check() IS 'Refuses a job whose schedule or time zone is not valid, and finds its role; what is restored or replicated is paused with a note instead.';
 CREATE FUNCTION cron._job_changed() RETURNS trigger
     LANGUAGE C AS 'MODULE_PATHNAME', 'securatlas_job_changed';
 COMMENT ON FUNCTION cron._job_changed() IS 'Tells the scheduler, at commit, which jobs have changed.';
+CREATE FUNCTION cron._state_check() RETURNS trigger
+    LANGUAGE C AS 'MODULE_PATHNAME', 'securatlas_state_check';
+COMMENT ON FUNCTION cron._state_check() IS 'Lets nobody but the owner of the extension write, and keeps out what another server has planned.';
 
 CREATE TRIGGER job_check BEFORE INSERT OR UPDATE ON cron.job
     FOR EACH ROW EXECUTE FUNCTION cron._job_check();
@@ -173,12 +191,34 @@ CREATE TRIGGER dependency_changed AFTER INSERT OR UPDATE OR DELETE ON cron.job_d
     FOR EACH ROW EXECUTE FUNCTION cron._job_changed();
 CREATE TRIGGER dependency_truncated AFTER TRUNCATE ON cron.job_dependency
     FOR EACH STATEMENT EXECUTE FUNCTION cron._job_changed();
+CREATE TRIGGER state_check BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON cron.scheduler_state
+    FOR EACH STATEMENT EXECUTE FUNCTION cron._state_check();
+CREATE TRIGGER state_replicated BEFORE INSERT ON cron.scheduler_state
+    FOR EACH ROW EXECUTE FUNCTION cron._state_check();
 -- A dump that is restored brings the row of its origin. Not fired by the scheduler's own row.
 CREATE TRIGGER state_restored AFTER INSERT ON cron.scheduler_state
     FOR EACH STATEMENT EXECUTE FUNCTION cron._job_changed();
--- A restore or a replicated change counts too.
-ALTER TABLE cron.job ENABLE ALWAYS TRIGGER job_check;
-ALTER TABLE cron.job ENABLE ALWAYS TRIGGER job_changed;
-ALTER TABLE cron.job ENABLE ALWAYS TRIGGER job_truncated;
-ALTER TABLE cron.job_dependency ENABLE ALWAYS TRIGGER dependency_changed;
-ALTER TABLE cron.job_dependency ENABLE ALWAYS TRIGGER dependency_truncated;
+
+-- All but the last one fire for whoever writes: replication, and sessions that restore or replicate
+-- with session_replication_role = replica. ALTER TABLE ... ENABLE TRIGGER, which
+-- pg_restore --disable-triggers ends with, takes that from them, and is followed by this function.
+CREATE FUNCTION cron._arm_triggers(of_table regclass) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    name name;
+BEGIN
+    FOR name IN
+        SELECT t.tgname FROM pg_trigger t
+         WHERE t.tgrelid = of_table AND t.tgenabled IN ('O', 'R')
+           AND t.tgname IN ('job_check', 'job_changed', 'job_truncated', 'dependency_changed',
+                            'dependency_truncated', 'state_check', 'state_replicated',
+                            'request_replicated', 'response_replicated')
+    LOOP
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', of_table, name);
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION cron._arm_triggers(regclass) IS 'Makes the triggers of a table of the extension fire whoever writes, where they are enabled.';
+REVOKE ALL ON FUNCTION cron._arm_triggers(regclass) FROM PUBLIC;
+SELECT cron._arm_triggers('cron.job');
+SELECT cron._arm_triggers('cron.job_dependency');
+SELECT cron._arm_triggers('cron.scheduler_state');

@@ -26,7 +26,7 @@ SELECT d.runid, d.jobid, d.jobname, d.scheduled_at, d.status,
              pg_catalog.min(r.id) FILTER (WHERE r.state IN ('failed', 'expired')) AS first_failure,
              pg_catalog.max(r.created) AS last_finished_at
         FROM net._http_response r WHERE r.runid = d.runid) ended
- WHERE queued.count + ended.count > 0 AND cron._may_see(d.username)
+ WHERE queued.count + ended.count > 0 AND cron._may_see(d.roleid)
  ORDER BY d.runid DESC;
 COMMENT ON VIEW cron.run_requests IS 'What the HTTP requests of each run came to, for runs that the caller may see and that made some: one row a run.';
 COMMENT ON COLUMN cron.run_requests.runid IS 'Number of the run.';

@@ -2,18 +2,24 @@
 
 #include "securatlas/app/database_statements.hpp"
 #include "securatlas/pg/border/guard.hpp"
+#include "securatlas/pg/border/identity.hpp"
+#include "securatlas/pg/cron/jobs.hpp"
 #include "securatlas/pg/net/webhook_rights.hpp"
 #include "securatlas/pg/shared/commit_actions.hpp"
 
 extern "C" {
 #include "catalog/dependency.h"
+#include "catalog/namespace.h"
 #include "catalog/objectaccess.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_trigger.h"
 #include "commands/defrem.h"
 #include "commands/extension.h"
+#include "commands/user.h"
 #include "nodes/parsenodes.h"
 #include "tcop/utility.h"
+#include "utils/acl.h"
 }
 
 namespace app = securatlas::app;
@@ -75,6 +81,80 @@ DatabaseStatement describe(const Node* node) {
     }
 }
 
+// Whether a statement enables triggers, and leaves none that fires for whoever writes.
+bool enables_triggers(const AlterTableStmt* statement) {
+    ListCell* cell = nullptr;
+    foreach (cell, statement->cmds) {
+        switch (lfirst_node(AlterTableCmd, cell)->subtype) {
+            case AT_EnableTrig:
+            case AT_EnableTrigAll:
+            case AT_EnableTrigUser:
+            case AT_EnableReplicaTrig:
+                return true;
+            default:
+                break;
+        }
+    }
+    return false;
+}
+
+bool concerns_jobs(const Node* node) {
+    switch (nodeTag(node)) {
+        case T_DropOwnedStmt:
+        case T_ReassignOwnedStmt:
+            return true;
+        case T_AlterTableStmt:
+            return enables_triggers(reinterpret_cast<const AlterTableStmt*>(node));
+        default:
+            return false;
+    }
+}
+
+// What follows for jobs from such a statement, after it has succeeded in this database.
+void follow(const Node* node) {
+    struct Roles {
+        Oid* items;
+        std::size_t count;
+    };
+    const auto roles_of = [](const List* specs) {
+        const Roles roles = pg::call([specs] {
+            const List* ids = roleSpecsToIds(const_cast<List*>(specs));
+            Roles found{static_cast<Oid*>(palloc(sizeof(Oid) * (list_length(ids) + 1))), 0};
+            ListCell* cell = nullptr;
+            foreach (cell, ids) found.items[found.count++] = lfirst_oid(cell);
+            return found;
+        });
+        return std::vector<pg::RoleOid>(roles.items, roles.items + roles.count);
+    };
+    switch (nodeTag(node)) {
+        case T_DropOwnedStmt: {
+            if (!pg::has_extension()) return;
+            pg::jobs::remove_of_roles(
+                roles_of(reinterpret_cast<const DropOwnedStmt*>(node)->roles));
+            return;
+        }
+        case T_ReassignOwnedStmt: {
+            if (!pg::has_extension()) return;
+            const auto* reassign = reinterpret_cast<const ReassignOwnedStmt*>(node);
+            const Oid to =
+                pg::call([reassign] { return get_rolespec_oid(reassign->newrole, false); });
+            pg::jobs::give_to_role(roles_of(reassign->roles), to);
+            return;
+        }
+        case T_AlterTableStmt: {
+            const auto* alter = reinterpret_cast<const AlterTableStmt*>(node);
+            const Oid table =
+                pg::call([alter] { return RangeVarGetRelid(alter->relation, NoLock, true); });
+            if (!pg::is_of_extension(table)) return;
+            pg::jobs::triggers_enabled(table);
+            pg::at_commit::notify_everything();
+            return;
+        }
+        default:
+            return;
+    }
+}
+
 void run_next(PlannedStmt* statement, const char* query, bool read_only,
               ProcessUtilityContext context, ParamListInfo parameters,
               QueryEnvironment* environment, DestReceiver* receiver, QueryCompletion* completion) {
@@ -90,8 +170,10 @@ void securatlas_process_utility(PlannedStmt* statement, const char* query, bool 
                                 QueryCompletion* completion) {
     const DatabaseStatement concerned = describe(statement->utilityStmt);
     if (concerned.stops == nullptr || context != PROCESS_UTILITY_TOPLEVEL) {
+        const bool of_jobs = concerns_jobs(statement->utilityStmt);
         run_next(statement, query, read_only, context, parameters, environment, receiver,
                  completion);
+        if (of_jobs) pg::entry([statement] { follow(statement->utilityStmt); });
         return;
     }
     pg::entry([&] {
@@ -109,6 +191,9 @@ void securatlas_object_access(ObjectAccessType access, Oid class_id, Oid object,
     if (chain.access != nullptr) chain.access(access, class_id, object, sub_id, argument);
     if (access == OAT_POST_CREATE && class_id == TriggerRelationId) {
         pg::entry([object] { pg::check_new_trigger(object); });
+    }
+    if (class_id == AuthIdRelationId && (access == OAT_DROP || access == OAT_POST_ALTER)) {
+        pg::entry([] { pg::at_commit::roles_changed(); });
     }
     if (access != OAT_DROP || class_id != ExtensionRelationId) return;
     pg::entry([object] {

@@ -47,13 +47,15 @@ pg::Error worker_did_not_start() {
 }  // namespace
 
 void Dispatcher::know(const std::vector<pg::runs::RunRow>& runs) {
-    std::map<std::pair<std::string, std::string>, std::variant<pg::Target, pg::Error>> targets;
+    std::map<std::pair<std::string, pg::RoleOid>, std::variant<pg::Target, pg::Error>> targets;
     for (const pg::runs::RunRow& run : runs) {
-        const auto key = std::make_pair(run.database, run.username);
+        const auto key = std::make_pair(run.database, run.role);
         auto found = targets.find(key);
         if (found == targets.end()) {
             try {
-                found = targets.emplace(key, pg::resolve_target(run.database, run.username)).first;
+                found =
+                    targets.emplace(key, pg::resolve_target(run.database, run.role, run.username))
+                        .first;
             } catch (const pg::Error& error) {
                 found = targets.emplace(key, error).first;
             }

@@ -44,9 +44,8 @@ core::Result<core::Job, std::string> JobLoader::load(const pg::jobs::PlanRow& ro
         zoned = schedule_of(row);
     } catch (const pg::Error& error) {
         // Reading a schedule leaves nothing behind in the transaction: see pg::read_schedule.
-        std::string note = "paused: " + error.message();
-        if (!error.detail().empty()) note += " (" + error.detail() + ")";
-        return core::Failure{note + ". Set a valid schedule, then cron.resume() the job."};
+        if (!pg::is_no_schedule(error)) throw;
+        return core::Failure{"paused: " + pg::schedule_problem(error)};
     }
     const pg::Settings settings = pg::settings();
     return core::Job{

@@ -39,28 +39,27 @@ void check_schedule(const std::string& schedule, std::string_view timezone = {})
     (void)pg::read_schedule(schedule, timezone);
 }
 
-// Whose job it may be: the caller's own, or that of a role that the caller is a member of.
-void check_username(const std::string& username) {
-    if (!pg::find_role(username)) {
-        throw pg::Error(kNotThere, "role \"" + username + "\" does not exist");
-    }
-    if (!pg::may_manage(username)) {
+// Whose job it may be: the caller's own, or that of a role that the caller may become. Others do
+// not learn whether there is such a role.
+pg::RoleOid require_role(const std::string& username) {
+    const pg::RoleOid role = pg::find_role(username).value_or(0);
+    if (!pg::may_run_as(role)) {
         throw pg::Error(kNotAllowed, "must be superuser to alter username",
                         "You are not a member of role \"" + username + "\".");
     }
+    if (role == 0) throw pg::Error(kNotThere, "role \"" + username + "\" does not exist");
+    return role;
 }
 
-void check_target(const std::string& database, const std::string& username) {
+void check_target(const std::string& database, pg::RoleOid role, const std::string& username) {
     const auto target = pg::find_database_oid(database);
     if (!target) throw pg::Error("3D000", "database \"" + database + "\" does not exist");
-    const auto role = pg::find_role(username);
-    if (!role) throw pg::Error(kNotThere, "role \"" + username + "\" does not exist");
-    if (pg::role_is_superuser(*role)) {
+    if (pg::role_is_superuser(role)) {
         if (!pg::settings().enable_superuser_jobs) {
             throw pg::Error(kNotAllowed, "cannot schedule jobs as superuser", "",
                             "Set cron.enable_superuser_jobs to on, or use another role.");
         }
-    } else if (!pg::may_connect(*role, *target)) {
+    } else if (!pg::may_connect(role, *target)) {
         throw pg::Error(kNotAllowed,
                         "User " + username + " does not have CONNECT privilege on " + database);
     }
@@ -76,27 +75,29 @@ using pg::jobs::Lock;
 pg::jobs::Found find_job(std::optional<std::int64_t> id, Lock lock) {
     if (!id) throw null_argument("job_id");
     const auto found = pg::jobs::find(*id, lock);
-    if (!found || !pg::may_manage(found->username)) throw no_such_job(std::to_string(*id));
+    if (!found || !pg::may_manage(found->role)) throw no_such_job(std::to_string(*id));
     return *found;
 }
 
-// The caller's own job of this name, else the only one of other roles that he may manage.
+// The caller's own job of this name, else the only one of other roles that he may manage. Others'
+// jobs are not locked by looking at them.
 pg::jobs::Found find_job(const OptionalText& argument, Lock lock, const char* what = "job_name") {
     const std::string& name = required(argument, what);
-    const std::string caller = pg::current_user_name();
-    std::optional<pg::jobs::Found> found;
-    for (pg::jobs::Found& candidate : pg::jobs::find_named(name, lock)) {
-        if (candidate.username == caller) return candidate;
-        if (!pg::may_manage(candidate.username)) continue;
-        if (found) {
-            throw pg::Error(
-                "42725", "several roles have a job '" + name + "'",
-                "Roles \"" + found->username + "\" and \"" + candidate.username + "\" have one.",
-                "Name it by its id.");
-        }
-        found = std::move(candidate);
+    std::vector<pg::jobs::Found> candidates = pg::jobs::find_named(name);
+    std::erase_if(candidates, [](const auto& job) { return !pg::may_manage(job.role); });
+    const auto own = std::find_if(candidates.begin(), candidates.end(),
+                                  [](const auto& job) { return job.role == pg::current_role(); });
+    if (own == candidates.end() && candidates.size() > 1) {
+        throw pg::Error("42725", "several roles have a job '" + name + "'",
+                        "Roles \"" + candidates[0].username + "\" and \"" + candidates[1].username +
+                            "\" have one.",
+                        "Name it by its id.");
     }
-    if (!found) throw no_such_job(name);
+    if (candidates.empty()) throw no_such_job(name);
+    std::optional<pg::jobs::Found> found = own == candidates.end() ? candidates.front() : *own;
+    // It may be another's by the time that it is locked.
+    if (lock == Lock::update) found = pg::jobs::find(found->id, lock);
+    if (!found || found->name != name || !pg::may_manage(found->role)) throw no_such_job(name);
     return *found;
 }
 
@@ -155,8 +156,8 @@ std::int64_t schedule_job(const ScheduleRequest& request) {
         .active = request.active.value_or(true),
     };
     check_schedule(definition.schedule);
-    check_username(definition.username);
-    check_target(definition.database, definition.username);
+    const pg::RoleOid role = require_role(definition.username);
+    check_target(definition.database, role, definition.username);
     return pg::jobs::upsert(definition);
 }
 
@@ -183,17 +184,18 @@ void alter_job(const Alteration& alteration) {
                         "alter_job");
     }
     const auto found = pg::jobs::find(*alteration.job, Lock::update);
-    if (!found || !pg::may_manage(found->username)) {
+    if (!found || !pg::may_manage(found->role)) {
         throw pg::Error(kNotThere, "Job " + std::to_string(*alteration.job) +
                                        " does not exist or you don't own it");
     }
     if (alteration.schedule) check_schedule(*alteration.schedule);
-    if (alteration.username) check_username(*alteration.username);
+    pg::jobs::Changes changes;
+    if (alteration.username) changes.role = require_role(*alteration.username);
     if (alteration.username || alteration.database) {
         check_target(alteration.database.value_or(found->database),
+                     changes.role.value_or(found->role),
                      alteration.username.value_or(found->username));
     }
-    pg::jobs::Changes changes;
     changes.schedule = alteration.schedule;
     changes.command = alteration.command;
     changes.database = alteration.database;
@@ -237,7 +239,7 @@ std::int64_t run_job(const JobName& job) {
 bool cancel_run(std::optional<std::int64_t> run) {
     if (!run) throw null_argument("run_id");
     const auto owner = pg::runs::find(*run);
-    if (!owner || !pg::may_manage(owner->username)) {
+    if (!owner || !pg::may_manage(owner->role)) {
         throw pg::Error(kNotThere,
                         "Run " + std::to_string(*run) + " does not exist or you don't own it");
     }

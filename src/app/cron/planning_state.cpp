@@ -12,7 +12,10 @@ namespace {
 void move_jobs_here(const pg::runs::PlanningState& state) {
     const std::string name = pg::current_database_name();
     if (!state.former_name.empty()) pg::jobs::move_database(state.former_name, name, {});
-    if (state.copied_from.empty() || state.copied_from == name) return;
+    if (state.copied_from.empty()) return;
+    // Rows that were loaded past the triggers have the roles' numbers of another cluster.
+    if (!state.original_exists) pg::jobs::bind_roles_by_name();
+    if (state.copied_from == name) return;
     // The original goes on with these jobs itself, if it is still there.
     const std::string note = state.original_exists
                                  ? "paused: this database is a copy of \"" + state.copied_from +

@@ -71,6 +71,7 @@ void SchedulerProcess::turn() {
     take_notices();
     if (extension_is_gone_) return;
     collect_reports();
+    follow_roles();
     reload_changed_jobs();
     read_requested_runs();
     watch_clock();
@@ -115,6 +116,7 @@ void SchedulerProcess::take_notices() {
     }
     if (taken.overflowed || settings_changed()) reload_all_ = true;
     if (taken.overflowed) {
+        roles_changed_ = true;
         all_requested_ = true;
         callbacks_.look_at_all();
     }
@@ -356,6 +358,7 @@ core::Duration SchedulerProcess::sleep_time() {
     if (const auto next = dispatcher_.next_try(monotonic)) sleep = (std::min)(sleep, *next);
     if (const auto next = callbacks_.time_left()) sleep = (std::min)(sleep, *next);
     if (next_show_) sleep = (std::min)(sleep, *next_show_);
+    if (roles_changed_) sleep = (std::min)(sleep, kPauseAfterError);
     if (http_wanted_) sleep = (std::min)(sleep, next_http_launch_ - monotonic);
     if (error_pause_) {
         // After an error nothing is tried at once, however much is due.

@@ -34,6 +34,7 @@ class SchedulerProcess {
     void load_all_jobs();
     void load_job(const pg::jobs::PlanRow& row);
     void reload_changed_jobs();
+    void follow_roles();
 
     void turn();
     void take_notices();
@@ -75,6 +76,7 @@ class SchedulerProcess {
     std::vector<std::int64_t> requested_runs_;
     std::vector<std::int64_t> cancelled_runs_;
     bool reload_all_ = false;
+    bool roles_changed_ = false;
     bool all_requested_ = false;
     bool check_extension_ = false;
     bool extension_is_gone_ = false;

@@ -45,6 +45,7 @@ bool SchedulerProcess::start() {
     std::vector<std::int64_t> alive;
     for (const auto& run : adopted) alive.push_back(static_cast<std::int64_t>(run.run));
     pg::jobs::remove_finished_one_offs();
+    roles_changed_ = !pg::jobs::follow_roles();
     load_all_jobs();  // before: an interrupted run is no failure of its job
     for (const auto& [occurrence, transactional] :
          pg::runs::end_interrupted(alive, pg::server_start())) {
@@ -95,6 +96,15 @@ void SchedulerProcess::load_job(const pg::jobs::PlanRow& row) {
     }
     if (known_jobs_.erase(row.id) > 0) events_.emplace_back(core::JobRemoved{core::JobId{row.id}});
     if (row.active) writer_.add(core::PauseJob{core::JobId{row.id}, job.error()});
+}
+
+// The rows that are changed by it are read again as those that users have changed.
+void SchedulerProcess::follow_roles() {
+    if (!roles_changed_) return;
+    pg::Transaction transaction;
+    const bool done = pg::jobs::follow_roles();
+    transaction.commit();
+    roles_changed_ = !done;
 }
 
 void SchedulerProcess::reload_changed_jobs() {

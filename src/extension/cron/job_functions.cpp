@@ -18,6 +18,11 @@ Datum void_datum() { return Datum{0}; }
 JobName by_id(FunctionCallInfo fcinfo) { return ext::bigint_argument(fcinfo, 0); }
 JobName by_name(FunctionCallInfo fcinfo) { return ext::text_argument(fcinfo, 0); }
 
+// 0: nobody.
+pg::RoleOid role_argument(FunctionCallInfo fcinfo) {
+    return PG_ARGISNULL(0) ? pg::RoleOid{0} : PG_GETARG_OID(0);
+}
+
 Datum unschedule(const JobName& job) {
     app::unschedule_job(job);
     return BoolGetDatum(true);
@@ -77,6 +82,7 @@ PG_FUNCTION_INFO_V1(securatlas_run_after);
 PG_FUNCTION_INFO_V1(securatlas_remove_run_after);
 PG_FUNCTION_INFO_V1(securatlas_may_manage);
 PG_FUNCTION_INFO_V1(securatlas_may_see);
+PG_FUNCTION_INFO_V1(securatlas_role_named);
 PG_FUNCTION_INFO_V1(securatlas_start_scheduler);
 
 PGDLLEXPORT Datum securatlas_schedule(PG_FUNCTION_ARGS) {
@@ -195,11 +201,19 @@ PGDLLEXPORT Datum securatlas_remove_run_after(PG_FUNCTION_ARGS) {
 }
 
 PGDLLEXPORT Datum securatlas_may_manage(PG_FUNCTION_ARGS) {
-    return entry([fcinfo] { return BoolGetDatum(pg::may_manage(*ext::text_argument(fcinfo, 0))); });
+    return entry([fcinfo] { return BoolGetDatum(pg::may_manage(role_argument(fcinfo))); });
 }
 
 PGDLLEXPORT Datum securatlas_may_see(PG_FUNCTION_ARGS) {
-    return entry([fcinfo] { return BoolGetDatum(pg::may_see(*ext::text_argument(fcinfo, 0))); });
+    return entry([fcinfo] { return BoolGetDatum(pg::may_see(role_argument(fcinfo))); });
+}
+
+PGDLLEXPORT Datum securatlas_role_named(PG_FUNCTION_ARGS) {
+    return entry([fcinfo] {
+        const auto role = pg::find_role(*ext::text_argument(fcinfo, 0));
+        if (!role) fcinfo->isnull = true;
+        return ObjectIdGetDatum(role.value_or(0));
+    });
 }
 
 PGDLLEXPORT Datum securatlas_start_scheduler(PG_FUNCTION_ARGS) {

@@ -1,21 +1,22 @@
-// Triggers on cron.job and cron.job_dependency: what is written there is valid, and the scheduler
-// learns of it at commit.
-#include <algorithm>
-
+// Triggers on cron.job, cron.job_dependency and cron.scheduler_state: what is written there is
+// valid and may be written, and the scheduler learns of it at commit.
 #include "arguments.hpp"
-#include "securatlas/pg/border/process.hpp"
+#include "securatlas/app/cron/check_job.hpp"
+#include "securatlas/pg/border/replication.hpp"
 #include "securatlas/pg/cron/jobs.hpp"
-#include "securatlas/pg/cron/schedules.hpp"
+#include "securatlas/pg/cron/written_job.hpp"
 #include "securatlas/pg/shared/commit_actions.hpp"
 
 extern "C" {
 #include "access/htup_details.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/rel.h"
 }
 
-namespace core = securatlas::core;
+namespace app = securatlas::app;
 namespace pg = securatlas::pg;
 
 namespace {
@@ -33,72 +34,26 @@ Column column_of(HeapTuple tuple, TupleDesc description, const char* name) {
     return column;
 }
 
-std::string text_of(const TriggerData* trigger, HeapTuple tuple, const char* name) {
-    return pg::call([=]() -> const char* {
-        const Column column = column_of(tuple, trigger->tg_relation->rd_att, name);
-        return column.is_null ? "" : TextDatumGetCString(column.value);
-    });
-}
-
-bool bool_of(const TriggerData* trigger, HeapTuple tuple, const char* name) {
-    return pg::call([=] {
-        const Column column = column_of(tuple, trigger->tg_relation->rd_att, name);
-        return !column.is_null && DatumGetBool(column.value);
-    });
-}
-
 std::int64_t job_of(const TriggerData* trigger, HeapTuple tuple) {
     return pg::call([=] {
         return DatumGetInt64(column_of(tuple, trigger->tg_relation->rd_att, "jobid").value);
     });
 }
 
-// A job whose schedule is another, or that comes back from a pause, is planned from now on.
-bool plans_anew(const TriggerData* trigger, HeapTuple before, HeapTuple after) {
-    const auto text_differs = [&](const char* name) {
-        return text_of(trigger, before, name) != text_of(trigger, after, name);
-    };
-    const bool resumed = !bool_of(trigger, before, "active") && bool_of(trigger, after, "active");
-    return resumed || text_differs("schedule") || text_differs("timezone");
-}
-
-core::Instant instant_of(const TriggerData* trigger, HeapTuple tuple, const char* name) {
-    return pg::call([=] {
-        const Column column = column_of(tuple, trigger->tg_relation->rd_att, name);
-        return column.is_null ? pg::now() : pg::to_instant(DatumGetTimestampTz(column.value));
-    });
-}
-
-HeapTuple with_planned_from(const TriggerData* trigger, HeapTuple tuple, core::Instant from) {
-    return pg::call([=] {
-        int column = SPI_fnumber(trigger->tg_relation->rd_att, "planned_from");
-        Datum value = TimestampTzGetDatum(pg::to_timestamp(from));
-        bool is_null = false;
-        return heap_modify_tuple_by_cols(tuple, trigger->tg_relation->rd_att, 1, &column, &value,
-                                         &is_null);
-    });
-}
-
-// The only instant of "@at" is the job's even if it has passed: the rule for missed occurrences
-// decides.
-core::Instant not_after_only_instant(const core::Schedule& schedule, core::Instant planned_from) {
-    if (schedule.kind() != core::ScheduleKind::at) return planned_from;
-    const core::Instant only = std::get<core::Schedule::At>(schedule.body()).instant;
-    return (std::min)(planned_from, only - core::Duration(1));
-}
-
-HeapTuple check_job(const TriggerData* trigger) {
-    const bool update = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event);
-    HeapTuple after = update ? trigger->tg_newtuple : trigger->tg_trigtuple;
-    const std::string schedule = text_of(trigger, after, "schedule");
-    if (update && !plans_anew(trigger, trigger->tg_trigtuple, after)) return after;
-    core::Instant from = update ? pg::now() : instant_of(trigger, after, "planned_from");
-    // A job may be paused whatever its schedule has become.
-    if (!update || bool_of(trigger, after, "active")) {
-        const auto zoned = pg::read_schedule(schedule, text_of(trigger, after, "timezone"));
-        from = not_after_only_instant(*zoned.schedule, from);
+// Only the owner of the extension, whatever was granted on the tables of its schema, writes up to
+// when the scheduler has planned. What another server has planned is left out.
+HeapTuple check_state(const TriggerData* trigger) {
+    if (TRIGGER_FIRED_FOR_ROW(trigger->tg_event)) {
+        return pg::is_replicated_change() ? nullptr : trigger->tg_trigtuple;
     }
-    return with_planned_from(trigger, after, from);
+    const bool owner = pg::call([trigger] {
+        return has_privs_of_role(GetUserId(), trigger->tg_relation->rd_rel->relowner);
+    });
+    if (!owner) {
+        throw pg::Error("42501", "permission denied for table scheduler_state",
+                        "Only the scheduler writes it, and the owner of the extension.");
+    }
+    return nullptr;
 }
 
 void tell_changes(const TriggerData* trigger) {
@@ -130,9 +85,14 @@ extern "C" {
 
 PG_FUNCTION_INFO_V1(securatlas_job_check);
 PG_FUNCTION_INFO_V1(securatlas_job_changed);
+PG_FUNCTION_INFO_V1(securatlas_state_check);
 
 PGDLLEXPORT Datum securatlas_job_check(PG_FUNCTION_ARGS) {
-    return pg::entry([fcinfo] { return PointerGetDatum(check_job(require_trigger(fcinfo))); });
+    return pg::entry([fcinfo] {
+        pg::jobs::WrittenJob job(require_trigger(fcinfo));
+        app::check_job(job);
+        return PointerGetDatum(job.row());
+    });
 }
 
 PGDLLEXPORT Datum securatlas_job_changed(PG_FUNCTION_ARGS) {
@@ -140,6 +100,10 @@ PGDLLEXPORT Datum securatlas_job_changed(PG_FUNCTION_ARGS) {
         tell_changes(require_trigger(fcinfo));
         return Datum{0};
     });
+}
+
+PGDLLEXPORT Datum securatlas_state_check(PG_FUNCTION_ARGS) {
+    return pg::entry([fcinfo] { return PointerGetDatum(check_state(require_trigger(fcinfo))); });
 }
 
 }  // extern "C"

@@ -9,7 +9,9 @@ extern "C" {
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/dependency.h"
 #include "catalog/pg_authid.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
@@ -31,18 +33,10 @@ bool role_may_log_in(Oid role) {
     return may;
 }
 
-bool owned_by(std::string_view username, bool seeing) {
-    const std::string name(username);
-    return call([&name, seeing] {
-        const Oid self = GetUserId();
-        if (superuser_arg(self)) return true;
-        if (seeing && (has_privs_of_role(self, ROLE_PG_READ_ALL_DATA) ||
-                       has_privs_of_role(self, ROLE_PG_MONITOR))) {
-            return true;
-        }
-        const Oid role = get_role_oid(name.c_str(), true);
-        return OidIsValid(role) && has_privs_of_role(self, role);
-    });
+// C world.
+bool manages(Oid self, Oid role) {
+    if (superuser_arg(self)) return true;
+    return OidIsValid(role) && has_privs_of_role(self, role) && role_may_become(self, role);
 }
 
 }  // namespace
@@ -74,6 +68,11 @@ std::optional<RoleOid> find_role(std::string_view name) {
     return OidIsValid(role) ? std::optional<RoleOid>(role) : std::nullopt;
 }
 
+std::optional<std::string> role_name(RoleOid role) {
+    const char* name = call([role] { return GetUserNameFromId(role, true); });
+    return name == nullptr ? std::nullopt : std::optional<std::string>(name);
+}
+
 std::optional<DatabaseOid> find_database_oid(std::string_view name) {
     const std::string copy(name);
     const Oid database = call([&copy] { return get_database_oid(copy.c_str(), true); });
@@ -89,39 +88,55 @@ bool may_connect(RoleOid role, DatabaseOid database) {
     return call([role, database] { return role_may_connect(role, database); });
 }
 
-Target resolve_target(std::string_view database, std::string_view username) {
-    const std::string user(username);
+Target resolve_target(std::string_view database, RoleOid role, std::string_view username) {
     const std::string base(database);
-    const auto role = find_role(user);
-    if (!role) {
-        throw Error("28000", "role \"" + user + "\" does not exist", "The job runs as this role.",
+    const auto found = role_name(role);
+    if (!found) {
+        throw Error("28000", "role \"" + std::string(username) + "\" does not exist",
+                    "The job runs as this role.",
                     "Give the job to another role with cron.alter_job(), or unschedule it.");
     }
+    const std::string& user = *found;
     const auto target = find_database_oid(base);
     if (!target) {
         throw Error("3D000", "database \"" + base + "\" does not exist",
                     "The job runs in this database.",
                     "Move the job with cron.alter_job(), or unschedule it.");
     }
-    if (!call([oid = *role] { return role_may_log_in(oid); })) {
+    if (!call([role] { return role_may_log_in(role); })) {
         throw Error("28000", "role \"" + user + "\" is not permitted to log in", "",
                     "Run ALTER ROLE ... LOGIN, or give the job to another role.");
     }
-    if (role_is_superuser(*role)) {
+    if (role_is_superuser(role)) {
         if (!settings().enable_superuser_jobs) {
             throw Error("42501", "jobs of superusers are disabled",
                         "cron.enable_superuser_jobs is off and \"" + user + "\" is a superuser.");
         }
-    } else if (!may_connect(*role, *target)) {
+    } else if (!may_connect(role, *target)) {
         throw Error("42501", "User " + user + " does not have CONNECT privilege on " + base, "",
                     "Run GRANT CONNECT ON DATABASE.");
     }
-    return {*target, *role};
+    return {*target, role};
 }
 
-bool may_manage(std::string_view username) { return owned_by(username, false); }
+bool may_run_as(RoleOid role) {
+    return call([role] {
+        const Oid self = GetUserId();
+        return superuser_arg(self) || (OidIsValid(role) && role_may_become(self, role));
+    });
+}
 
-bool may_see(std::string_view username) { return owned_by(username, true); }
+bool may_manage(RoleOid role) {
+    return call([role] { return manages(GetUserId(), role); });
+}
+
+bool may_see(RoleOid role) {
+    return call([role] {
+        const Oid self = GetUserId();
+        return manages(self, role) || has_privs_of_role(self, ROLE_PG_READ_ALL_DATA) ||
+               has_privs_of_role(self, ROLE_PG_MONITOR);
+    });
+}
 
 bool owns_database(DatabaseOid database) {
     return call([database] { return role_owns_database(GetUserId(), database); });
@@ -151,6 +166,15 @@ std::vector<DatabaseOid> connectable_databases() {
 
 bool has_extension() {
     return OidIsValid(call([] { return get_extension_oid("securatlas_sched", true); }));
+}
+
+bool is_of_extension(std::uint32_t table) {
+    return call([table] {
+        if (!OidIsValid(table)) return false;
+        const Oid extension = get_extension_oid("securatlas_sched", true);
+        return OidIsValid(extension) &&
+               getExtensionOfObject(RelationRelationId, table) == extension;
+    });
 }
 
 }  // namespace securatlas::pg

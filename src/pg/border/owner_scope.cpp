@@ -13,6 +13,8 @@ extern "C" {
 namespace securatlas::pg {
 namespace {
 
+constinit int entered = 0;
+
 Oid relation_owner(Oid relation) {
     HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
     if (!HeapTupleIsValid(tuple)) return InvalidOid;
@@ -57,9 +59,13 @@ OwnerScope::OwnerScope(Mode mode)
         XactReadOnly = false;
         XactIsoLevel = XACT_READ_COMMITTED;
     }
+    ++entered;
 }
 
+bool OwnerScope::is_entered() { return entered > 0; }
+
 OwnerScope::~OwnerScope() {
+    --entered;
     SessionReplicationRole = replication_role_;
     XactReadOnly = read_only_;
     XactIsoLevel = isolation_;

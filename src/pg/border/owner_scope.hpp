@@ -18,6 +18,9 @@ class OwnerScope {
     OwnerScope(const OwnerScope&) = delete;
     OwnerScope& operator=(const OwnerScope&) = delete;
 
+    // Whether this process is inside of one.
+    static bool is_entered();
+
   private:
     Oid user_ = InvalidOid;
     int security_context_ = 0;

@@ -97,6 +97,11 @@ Parameter Parameter::of(const std::vector<std::int32_t>& values) {
                        [](std::int32_t value) { return Int32GetDatum(value); });
 }
 
+Parameter Parameter::of_oids(const std::vector<Oid>& values) {
+    return fixed_array(values, OIDARRAYOID, OIDOID, 4, TYPALIGN_INT,
+                       [](Oid value) { return ObjectIdGetDatum(value); });
+}
+
 Parameter Parameter::of(const std::vector<core::Instant>& values) {
     return fixed_array(
         values, TIMESTAMPTZARRAYOID, TIMESTAMPTZOID, 8, TYPALIGN_DOUBLE,

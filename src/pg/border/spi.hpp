@@ -51,6 +51,7 @@ struct Parameter {
     // Arrays. Empty texts become NULL.
     static Parameter of(const std::vector<std::int64_t>& values);
     static Parameter of(const std::vector<std::int32_t>& values);
+    static Parameter of_oids(const std::vector<Oid>& values);
     static Parameter of(const std::vector<core::Instant>& values);
     static Parameter of(const std::vector<std::string>& values);
 

@@ -123,8 +123,18 @@ void delete_row(std::int64_t id) {
     statement.execute({Parameter::of(id)});
 }
 
+constinit bool following = false;
+
+struct FollowScope {
+    FollowScope() { following = true; }
+    ~FollowScope() { following = false; }
+    FollowScope(const FollowScope&) = delete;
+    FollowScope& operator=(const FollowScope&) = delete;
+};
+
 Found found_row(const Row& row) {
-    return {row.as_int64(1), row.as_text(2), row.as_text(3), row.as_text(4), row.as_bool(5)};
+    return {row.as_int64(1), row.as_text(2), row.is_null(3) ? RoleOid{0} : row.as_oid(3),
+            row.as_text(4),  row.as_text(5), row.as_bool(6)};
 }
 
 }  // namespace
@@ -166,6 +176,54 @@ bool remove(std::int64_t id) {
     return true;
 }
 
+bool follow_roles() {
+    static Statement rename(R"(
+UPDATE cron.job j SET username = c.rolname
+  FROM (SELECT l.jobid, r.rolname FROM cron.job l JOIN pg_authid r ON r.oid = l.roleid
+         WHERE r.rolname <> l.username FOR UPDATE OF l SKIP LOCKED) c
+ WHERE j.jobid = c.jobid)");
+    static Statement drop(R"(
+UPDATE cron.job j
+   SET active = false, roleid = NULL, username = format('unknown (OID=%s)', j.roleid),
+       note = CASE WHEN j.active THEN
+                  format('paused: role "%s" was dropped; cron.alter_job() gives the job to another',
+                         j.username)
+              ELSE j.note END
+ WHERE j.jobid IN (
+       SELECT l.jobid FROM cron.job l
+        WHERE l.roleid IS NOT NULL AND NOT EXISTS (SELECT FROM pg_authid r WHERE r.oid = l.roleid)
+          FOR UPDATE SKIP LOCKED))");
+    // Rows that were written past the triggers.
+    static Statement bind(R"(
+UPDATE cron.job j
+   SET roleid = r.oid, active = r.oid IS NOT NULL,
+       note = CASE WHEN r.oid IS NULL THEN format('paused: role "%s" does not exist', j.username)
+              ELSE j.note END
+  FROM (SELECT l.jobid, (SELECT a.oid FROM pg_authid a WHERE a.rolname = l.username)
+          FROM cron.job l WHERE l.roleid IS NULL AND l.active FOR UPDATE SKIP LOCKED) r (jobid, oid)
+ WHERE j.jobid = r.jobid)");
+    static Statement left(R"(
+SELECT FROM cron.job j LEFT JOIN pg_authid r ON r.oid = j.roleid
+ WHERE j.roleid IS NOT NULL AND r.rolname IS DISTINCT FROM j.username LIMIT 1)");
+    Spi spi;
+    const FollowScope scope;
+    rename.execute({});
+    drop.execute({});
+    bind.execute({});
+    return left.execute({}) == 0;
+}
+
+bool is_following_roles() { return following; }
+
+void bind_roles_by_name() {
+    static Statement bind(R"(
+UPDATE cron.job j SET roleid = r.oid
+  FROM cron.job k LEFT JOIN pg_authid r ON r.rolname = k.username
+ WHERE k.jobid = j.jobid AND r.oid IS DISTINCT FROM j.roleid)");
+    Spi spi;
+    bind.execute({});
+}
+
 std::uint64_t move_database(std::string_view from, std::string_view to, std::string_view note) {
     static Statement update(R"(
 UPDATE cron.job
@@ -196,7 +254,7 @@ std::int64_t upsert(const Definition& definition) {
     static Statement statement(R"(
 INSERT INTO cron.job AS j (jobname, schedule, command, database, username, active)
 VALUES ($1, $2, $3, $4, $5, $6)
-ON CONFLICT (jobname, username) DO UPDATE
+ON CONFLICT (jobname, roleid) DO UPDATE
    SET schedule = excluded.schedule, command = excluded.command, database = excluded.database,
        active = excluded.active, note = NULL
 RETURNING j.jobid)");
@@ -212,9 +270,9 @@ RETURNING j.jobid)");
 
 std::optional<Found> find(std::int64_t id, Lock lock) {
     static Statement plain(
-        "SELECT jobid, jobname, username, database, active FROM cron.job WHERE jobid = $1");
+        "SELECT jobid, jobname, roleid, username, database, active FROM cron.job WHERE jobid = $1");
     static Statement locking(
-        "SELECT jobid, jobname, username, database, active FROM cron.job WHERE jobid = $1 "
+        "SELECT jobid, jobname, roleid, username, database, active FROM cron.job WHERE jobid = $1 "
         "FOR UPDATE");
     OwnerScope owner;
     Spi spi;
@@ -224,19 +282,55 @@ std::optional<Found> find(std::int64_t id, Lock lock) {
     return found;
 }
 
-std::vector<Found> find_named(std::string_view name, Lock lock) {
-    static Statement plain(
-        "SELECT jobid, jobname, username, database, active FROM cron.job WHERE jobname = $1 "
-        "ORDER BY jobid");
-    static Statement locking(
-        "SELECT jobid, jobname, username, database, active FROM cron.job WHERE jobname = $1 "
-        "ORDER BY jobid FOR UPDATE");
+std::vector<Found> find_named(std::string_view name) {
+    static Statement query(
+        "SELECT jobid, jobname, roleid, username, database, active FROM cron.job "
+        "WHERE jobname = $1 ORDER BY jobid");
     OwnerScope owner;
     Spi spi;
-    (lock == Lock::update ? locking : plain).execute({Parameter::of(name)});
+    query.execute({Parameter::of(name)});
     std::vector<Found> found;
     Statement::each_row([&found](const Row& row) { found.push_back(found_row(row)); });
     return found;
+}
+
+void remove_of_roles(const std::vector<RoleOid>& roles) {
+    static Statement statement("DELETE FROM cron.job WHERE roleid = ANY ($1)");
+    OwnerScope owner;
+    Spi spi;
+    statement.execute({Parameter::of_oids(roles)});
+}
+
+void give_to_role(const std::vector<RoleOid>& roles, RoleOid to) {
+    static Statement conflict(R"(
+SELECT j.jobname, r.rolname
+  FROM cron.job j JOIN pg_authid r ON r.oid = $2
+ WHERE j.roleid = ANY ($1 || $2) AND j.jobname IS NOT NULL
+ GROUP BY 1, 2 HAVING count(*) > 1 ORDER BY 1 LIMIT 1)");
+    static Statement statement("UPDATE cron.job SET roleid = $2 WHERE roleid = ANY ($1)");
+    OwnerScope owner;
+    Spi spi;
+    const Parameter from = Parameter::of_oids(roles);
+    conflict.execute({from, Parameter::of_oid(to)});
+    Statement::each_row([](const Row& row) {
+        throw Error("42710",
+                    "role \"" + row.as_text(2) + "\" would have two jobs '" + row.as_text(1) + "'",
+                    "A job's name is unique for its role.", "Unschedule one of them first.");
+    });
+    statement.execute({from, Parameter::of_oid(to)});
+}
+
+void triggers_enabled(Oid table) {
+    static Statement arm("SELECT cron._arm_triggers($1)");
+    static Statement is_job("SELECT WHERE $1 = 'cron.job'::regclass");
+    OwnerScope owner;
+    bool jobs = false;
+    {
+        Spi spi;
+        arm.execute({Parameter::of_oid(table)});
+        jobs = is_job.execute({Parameter::of_oid(table)}) > 0;
+    }
+    if (jobs) bind_roles_by_name();
 }
 
 void change(std::int64_t id, const Changes& changes) {
@@ -244,6 +338,7 @@ void change(std::int64_t id, const Changes& changes) {
 UPDATE cron.job
    SET schedule = COALESCE($2, schedule), command = COALESCE($3, command),
        database = COALESCE($4, database), username = COALESCE($5, username),
+       roleid = COALESCE($19, roleid),
        timezone = COALESCE($6, timezone), overlap_policy = COALESCE($7, overlap_policy),
        missed = COALESCE($8, missed), log_runs = COALESCE($9, log_runs),
        active = COALESCE($10, active), max_retries = COALESCE($11, max_retries),
@@ -270,7 +365,8 @@ UPDATE cron.job
                     number(changes.max_retries), number(changes.max_failures),
                     interval(changes.max_runtime), interval(changes.retry_period),
                     interval(changes.catchup_window), interval(changes.jitter), text(changes.note),
-                    Parameter::of(changes.clear_note)});
+                    Parameter::of(changes.clear_note),
+                    changes.role ? Parameter::of_oid(*changes.role) : Parameter::null(OIDOID)});
 }
 
 void remove_as_owner(std::int64_t id) {

@@ -31,7 +31,7 @@ struct Columns {
     }
 };
 
-// runid, jobid, scheduled_at, attempt, trigger, database, username
+// runid, jobid, scheduled_at, attempt, trigger, database, username, roleid
 RunRow run_row(const Row& row, bool logged) {
     return {.run = core::RunId{row.as_int64(1)},
             .occurrence = {.job = core::JobId{row.as_int64(2)},
@@ -40,6 +40,7 @@ RunRow run_row(const Row& row, bool logged) {
                            .trigger = trigger_of(row.as_text(5))},
             .database = row.as_text(6),
             .username = row.as_text(7),
+            .role = row.is_null(8) ? RoleOid{0} : row.as_oid(8),
             .logged = logged};
 }
 
@@ -51,13 +52,14 @@ void claim_logged(const Columns& columns, std::vector<RunRow>& rows) {
     static Statement statement(R"(
 INSERT INTO cron.job_run_details AS r (jobid, database, username, command, status, jobname,
                                        scheduled_at, attempt, trigger, reason)
-SELECT j.jobid, j.database, j.username, j.command, 'starting', j.jobname,
+SELECT j.jobid, j.database, COALESCE(pg_get_userbyid(j.roleid), j.username), j.command, 'starting', j.jobname,
        c.scheduled_at, c.attempt, c.trigger, c.reason
   FROM unnest($1, $2, $3, $4, $5) AS c(jobid, scheduled_at, attempt, trigger, reason)
   JOIN cron.job j ON j.jobid = c.jobid
  WHERE j.log_runs <> 'none'
 ON CONFLICT (jobid, scheduled_at, attempt) DO NOTHING
-RETURNING r.runid, r.jobid, r.scheduled_at, r.attempt, r.trigger, r.database, r.username)");
+RETURNING r.runid, r.jobid, r.scheduled_at, r.attempt, r.trigger, r.database, r.username,
+          r.roleid)");
     statement.execute({Parameter::of(columns.jobs), Parameter::of(columns.scheduled),
                        Parameter::of(columns.attempts), Parameter::of(columns.triggers),
                        Parameter::of(columns.reasons)});
@@ -67,7 +69,7 @@ RETURNING r.runid, r.jobid, r.scheduled_at, r.attempt, r.trigger, r.database, r.
 void claim_unlogged(const Columns& columns, bool log_runs, std::vector<RunRow>& rows) {
     static Statement statement(R"(
 SELECT nextval('cron.runid_seq'), j.jobid, c.scheduled_at, c.attempt, c.trigger, j.database,
-       j.username
+       j.username, j.roleid
   FROM unnest($1, $2, $3, $4) AS c(jobid, scheduled_at, attempt, trigger)
   JOIN cron.job j ON j.jobid = c.jobid
  WHERE j.log_runs = 'none' OR NOT $5)");
@@ -105,7 +107,7 @@ void record_skips(const std::vector<core::RecordSkip>& skips) {
     static Statement statement(R"(
 INSERT INTO cron.job_run_details (jobid, database, username, command, status, jobname,
                                   scheduled_at, attempt, trigger, reason, start_time, end_time)
-SELECT j.jobid, j.database, j.username, j.command, 'skipped', j.jobname,
+SELECT j.jobid, j.database, COALESCE(pg_get_userbyid(j.roleid), j.username), j.command, 'skipped', j.jobname,
        c.scheduled_at, c.attempt, c.trigger, c.reason, t.now, t.now
   FROM unnest($1, $2, $3, $4, $5) AS c(jobid, scheduled_at, attempt, trigger, reason)
   JOIN cron.job j ON j.jobid = c.jobid, clock_timestamp() AS t(now)
@@ -208,7 +210,7 @@ UPDATE cron.job_run_details
 
 std::vector<RunRow> read_waiting(const std::vector<std::int64_t>& ids) {
     static Statement query(R"(
-SELECT runid, jobid, scheduled_at, attempt, trigger, database, username
+SELECT runid, jobid, scheduled_at, attempt, trigger, database, username, roleid
   FROM cron.job_run_details WHERE runid = ANY ($1) AND status = 'starting' ORDER BY runid)");
     Spi spi;
     query.execute({Parameter::of(ids)});
@@ -219,7 +221,7 @@ SELECT runid, jobid, scheduled_at, attempt, trigger, database, username
 
 std::vector<RunRow> read_all_waiting_manual() {
     static Statement query(R"(
-SELECT runid, jobid, scheduled_at, attempt, trigger, database, username
+SELECT runid, jobid, scheduled_at, attempt, trigger, database, username, roleid
   FROM cron.job_run_details WHERE status = 'starting' AND trigger = 'manual' ORDER BY runid)");
     Spi spi;
     query.execute({});
@@ -356,7 +358,8 @@ std::int64_t request(std::int64_t job) {
     static Statement statement(R"(
 INSERT INTO cron.job_run_details (jobid, database, username, command, status, jobname,
                                   scheduled_at, trigger)
-SELECT j.jobid, j.database, j.username, j.command, 'starting', j.jobname, clock_timestamp(), 'manual'
+SELECT j.jobid, j.database, COALESCE(pg_get_userbyid(j.roleid), j.username), j.command, 'starting', j.jobname,
+       clock_timestamp(), 'manual'
   FROM cron.job j WHERE j.jobid = $1
 RETURNING runid)");
     OwnerScope owner;
@@ -368,12 +371,14 @@ RETURNING runid)");
 }
 
 std::optional<Owner> find(std::int64_t run) {
-    static Statement query("SELECT username, status FROM cron.job_run_details WHERE runid = $1");
+    static Statement query("SELECT roleid, status FROM cron.job_run_details WHERE runid = $1");
     OwnerScope owner;
     Spi spi;
     query.execute({Parameter::of(run)});
     std::optional<Owner> found;
-    Statement::each_row([&found](const Row& row) { found = {row.as_text(1), row.as_text(2)}; });
+    Statement::each_row([&found](const Row& row) {
+        found = {row.is_null(1) ? RoleOid{0} : row.as_oid(1), row.as_text(2)};
+    });
     return found;
 }
 

@@ -189,6 +189,14 @@ ZonedSchedule read_schedule(std::string_view text, std::string_view timezone) {
             zone_name};
 }
 
+bool is_no_schedule(const Error& error) { return error.sqlstate().starts_with("22"); }
+
+std::string schedule_problem(const Error& error) {
+    std::string problem = error.message();
+    if (!error.detail().empty()) problem += " (" + error.detail() + ")";
+    return problem + ". Set a valid schedule, then cron.resume() the job.";
+}
+
 std::string format_utc(core::Instant instant) {
     return call([instant] {
         pg_tm parts;

@@ -18,7 +18,7 @@ std::vector<Waiting> waiting_roles() {
     static Statement query(R"(
 WITH RECURSIVE role AS (
     (SELECT created_by, callback_at FROM net._http_response
-      WHERE callback_state = 'waiting'
+      WHERE callback_state = 'waiting' AND created_by IS NOT NULL
       ORDER BY created_by, callback_at, id LIMIT 1)
     UNION ALL
     SELECT next.created_by, next.callback_at
@@ -54,7 +54,7 @@ Target resolve_role(RoleOid role) {
         throw Error("28000", "the role that made the request (OID " + std::to_string(role) +
                                  ") does not exist");
     }
-    return resolve_target(current_database_name(), name);
+    return resolve_target(current_database_name(), role, name);
 }
 
 std::uint64_t fail_all(RoleOid role, std::string_view error, int limit) {

@@ -20,6 +20,7 @@ struct Pending {
     Notice notices[kCapacity] = {};
     bool everything = false;
     bool extension = false;
+    bool roles = false;
     bool http = false;
     std::size_t cancelled_count = 0;
     std::int64_t cancelled[kCapacity] = {};
@@ -34,6 +35,7 @@ void forget() {
     pending.count = 0;
     pending.everything = false;
     pending.extension = false;
+    pending.roles = false;
     pending.http = false;
     pending.cancelled_count = 0;
     pending.cancelled_overflowed = false;
@@ -42,6 +44,7 @@ void forget() {
 
 void tell() noexcept {
     if (pending.scheduler != 0) DatabaseTable::want_scheduler(pending.scheduler);
+    if (pending.roles) DatabaseTable::notify_everywhere();
     if (pending.extension) DatabaseTable::notify_extension_changed(MyDatabaseId);
     if (pending.count > 0 || pending.everything) {
         DatabaseTable::notify(MyDatabaseId, pending.notices, pending.count, pending.everything);
@@ -117,6 +120,7 @@ void notify(Notice::Kind kind, std::int64_t id) {
 void notify_everything() { pend().everything = true; }
 void want_scheduler(DatabaseOid database) { pend().scheduler = database; }
 void extension_changed() { pend().extension = true; }
+void roles_changed() { pend().roles = true; }
 void wake_http_worker() {
     if (!pend().http) {
         // A request must not be sent by a transaction that a crash may still undo.

@@ -133,6 +133,17 @@ void DatabaseTable::notify(DatabaseOid database, const Notice* notices, std::siz
     wake_scheduler(*state, database);
 }
 
+void DatabaseTable::notify_everywhere() noexcept {
+    SharedState* state = shared_state();
+    if (state == nullptr) return;
+    SharedLock lock(*state);
+    for (DatabaseState& entry : state->databases) {
+        if (entry.database == 0) continue;
+        entry.overflowed = true;
+        wake_scheduler(*state, entry.database);
+    }
+}
+
 void DatabaseTable::notify_callbacks(DatabaseOid database,
                                      const std::vector<RoleOid>& roles) noexcept {
     SharedState* state = shared_state();

@@ -56,6 +56,15 @@ inline bool role_may_execute(Oid role, Oid function) {
 #endif
 }
 
+// C world. Whether `member` may become `role` by SET ROLE. Before 16 every member may.
+inline bool role_may_become(Oid member, Oid role) {
+#if PG_VERSION_NUM < 160000
+    return is_member_of_role(member, role);
+#else
+    return member_can_set_role(member, role);
+#endif
+}
+
 // C world. Runs a portal from its start to its end.
 inline void run_portal_to_end(Portal portal, bool top_level, DestReceiver* receiver,
                               QueryCompletion* completion) {

@@ -19,6 +19,7 @@ std::string current_database_name();
 
 // nullopt if there is no such role or database.
 std::optional<RoleOid> find_role(std::string_view name);
+std::optional<std::string> role_name(RoleOid role);
 std::optional<DatabaseOid> find_database_oid(std::string_view name);
 
 // As find_database_oid, and sees a database that this command has made.
@@ -28,13 +29,19 @@ bool may_connect(RoleOid role, DatabaseOid database);
 
 // Where a job of this database and role runs. Throws Error if it cannot: the role or the database
 // is missing, the role may not log in or connect, or it is a superuser and these are not allowed.
-Target resolve_target(std::string_view database, std::string_view username);
+// `username` is what the job calls its role, for the error.
+Target resolve_target(std::string_view database, RoleOid role, std::string_view username);
 
-// The current role is this one, a member of it, or a superuser. False if it does not exist.
-bool may_manage(std::string_view username);
+// In the functions below, role 0 is nobody: a role that does not exist.
+
+// The current role may run commands as this one: it is the same, may become it, or is a superuser.
+bool may_run_as(RoleOid role);
+
+// ... and has its rights without becoming it.
+bool may_manage(RoleOid role);
 
 // As may_manage, and for members of pg_read_all_data and pg_monitor.
-bool may_see(std::string_view username);
+bool may_see(RoleOid role);
 
 // The owner of the database, or a superuser.
 bool owns_database(DatabaseOid database);
@@ -44,5 +51,8 @@ std::vector<DatabaseOid> connectable_databases();
 
 // True if this database holds the extension.
 bool has_extension();
+
+// True if the table is the extension's.
+bool is_of_extension(std::uint32_t table);
 
 }  // namespace securatlas::pg

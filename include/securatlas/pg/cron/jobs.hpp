@@ -47,6 +47,18 @@ std::vector<PlanRow> read(const std::vector<std::int64_t>& ids);
 bool pause_with_note(std::int64_t id, std::string_view note);
 bool remove(std::int64_t id);
 
+// What has become of the roles of jobs: a job takes the name that its role has now, and is paused
+// with a note if there is none any more. False: somebody has locked some of them.
+bool follow_roles();
+
+// Whether it is under way: what it writes is right by the tables, while the caches of this process
+// may not have heard of the change.
+bool is_following_roles();
+
+// Jobs whose roleid and username do not mean one role take the one that is named so, if there is
+// one: rows that were loaded past the triggers have the numbers of the cluster they come from.
+void bind_roles_by_name();
+
 // Jobs that named `from` as their database name `to`; with `note`, they become inactive.
 std::uint64_t move_database(std::string_view from, std::string_view to, std::string_view note);
 
@@ -60,7 +72,7 @@ struct Definition {
     std::string schedule;
     std::string command;
     std::string database;
-    std::string username;
+    std::string username;  // of a role that exists
     bool active = true;
 };
 
@@ -70,6 +82,7 @@ std::int64_t upsert(const Definition& definition);
 struct Found {
     std::int64_t id;
     std::string name;
+    RoleOid role;  // 0: there is none
     std::string username;
     std::string database;
     bool active;
@@ -81,7 +94,7 @@ enum class Lock { none, update };
 // The job with this id, if there is one.
 std::optional<Found> find(std::int64_t id, Lock lock);
 // Jobs of this name, of all roles.
-std::vector<Found> find_named(std::string_view name, Lock lock);
+std::vector<Found> find_named(std::string_view name);
 
 // The table holds an interval as the user wrote it (months are not 30 days), so that it travels as
 // text; `length` counts them as such.
@@ -93,12 +106,21 @@ struct IntervalValue {
 struct Changes {
     std::optional<std::string> schedule, command, database, username, timezone, overlap, missed,
         log_runs;
+    std::optional<RoleOid> role;  // goes with username
     std::optional<bool> active;
     std::optional<int> max_retries, max_failures;
     std::optional<IntervalValue> max_runtime, retry_period, catchup_window, jitter;
     std::optional<std::string> note;
     bool clear_note = false;
 };
+
+// What DROP OWNED and REASSIGN OWNED mean for jobs. Throws Error if the new role has a job of the
+// same name already.
+void remove_of_roles(const std::vector<RoleOid>& roles);
+void give_to_role(const std::vector<RoleOid>& roles, RoleOid to);
+
+// After triggers of one of the extension's tables were enabled by hand: see cron._arm_triggers().
+void triggers_enabled(std::uint32_t table);
 
 void change(std::int64_t id, const Changes& changes);
 void remove_as_owner(std::int64_t id);

@@ -23,6 +23,7 @@ struct RunRow {
     core::Occurrence occurrence;
     std::string database;
     std::string username;
+    RoleOid role = 0;  // 0: there is none any more
     bool logged = true;
 };
 
@@ -128,7 +129,7 @@ void mark_not_transactional(const RunOrder& order, Pid pid, core::Instant starte
 std::int64_t request(std::int64_t job);
 
 struct Owner {
-    std::string username;
+    RoleOid role;  // 0: there is none any more
     std::string status;
 };
 std::optional<Owner> find(std::int64_t run);

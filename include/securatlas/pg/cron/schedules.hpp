@@ -7,6 +7,7 @@
 
 #include "securatlas/core/cron/schedule.hpp"
 #include "securatlas/core/cron/zone.hpp"
+#include "securatlas/pg/border/error.hpp"
 
 namespace securatlas::pg {
 
@@ -23,6 +24,13 @@ struct ZonedSchedule {
 // Reads a schedule. Its zone is the one that its text names, else `timezone`, else cron.timezone.
 // Throws Error 22023 for what is not a schedule or a zone.
 ZonedSchedule read_schedule(std::string_view text, std::string_view timezone);
+
+// Whether read_schedule() threw it because of what it was given, and not for want of memory, a file
+// or time.
+bool is_no_schedule(const Error& error);
+
+// Such an error as a sentence or two for the note of a job.
+std::string schedule_problem(const Error& error);
 
 // As timestamptz prints it in UTC, with all six digits: for the text of an "@at" schedule.
 std::string format_utc(core::Instant instant);

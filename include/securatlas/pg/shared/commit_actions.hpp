@@ -17,6 +17,9 @@ void notify_everything();
 // A scheduler is wanted in the database, if it holds the extension.
 void want_scheduler(DatabaseOid database);
 
+// Roles may have been renamed or dropped: this concerns the jobs of all databases.
+void roles_changed();
+
 // The extension may have been dropped from this database.
 void extension_changed();
 

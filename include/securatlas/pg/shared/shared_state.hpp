@@ -144,6 +144,8 @@ class DatabaseTable {
     static void want_scheduler(DatabaseOid database) noexcept;
     static void notify(DatabaseOid database, const Notice* notices, std::size_t count,
                        bool overflowed) noexcept;
+    // All schedulers look at everything.
+    static void notify_everywhere() noexcept;
     // Responses of requests that these roles have made wait for their callbacks, and are committed.
     static void notify_callbacks(DatabaseOid database, const std::vector<RoleOid>& roles) noexcept;
     static void notify_extension_changed(DatabaseOid database) noexcept;

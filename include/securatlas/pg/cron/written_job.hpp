@@ -1,0 +1,46 @@
+// A row of cron.job that is about to be written, inside of the trigger that may change it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "securatlas/core/time.hpp"
+#include "securatlas/pg/shared/shared_state.hpp"
+
+struct TriggerData;
+struct HeapTupleData;
+
+namespace securatlas::pg::jobs {
+
+class WrittenJob {
+  public:
+    explicit WrittenJob(const TriggerData* trigger);
+
+    std::int64_t id() const;
+    bool is_new() const { return before_ == nullptr; }
+    std::string text(const char* column) const;  // empty for NULL
+    bool flag(const char* column) const;
+    RoleOid role() const;  // 0: there is none
+    core::Instant planned_from() const;
+
+    // Against the row that it replaces; a new one differs in every text, and in nothing else.
+    bool text_differs(const char* column) const;
+    bool role_differs() const;
+    bool resumed() const;
+    bool taken_over() const;  // it came by replication, and is this server's from now on
+
+    void set(const char* column, const std::string& value);
+    void set_flag(const char* column, bool value);
+    void set_role(RoleOid role);  // 0: none
+    void set_planned_from(core::Instant from);
+
+    // The row as it was changed.
+    HeapTupleData* row() const { return after_; }
+
+  private:
+    const TriggerData* trigger_;
+    HeapTupleData* before_;  // null: none
+    HeapTupleData* after_;
+};
+
+}  // namespace securatlas::pg::jobs

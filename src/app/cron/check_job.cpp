@@ -1,0 +1,103 @@
+#include "securatlas/app/cron/check_job.hpp"
+
+#include <algorithm>
+
+#include "securatlas/pg/border/error.hpp"
+#include "securatlas/pg/border/identity.hpp"
+#include "securatlas/pg/border/process.hpp"
+#include "securatlas/pg/border/replication.hpp"
+#include "securatlas/pg/cron/jobs.hpp"
+#include "securatlas/pg/cron/schedules.hpp"
+
+namespace securatlas::app {
+namespace {
+
+using pg::jobs::WrittenJob;
+
+// What the scheduler copies into the history for each run has to be bounded.
+constexpr std::size_t kLongestCommand = 10'000'000;
+
+void pause(WrittenJob& job, const std::string& why) {
+    if (!job.flag("active")) return;
+    job.set_flag("active", false);
+    job.set("note", "paused: " + why);
+    pg::write_log(pg::LogLevel::warning,
+                  "job " + std::to_string(job.id()) + " of cron.job is paused: " + why);
+}
+
+// The job belongs to the role and not to its name. The name decides when it is written, and when it
+// is replicated: the number is that of another cluster.
+void settle_role(WrittenJob& job, bool replicated) {
+    const std::string name = job.text("username");
+    const auto find_by_name = [&] { job.set_role(pg::find_role(name).value_or(0)); };
+    const auto require_role = [&] {
+        const auto found = pg::role_name(job.role());
+        if (found) return *found;
+        throw pg::Error("42704", "role \"" + name + "\" does not exist", "",
+                        "Give the job to another role with cron.alter_job().");
+    };
+    if (replicated || job.is_new()) {
+        find_by_name();
+    } else if (job.role_differs()) {
+        if (job.role() != 0) job.set("username", require_role());
+    } else if (job.text_differs("username")) {
+        find_by_name();
+    } else {
+        if (!job.resumed()) return;
+        if (job.role() == 0) find_by_name();
+        require_role();
+    }
+    if (job.role() != 0 || name.empty()) return;
+    pause(job, "role \"" + name +
+                   "\" does not exist. Make it, or give the job to another with cron.alter_job(), "
+                   "then cron.resume() the job.");
+}
+
+// The only instant of "@at" is the job's even if it has passed: the rule for missed occurrences
+// decides.
+core::Instant not_after_only_instant(const core::Schedule& schedule, core::Instant planned_from) {
+    if (schedule.kind() != core::ScheduleKind::at) return planned_from;
+    const core::Instant only = std::get<core::Schedule::At>(schedule.body()).instant;
+    return (std::min)(planned_from, only - core::Duration(1));
+}
+
+// A job whose schedule is another, or that comes back from a pause, is planned from now on.
+void settle_schedule(WrittenJob& job, bool loading) {
+    const bool plans_anew = job.resumed() || job.taken_over() || job.text_differs("schedule") ||
+                            job.text_differs("timezone");
+    if (!plans_anew) return;
+    core::Instant from = job.is_new() ? job.planned_from() : pg::now();
+    // A job may be paused whatever its schedule has become.
+    if (job.is_new() || job.flag("active")) {
+        try {
+            const auto zoned = pg::read_schedule(job.text("schedule"), job.text("timezone"));
+            from = not_after_only_instant(*zoned.schedule, from);
+        } catch (const pg::Error& error) {
+            if (!loading || !pg::is_no_schedule(error)) throw;
+            pause(job, pg::schedule_problem(error));
+        }
+    }
+    job.set_planned_from(from);
+}
+
+void check_length(WrittenJob& job, bool loading) {
+    if (!job.text_differs("command") || job.text("command").size() <= kLongestCommand) return;
+    const pg::Error error("54000", "command is too long",
+                          "It must have at most " + std::to_string(kLongestCommand) + " bytes.",
+                          "Put what it does into a function, and call that.");
+    if (!loading) throw error;
+    pause(job, error.message() + ". " + error.hint());
+}
+
+}  // namespace
+
+void check_job(WrittenJob& job) {
+    const bool replicated = pg::is_replicated_change();
+    const bool loading = pg::is_loading();
+    if (replicated) job.set_flag("replicated", true);
+    check_length(job, loading);
+    if (!pg::jobs::is_following_roles()) settle_role(job, replicated);
+    settle_schedule(job, loading);
+}
+
+}  // namespace securatlas::app

@@ -1,0 +1,26 @@
+#include "securatlas/pg/border/replication.hpp"
+
+#include "border/owner_scope.hpp"
+
+extern "C" {
+#include "commands/trigger.h"
+#include "replication/logicalworker.h"
+#include "replication/origin.h"
+#include "tcop/pquery.h"
+#include "utils/portal.h"
+}
+
+namespace securatlas::pg {
+
+bool is_replicated_change() {
+    return IsLogicalWorker() || replorigin_session_origin != InvalidRepOriginId;
+}
+
+bool is_loading() {
+    if (is_replicated_change()) return true;
+    if (OwnerScope::is_entered()) return false;
+    return SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA ||
+           (PortalIsValid(ActivePortal) && ActivePortal->commandTag == CMDTAG_COPY);
+}
+
+}  // namespace securatlas::pg
