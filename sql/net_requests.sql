@@ -58,7 +58,8 @@ SELECT net.cancel_request(pg_temp.id_of('one')) AS own, net.cancel_request(pg_te
        net.cancel_request(0) AS unknown, net.cancel_request(NULL) AS null_id;
 -- What is recorded has everything of the request that a response has.
 SELECT r.id = pg_temp.id_of('one') AS same_id, r.state, r.error_msg, r.attempts, r.method, r.url, r.runid,
-       r.created_by::regrole, r.idempotency_key, r.status_code, r.timed_out, r.callback_state
+       r.created_by::regrole, r.idempotency_key, r.status_code, r.timed_out, r.callback_state, r.host,
+       r.requested_at < r.created AS requested_before
   FROM net._http_response r;
 SELECT count(*) FROM net.http_request_queue q WHERE q.id = pg_temp.id_of('one');
 
@@ -113,10 +114,12 @@ RESET ROLE;
 UPDATE net.http_request_queue SET attempts = 2, last_error = 'it broke', max_attempts = 7
  WHERE id = pg_temp.id_of('five');
 INSERT INTO net._http_response (id, method, url, created_by, state, status_code, error_msg, attempts, duration_ms,
-                                callback_state, idempotency_key)
-VALUES (-1, 'GET', 'https://a.example/', 'regress_req_amy'::regrole, 'succeeded', 200, NULL, 1, 1.5, 'done', 'k1'),
-       (-2, 'GET', 'https://a.example/', 'regress_req_amy'::regrole, 'failed', 500, NULL, 3, 2.5, NULL, 'k2'),
-       (-3, 'GET', 'https://a.example/', 'regress_req_ben'::regrole, 'expired', NULL, 'too late', 0, NULL, NULL, 'k3');
+                                callback_state, idempotency_key, host, requested_at)
+SELECT id, 'GET', 'https://a.example/', role, state, code, error, attempts, ms, callback, key, 'https://a.example:443', now()
+  FROM (VALUES (-1, 'regress_req_amy'::regrole, 'succeeded', 200, NULL, 1, 1.5, 'done', 'k1'),
+               (-2, 'regress_req_amy'::regrole, 'failed', 500, NULL, 3, 2.5, NULL, 'k2'),
+               (-3, 'regress_req_ben'::regrole, 'expired', NULL, 'too late', 0, NULL, NULL, 'k3'))
+       AS made (id, role, state, code, error, attempts, ms, callback, key);
 SELECT code, message FROM error_of($$ UPDATE net._http_response SET state = 'lost' $$);
 SET ROLE regress_req_amy;
 SELECT id < 0 AS ended, state, method, url, host, created IS NOT NULL AS created, ready_at > now() AS later,

@@ -92,7 +92,9 @@ CREATE TABLE net._http_response (
     on_response     text,
     callback_attempts int NOT NULL DEFAULT 0,
     callback_at     timestamptz,
-    on_response_owner oid
+    on_response_owner oid,
+    host            text COLLATE "C",
+    requested_at    timestamptz
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 CREATE INDEX _http_response_created_idx ON net._http_response (created);
 CREATE INDEX _http_response_callback_idx ON net._http_response (created_by, callback_at, id)
@@ -103,11 +105,11 @@ COMMENT ON COLUMN net._http_response.id IS 'Number of the request.';
 COMMENT ON COLUMN net._http_response.status_code IS 'HTTP status; NULL: there was no response.';
 COMMENT ON COLUMN net._http_response.content_type IS 'Content-Type of the response.';
 COMMENT ON COLUMN net._http_response.headers IS 'Headers of the response; those that came more than once are arrays.';
-COMMENT ON COLUMN net._http_response.content IS 'Body of the response, if it is text in the encoding of the database.';
+COMMENT ON COLUMN net._http_response.content IS 'Body of the response, if it is text that the encoding of the database can hold: converted from the charset of its Content-Type, which is UTF-8 if it names none.';
 COMMENT ON COLUMN net._http_response.timed_out IS 'The time was up.';
 COMMENT ON COLUMN net._http_response.error_msg IS 'Why there was no response; NULL: there was one.';
 COMMENT ON COLUMN net._http_response.created IS 'When it was recorded.';
-COMMENT ON COLUMN net._http_response.content_bytes IS 'Body of the response, if it is not text.';
+COMMENT ON COLUMN net._http_response.content_bytes IS 'Body of the response, if it is no such text.';
 COMMENT ON COLUMN net._http_response.truncated IS 'The body was longer than net.max_response_bytes; the rest is missing.';
 COMMENT ON COLUMN net._http_response.attempts IS 'Attempts that were made.';
 COMMENT ON COLUMN net._http_response.duration_ms IS 'Time that the last attempt took.';
@@ -115,6 +117,8 @@ COMMENT ON COLUMN net._http_response.method IS 'Method of the request.';
 COMMENT ON COLUMN net._http_response.url IS 'URL of the request.';
 COMMENT ON COLUMN net._http_response.runid IS 'Run of a job that made the request; NULL: none.';
 COMMENT ON COLUMN net._http_response.created_by IS 'Role that made the request.';
+COMMENT ON COLUMN net._http_response.host IS 'Scheme, host and port of the URL.';
+COMMENT ON COLUMN net._http_response.requested_at IS 'When the request was made.';
 COMMENT ON COLUMN net._http_response.callback_state IS 'State of the call of on_response: waiting, done, failed; NULL: there is none to call.';
 COMMENT ON COLUMN net._http_response.callback_error IS 'Why the last call of on_response failed.';
 COMMENT ON COLUMN net._http_response.state IS 'How the request ended: succeeded (a status below 400), failed, expired, cancelled.';

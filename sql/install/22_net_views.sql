@@ -50,7 +50,7 @@ SELECT q.id, 'retrying', q.method, q.url, q.host::text, q.created, q.ready_at, q
   FROM net.http_request_queue q
  WHERE q.attempts > 0 AND q.id NOT IN (SELECT pg_catalog.unnest(net._requests_in_flight()))
 UNION ALL
-SELECT r.id, r.state, r.method, r.url, net._origin(r.url), NULL, NULL, r.attempts, NULL,
+SELECT r.id, r.state, r.method, r.url, r.host::text, r.requested_at, NULL, r.attempts, NULL,
        r.status_code, r.error_msg, r.duration_ms, r.created, r.runid, r.created_by::regrole,
        r.idempotency_key, r.callback_state, NULL
   FROM net._http_response r;
@@ -60,7 +60,7 @@ COMMENT ON COLUMN net.requests.state IS 'waiting, in_flight, retrying (between t
 COMMENT ON COLUMN net.requests.method IS 'GET, POST, DELETE, ....';
 COMMENT ON COLUMN net.requests.url IS 'Where it is sent to, query included.';
 COMMENT ON COLUMN net.requests.host IS 'Scheme, host and port of the URL.';
-COMMENT ON COLUMN net.requests.created IS 'When it was made; NULL once it has ended.';
+COMMENT ON COLUMN net.requests.created IS 'When it was made.';
 COMMENT ON COLUMN net.requests.ready_at IS 'It is not sent before; NULL once it has ended.';
 COMMENT ON COLUMN net.requests.attempts IS 'Attempts that have ended.';
 COMMENT ON COLUMN net.requests.max_attempts IS 'Attempts that are made at most; NULL once it has ended.';

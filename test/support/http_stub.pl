@@ -15,6 +15,7 @@
 #   /flaky/N/STATUS/KEY    STATUS to the first N requests of that path, 200 to the rest
 #   /bytes/N               200 with a body of N bytes
 #   /gzip/N                200, the same, packed with gzip
+#   /text/CHARSET/HEX      200, a text of these bytes; CHARSET may be -, for none
 #   /headers               200, the body is the request's headers as JSON
 #   /echo                  200, the body and content type of the request
 #   /redirect?to=URL       302 to URL, which is taken as it stands
@@ -241,6 +242,11 @@ sub answer
     {
         $packed{$1} //= gzip($1);
         respond($c, $request, 200, $packed{$1}, 'text/plain', 'Content-Encoding: gzip');
+    }
+    elsif ($path =~ m{^/text/([^/]+)/([0-9a-f]*)$})
+    {
+        my $type = $1 eq '-' ? 'text/plain' : "text/plain; charset=$1";
+        respond($c, $request, 200, pack('H*', $2), $type);
     }
     elsif ($path =~ m{^/headers})
     {

@@ -50,7 +50,7 @@ for my $method (qw(put patch))
 
 # ---- responses -----------------------------------------------------------------------------------
 is(response_to("http_get('" . $stub->url('/twice') . "')", "headers->'X-Twice'"), '["one", "two"]', 'a header that comes twice');
-is(response_to("http_get('" . $stub->url('/latin1') . "')", 'content, content_bytes'), '|\x636166e9', 'text in another encoding');
+is(response_to("http_get('" . $stub->url('/latin1') . "')", 'length(content), ascii(right(content, 1)), content_bytes'), '4|233|', 'text in another encoding');
 my $big = $stub->url('/bytes/2000000');
 is(response_to("http_request('GET', '$big', store_response => 'full')", 'length(content), truncated, headers IS NOT NULL'), '1048576|t|t', 'all of a response');
 is(response_to("http_request('GET', '$big', store_response => 'headers')", 'content, content_bytes, headers IS NOT NULL, content_type'),

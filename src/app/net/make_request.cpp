@@ -3,6 +3,7 @@
 #include "securatlas/core/net/header_rules.hpp"
 #include "securatlas/core/net/secret_reference.hpp"
 #include "securatlas/core/net/url.hpp"
+#include "securatlas/pg/border/encoding.hpp"
 #include "securatlas/pg/border/error.hpp"
 #include "securatlas/pg/border/identity.hpp"
 #include "securatlas/pg/border/process.hpp"
@@ -37,11 +38,17 @@ const std::vector<pg::JsonMember>& members_of(const ObjectArgument& argument, co
     return argument.members;
 }
 
+// As it is percent-encoded.
+std::string utf8(const std::string& text) {
+    if (auto converted = pg::to_utf8(text)) return std::move(*converted);
+    throw pg::Error("22P05", "parameter or form field cannot be converted to UTF-8");
+}
+
 core::Url url_of(const RequestArguments& arguments) {
     if (!arguments.url) throw null_argument("url");
     core::Url url = checked(core::Url::parse(*arguments.url));
     for (const pg::JsonMember& member : members_of(arguments.params, "params")) {
-        url = checked(url.with_parameter(member.name, member.value));
+        url = checked(url.with_parameter(utf8(member.name), utf8(member.value)));
     }
     return url;
 }
@@ -100,7 +107,8 @@ std::string form_of(const ObjectArgument& form, std::vector<std::string>& secret
                             "It is null, an object or an array.");
         }
         if (!encoded.empty()) encoded += '&';
-        encoded += core::percent_encode(member.name) + '=' + core::percent_encode(member.value);
+        encoded += core::percent_encode(utf8(member.name)) + '=' +
+                   core::percent_encode(utf8(member.value));
         for (std::string& name : core::secret_names(member.value))
             secrets.push_back(std::move(name));
     }
@@ -229,8 +237,8 @@ void set_response_rules(pg::requests::NewRequest& request, const RequestArgument
     }
     request.store_response = *store;
     if (!arguments.on_response) return;
-    const pg::CallbackFunction function = pg::check_callback(
-        *arguments.on_response, request.created_by.value_or(pg::current_role()));
+    const pg::CallbackFunction function =
+        pg::check_callback(*arguments.on_response, request.created_by.value_or(pg::current_role()));
     request.on_response = function.signature;
     request.on_response_owner = function.owner;
 }
@@ -255,6 +263,8 @@ std::int64_t make_request(RequestArguments arguments) {
     set_response_rules(request, arguments);
     return pg::requests::enqueue(request);
 }
+
+std::string url_encoded(const std::string& text) { return core::percent_encode(utf8(text)); }
 
 std::string url_with_parameters(const std::string& url,
                                 const std::vector<std::string>& parameters) {

@@ -52,6 +52,23 @@ std::optional<HeaderError> check_header(const Header& header) {
     return check_value(header);
 }
 
+std::string charset(std::string_view content_type) {
+    for (std::size_t end = content_type.find(';'); end != std::string_view::npos;
+         end = content_type.find(';')) {
+        content_type.remove_prefix(end + 1);
+        const std::string_view parameter = trim(content_type.substr(0, content_type.find(';')));
+        const std::size_t equals = std::min(parameter.find('='), parameter.size());
+        if (equals == parameter.size()) continue;
+        if (!equal_ignoring_case(trim(parameter.substr(0, equals)), "charset")) continue;
+        std::string_view value = trim(parameter.substr(equals + 1));
+        if (value.size() >= 2 && value.front() == '"' && value.back() == '"') {
+            value = value.substr(1, value.size() - 2);
+        }
+        return std::string(value);
+    }
+    return {};
+}
+
 bool is_sensitive_header(std::string_view name) {
     constexpr std::array<std::string_view, 10> kTelling = {
         "authorization", "cookie",   "apikey", "api_key",    "token",

@@ -227,7 +227,7 @@ PGDLLEXPORT Datum securatlas_net_worker_is_up(PG_FUNCTION_ARGS) {
 
 PGDLLEXPORT Datum securatlas_urlencode_string(PG_FUNCTION_ARGS) {
     return entry(
-        [fcinfo] { return text_result(core::percent_encode(*ext::text_argument(fcinfo, 0))); });
+        [fcinfo] { return text_result(app::url_encoded(*ext::text_argument(fcinfo, 0))); });
 }
 
 PGDLLEXPORT Datum securatlas_encode_url_with_params_array(PG_FUNCTION_ARGS) {

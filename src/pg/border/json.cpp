@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "securatlas/pg/border/encoding.hpp"
+
 extern "C" {
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
@@ -89,16 +91,6 @@ struct Group {
     std::vector<std::string> values;
 };
 
-std::string printable(const std::string& text) {
-    const auto length = static_cast<int>(text.size());
-    if (pg_verify_mbstr(GetDatabaseEncoding(), text.data(), length, true)) return text;
-    std::string cleaned = text;
-    std::replace_if(
-        cleaned.begin(), cleaned.end(),
-        [](char c) { return c == '\0' || (static_cast<unsigned char>(c) & 0x80) != 0; }, '?');
-    return cleaned;
-}
-
 std::vector<Group> group(const std::vector<core::Header>& headers) {
     std::vector<Group> groups;
     for (const core::Header& header : headers) {
@@ -106,10 +98,10 @@ std::vector<Group> group(const std::vector<core::Header>& headers) {
             return pg_strcasecmp(other.name.c_str(), header.name.c_str()) == 0;
         });
         if (found == groups.end()) {
-            groups.push_back({printable(header.name), {}});
+            groups.push_back({valid_text(header.name), {}});
             found = groups.end() - 1;
         }
-        found->values.push_back(printable(header.value));
+        found->values.push_back(valid_text(header.value));
     }
     return groups;
 }

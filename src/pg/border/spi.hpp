@@ -40,6 +40,7 @@ struct Parameter {
         return {TIMESTAMPTZOID, TimestampTzGetDatum(to_timestamp(value)), false};
     }
     static Parameter of(std::string_view value);
+    static Parameter of(const std::string& value) { return of(std::string_view(value)); }
     static Parameter null(Oid type) { return {type}; }
     static Parameter of_bytes(std::string_view value) {
         Parameter bytes = of(value);  // text and bytea have the same form

@@ -8,6 +8,8 @@
 #include "border/user_code.hpp"
 #include "net/callback_rules.hpp"
 #include "securatlas/core/cron/scheduler.hpp"
+#include "securatlas/core/net/header_rules.hpp"
+#include "securatlas/pg/border/encoding.hpp"
 #include "securatlas/pg/border/process.hpp"
 #include "securatlas/pg/border/transaction.hpp"
 #include "securatlas/pg/net/callback_function.hpp"
@@ -45,6 +47,8 @@ struct Due {
     int attempts = 0;      // that have failed
     bool sealed = false;
     std::string sealed_body;
+    std::string content_type;
+    bool truncated = false;
     Datum row = 0;  // net._http_response; lives as long as the transaction
     Oid row_type = InvalidOid;
     std::optional<RoleOid> function_owner;  // when the request was made
@@ -84,6 +88,8 @@ std::optional<Due> take_row() {
         if (due->sealed) due->sealed_body = row.as_bytes(5);
         due->row = copy_to_transaction(row.value(6));
         if (!row.is_null(7)) due->function_owner = row.as_oid(7);
+        due->content_type = row.as_text(8);
+        due->truncated = !row.is_null(9) && row.as_bool(9);
         due->row_type = HeapTupleHeaderGetTypeId(DatumGetHeapTupleHeader(due->row));
     });
     return due;
@@ -91,7 +97,8 @@ std::optional<Due> take_row() {
 
 std::optional<Due> find_due(RoleOid role) {
     static Statement query(R"(
-SELECT id, on_response, callback_attempts, sealed, content_bytes, r, on_response_owner
+SELECT id, on_response, callback_attempts, sealed, content_bytes, r, on_response_owner,
+       content_type, truncated
   FROM net._http_response AS r
  WHERE created_by = $1 AND callback_state = 'waiting' AND callback_at <= $2
  ORDER BY callback_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)");
@@ -103,7 +110,8 @@ SELECT id, on_response, callback_attempts, sealed, content_bytes, r, on_response
 
 std::optional<Due> find_again(std::int64_t response) {
     static Statement query(R"(
-SELECT id, on_response, callback_attempts, sealed, content_bytes, r, on_response_owner
+SELECT id, on_response, callback_attempts, sealed, content_bytes, r, on_response_owner,
+       content_type, truncated
   FROM net._http_response AS r
  WHERE id = $1 AND callback_state = 'waiting' FOR UPDATE SKIP LOCKED)");
     read_by_index();
@@ -163,12 +171,16 @@ Datum with_columns(Datum row, TupleDesc description, Columns& columns) {
 // The row as it was before its attempt was counted, and with its body in clear.
 Datum argument_of(const Due& due, int attempts) {
     std::optional<std::string> body;
+    bool is_text = false;
     if (due.sealed) {
         body = unseal(due.sealed_body, {"response", std::to_string(due.response)});
         if (!body) {
             throw Error("22023", "the response cannot be decrypted", "",
                         "It was encrypted with another key than that in net.secret_key_file.");
         }
+        auto text = to_database_text(*body, core::charset(due.content_type), due.truncated);
+        is_text = text.has_value();
+        if (text) body = std::move(text);
     }
     return call([&] {
         const MemoryContext before = MemoryContextSwitchTo(TopTransactionContext);
@@ -179,7 +191,6 @@ Datum argument_of(const Due& due, int attempts) {
             // Text and bytea have the same form.
             const int length = static_cast<int>(body->size());
             const Datum bytes = PointerGetDatum(cstring_to_text_with_len(body->data(), length));
-            const bool is_text = pg_verify_mbstr(GetDatabaseEncoding(), body->data(), length, true);
             set_column(columns, description, "content", bytes, !is_text);
             set_column(columns, description, "content_bytes", bytes, is_text);
         }

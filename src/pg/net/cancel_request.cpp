@@ -13,12 +13,12 @@ bool cancel(std::int64_t id) {
 WITH ended AS (
     DELETE FROM net.http_request_queue
      WHERE id = $1 AND ($3 OR pg_has_role($2, created_by, 'USAGE'))
-    RETURNING id, attempts, method, url, runid, created_by, idempotency_key),
+    RETURNING id, attempts, method, url, runid, created_by, idempotency_key, host, created),
 recorded AS (
     INSERT INTO net._http_response (id, error_msg, attempts, method, url, runid, created_by,
-                                    idempotency_key, state, timed_out)
+                                    idempotency_key, state, timed_out, host, requested_at)
     SELECT id, 'request was cancelled', attempts, method, url, runid, created_by, idempotency_key,
-           'cancelled', false
+           'cancelled', false, host, created
       FROM ended
     ON CONFLICT (id) DO NOTHING)
 SELECT FROM ended)");

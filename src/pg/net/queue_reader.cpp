@@ -5,6 +5,7 @@
 #include "border/spi.hpp"
 #include "net/sealed_headers.hpp"
 #include "securatlas/core/net/secret_reference.hpp"
+#include "securatlas/pg/border/encoding.hpp"
 #include "securatlas/pg/border/json.hpp"
 #include "securatlas/pg/net/requests.hpp"
 #include "securatlas/pg/net/secrets.hpp"
@@ -90,7 +91,12 @@ void put_secrets(QueuedRequest& request, const Needs& needs,
     for (const std::string& name : needs.form_secrets) {
         const std::string* value = value_of(name);
         if (value == nullptr) return;
-        request.body = core::put_secret_encoded(request.body, name, *value);
+        const auto encodable = to_utf8(*value);
+        if (!encodable) {
+            request.problem = "secret \"" + name + "\" cannot be converted to UTF-8";
+            return;
+        }
+        request.body = core::put_secret_encoded(request.body, name, *encodable);
     }
 }
 

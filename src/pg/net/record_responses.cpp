@@ -5,6 +5,8 @@
 
 #include "border/spi.hpp"
 #include "border/table_insert.hpp"
+#include "securatlas/core/net/header_rules.hpp"
+#include "securatlas/pg/border/encoding.hpp"
 #include "securatlas/pg/border/json.hpp"
 #include "securatlas/pg/border/process.hpp"
 #include "securatlas/pg/net/requests.hpp"
@@ -27,6 +29,8 @@ struct Ended {
     std::string idempotency_key;
     std::string on_response;  // empty: none
     std::optional<RoleOid> on_response_owner;
+    std::string host;
+    core::Instant created;
     StoreResponse store = StoreResponse::full;
 
     bool wants_callback() const { return !on_response.empty() && created_by.has_value(); }
@@ -36,7 +40,7 @@ std::unordered_map<std::int64_t, Ended> take_out(const std::vector<std::int64_t>
     static Statement statement(R"(
 DELETE FROM net.http_request_queue WHERE id = ANY ($1)
 RETURNING id, method, url, runid, created_by, idempotency_key, on_response, store_response,
-          on_response_owner)");
+          on_response_owner, host, created)");
     std::unordered_map<std::int64_t, Ended> all;
     Spi spi;
     statement.execute({Parameter::of(ids)});
@@ -50,30 +54,28 @@ RETURNING id, method, url, runid, created_by, idempotency_key, on_response, stor
         ended.on_response = row.as_text(7);
         ended.store = parse_store_response(row.as_text(8)).value_or(StoreResponse::full);
         if (!row.is_null(9)) ended.on_response_owner = row.as_oid(9);
+        ended.host = row.as_text(10);
+        ended.created = row.as_instant(11);
     });
     return all;
 }
 
-// The length of the text in the database's encoding that the body is; nullopt: it is none. A body
-// that was cut may have been cut within a character, which is left out.
-std::optional<std::size_t> text_length(const Response& response) {
-    constexpr std::size_t kLongestCharacter = 4;
-    const std::string& body = response.body;
-    const auto valid = static_cast<std::size_t>(
-        pg_encoding_verifymbstr(GetDatabaseEncoding(), body.data(), static_cast<int>(body.size())));
-    if (valid == body.size()) return valid;
-    if (response.truncated && body.size() - valid < kLongestCharacter) return valid;
-    return std::nullopt;
+std::optional<std::string> body_text(const Response& response) {
+    const std::string charset = core::charset(response.content_type.value_or(""));
+    return to_database_text(response.body, charset, response.truncated);
 }
 
-// The text as the database can hold it: libcurl passes on what the server sent.
-Parameter optional_text(const std::optional<std::string>& text) {
-    if (!text) return Parameter::null(TEXTOID);
-    const int length = static_cast<int>(text->size());
-    if (pg_verify_mbstr(GetDatabaseEncoding(), text->data(), length, true)) {
-        return Parameter::of(std::string_view(*text));
+// As the database can hold them: libcurl passes on what the server sent.
+std::vector<core::Header> header_texts(std::vector<core::Header> headers) {
+    for (core::Header& header : headers) {
+        header.name = message_text(header.name);
+        header.value = message_text(header.value);
     }
-    return Parameter::null(TEXTOID);
+    return headers;
+}
+
+Parameter message_unless_empty(const std::string& text) {
+    return text.empty() ? Parameter::null(TEXTOID) : Parameter::of(message_text(text));
 }
 
 Parameter text_unless_empty(const std::string& text) {
@@ -119,8 +121,8 @@ Body body_of(const Response& response, StoreResponse store) {
             break;
     }
     Body body;
-    if (const auto text = text_length(response)) {
-        body.text = Parameter::of(std::string_view(response.body).substr(0, *text));
+    if (const auto text = body_text(response)) {
+        body.text = Parameter::of(*text);
     } else {
         body.bytes = Parameter::of_bytes(response.body);
     }
@@ -153,6 +155,8 @@ enum Column : std::size_t {
     kCallbackAttempts,
     kCallbackAt,
     kOnResponseOwner,
+    kHost,
+    kRequestedAt,
     kColumnCount
 };
 using ResponseRow = RowBuilder<kColumnCount>;
@@ -164,6 +168,8 @@ void set(ResponseRow& row, Column column, const Parameter& value) {
 void set_request(ResponseRow& row, const Ended& ended) {
     set(row, kMethod, Parameter::of(std::string_view(ended.method)));
     set(row, kUrl, Parameter::of(std::string_view(ended.url)));
+    set(row, kHost, Parameter::of(std::string_view(ended.host)));
+    set(row, kRequestedAt, Parameter::of(ended.created));
     if (ended.run) set(row, kRunId, Parameter::of(*ended.run));
     if (ended.created_by) set(row, kCreatedBy, Parameter::of_oid(*ended.created_by));
     set(row, kIdempotencyKey, text_unless_empty(ended.idempotency_key));
@@ -185,7 +191,7 @@ void set_body(ResponseRow& row, const Response& response, StoreResponse store) {
     set(row, kContent, body.text);
     set(row, kContentBytes, body.bytes);
     row.set(kSealed, BoolGetDatum(body.sealed));
-    set(row, kErrorMsg, text_unless_empty(response.error.empty() ? body.error : response.error));
+    set(row, kErrorMsg, message_unless_empty(response.error.empty() ? body.error : response.error));
 }
 
 ResponseRow make_row(const Response& response, const Ended& ended) {
@@ -195,8 +201,10 @@ ResponseRow make_row(const Response& response, const Ended& ended) {
     row.set(kCreated, TimestampTzGetDatum(now));
     if (response.status_code) row.set(kStatusCode, Int32GetDatum(*response.status_code));
     if (response.error.empty() && ended.store != StoreResponse::status) {
-        set(row, kContentType, optional_text(response.content_type));
-        row.set(kHeaders, headers_as_jsonb(response.headers));
+        if (response.content_type) {
+            set(row, kContentType, Parameter::of(message_text(*response.content_type)));
+        }
+        row.set(kHeaders, headers_as_jsonb(header_texts(response.headers)));
     }
     set_body(row, response, ended.store);
     row.set(kTimedOut, BoolGetDatum(response.timed_out));

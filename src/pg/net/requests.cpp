@@ -2,7 +2,7 @@
 #include "securatlas/pg/net/requests.hpp"
 
 #include "border/spi.hpp"
-#include "securatlas/pg/border/json.hpp"
+#include "securatlas/pg/border/encoding.hpp"
 
 extern "C" {
 #include "catalog/namespace.h"
@@ -89,7 +89,7 @@ UPDATE net.http_request_queue q
         ids.push_back(number(retry.id));
         attempts.push_back(retry.attempts);
         ready_at.push_back(retry.ready_at);
-        errors.push_back(retry.error);
+        errors.push_back(message_text(retry.error));
     }
     Spi spi;
     statement.execute({Parameter::of(ids), Parameter::of(attempts), Parameter::of(ready_at),

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <span>
 
+#include "securatlas/pg/border/encoding.hpp"
 #include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/border/process.hpp"
 #include "securatlas/pg/shared/shared_memory.hpp"
@@ -11,6 +12,14 @@ namespace securatlas::pg {
 namespace {
 
 constexpr core::Duration kUnknown{-1};
+
+// What others say: valid in the database's encoding, and not cut within a character.
+template <std::size_t N>
+void assign_message(std::array<char, N>& to, const std::string& message) {
+    const std::string text = valid_text(message);
+    const int length = pg_mbcliplen(text.data(), static_cast<int>(text.size()), N - 1);
+    assign_text(to, std::string_view(text).substr(0, static_cast<std::size_t>(length)));
+}
 
 HttpDatabaseState* find_entry(HttpState& http, DatabaseOid database) noexcept {
     for (HttpDatabaseState& entry : http.databases) {
@@ -53,13 +62,14 @@ std::vector<HttpHostState> host_entries(const std::vector<HostStatus>& hosts, co
         entry.next_try = host.next_try;
         entry.p50 = host.p50.value_or(kUnknown);
         entry.p95 = host.p95.value_or(kUnknown);
-        assign_text(entry.last_error, host.last_error);
+        assign_message(entry.last_error, host.last_error);
         entry.updated = time;
     }
     return entries;
 }
 
-void show(HttpDatabaseState& entry, const HttpStatus& status, core::Instant time) noexcept {
+void show(HttpDatabaseState& entry, const HttpStatus& status,
+          const std::array<char, 256>& last_error, core::Instant time) noexcept {
     if (entry.pid != MyProcPid) {
         entry.pid = MyProcPid;
         entry.started = time;
@@ -70,7 +80,7 @@ void show(HttpDatabaseState& entry, const HttpStatus& status, core::Instant time
     entry.waiting = status.waiting;
     entry.sent = entry.sent_before + status.sent;
     entry.failed = entry.failed_before + status.failed;
-    assign_text(entry.last_error, status.last_error);
+    entry.last_error = last_error;
     const std::size_t shown = (std::min)(status.in_flight.size(), kMaxInFlightShown);
     std::copy_n(status.in_flight.begin(), shown, entry.in_flight);
     entry.in_flight_shown = static_cast<std::int32_t>(shown);
@@ -100,10 +110,12 @@ void HttpTable::publish(const HttpStatus& status) {
     SharedState& state = require_shared_state();
     const core::Instant time = now();
     const std::vector<HttpHostState> hosts = host_entries(status.hosts, time);
+    std::array<char, 256> last_error{};
+    assign_message(last_error, status.last_error);
     SharedLock lock(state.http);
     HttpDatabaseState* entry = find_or_add(state.http, MyDatabaseId);
     if (entry == nullptr) return;
-    show(*entry, status, time);
+    show(*entry, status, last_error, time);
     forget_hosts(state.http, MyDatabaseId);
     auto next = hosts.begin();
     for (HttpHostState& place : state.http.hosts) {

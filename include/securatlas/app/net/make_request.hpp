@@ -49,6 +49,9 @@ struct RequestArguments {
 // Returns the request's id.
 std::int64_t make_request(RequestArguments arguments);
 
+// A text percent-encoded, as UTF-8.
+std::string url_encoded(const std::string& text);
+
 // A URL with parameters, "name=value" each, after those it has.
 std::string url_with_parameters(const std::string& url, const std::vector<std::string>& parameters);
 

@@ -30,6 +30,9 @@ struct HeaderError {
 // but tabs, which rules out CR, LF and NUL.
 std::optional<HeaderError> check_header(const Header& header);
 
+// The charset that a Content-Type names; empty if it names none.
+std::string charset(std::string_view content_type);
+
 // True for names whose values are credentials by their meaning (Authorization, Cookie, X-Api-Key,
 // ...) or by the look of the name (...token, ...secret, ...-key, ...); better one too many.
 bool is_sensitive_header(std::string_view name);

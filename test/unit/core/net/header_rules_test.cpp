@@ -81,5 +81,16 @@ TEST(FindHeader, TheFirstInAnyCase) {
     EXPECT_EQ(find_header(headers, "Retry"), nullptr);
 }
 
+TEST(Charset, IsAParameterOfTheContentType) {
+    EXPECT_EQ(charset("text/plain; charset=iso-8859-1"), "iso-8859-1");
+    EXPECT_EQ(charset("text/html;Charset = \"UTF-8\" ; level=1"), "UTF-8");
+    EXPECT_EQ(charset("multipart/x; boundary=a; charset=utf-8"), "utf-8");
+    for (const auto* none :
+         {"", "text/plain", "text/plain;", "text/plain; charset", "charset=utf-8",
+          "text/plain; charset=", "text/plain; charset=\"\"", ";;;", "a; b=c"}) {
+        EXPECT_EQ(charset(none), "") << none;
+    }
+}
+
 }  // namespace
 }  // namespace securatlas::core
