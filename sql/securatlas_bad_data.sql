@@ -104,6 +104,9 @@ INSERT INTO integration_connections (id, tenant_id, provider_id, status, auth_ty
 SELECT pg_temp.t(50 + p.id), pg_temp.t(1), p.id, 'active', 'oauth', 'a_token', now() + interval '1 hour' FROM integration_providers p;
 INSERT INTO integration_connections (id, tenant_id, provider_id, status, auth_type, token_expires_at)
 VALUES (pg_temp.t(55), pg_temp.t(1), 4, 'active', 'oauth', '-infinity');
+-- What an endpoint answers; the rest is in the unit tests.
+SELECT a.* FROM unnest(ARRAY['{"access_token": "a", "refresh_token": "r", "expires_in": "90"}', '{"error": "invalid_grant"}',
+                             '{"error": "a-token"}', '<html>', '{"access_token": "Z\u00fcrich"}', NULL]) AS body, securatlas._token_answer(body) AS a;
 SELECT net.set_secret('bad_token', 'not-a-real-token');
 INSERT INTO integration_connections (id, tenant_id, provider_id, status, auth_type, refresh_token_name, token_expires_at)
 VALUES (pg_temp.t(56), pg_temp.t(1), 4, 'active', 'oauth', 'bad_token', now());

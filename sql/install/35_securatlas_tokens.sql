@@ -103,45 +103,7 @@ COMMENT ON FUNCTION securatlas._create_token_request() IS 'The part of install()
 CREATE FUNCTION securatlas._token_answer(
     content text, OUT access_token text, OUT refresh_token text, OUT lifetime interval,
     OUT error text
-) RETURNS record LANGUAGE plpgsql IMMUTABLE
-    SET search_path = pg_catalog, pg_temp
-AS $fn$
-DECLARE
-    answer jsonb;
-    seconds numeric;
-BEGIN
-    BEGIN
-        answer := content::jsonb;
-    EXCEPTION WHEN data_exception OR statement_too_complex OR program_limit_exceeded THEN
-        answer := NULL;
-    END;
-    IF jsonb_typeof(answer) IS DISTINCT FROM 'object' THEN
-        error := 'no JSON object';
-        RETURN;
-    END IF;
-    -- A token may stand where the error is meant to be: only known words are repeated.
-    error := CASE WHEN answer ->> 'error' IN (
-        'invalid_request', 'invalid_client', 'invalid_grant', 'unauthorized_client',
-        'unsupported_grant_type', 'invalid_scope', 'access_denied', 'server_error',
-        'temporarily_unavailable', 'slow_down', 'interaction_required', 'login_required',
-        'consent_required') THEN answer ->> 'error'
-        WHEN answer ? 'error' THEN 'an unknown error' END;
-    IF jsonb_typeof(answer -> 'access_token') = 'string' THEN
-        access_token := nullif(answer ->> 'access_token', '');
-    END IF;
-    IF jsonb_typeof(answer -> 'refresh_token') = 'string' THEN
-        refresh_token := nullif(answer ->> 'refresh_token', '');
-    END IF;
-    -- Some providers send it as a string. Ten years are as good as for ever.
-    IF answer ->> 'expires_in' ~ '^\d{1,18}(\.\d{1,9})?$' THEN
-        seconds := least((answer ->> 'expires_in')::numeric, 315360000);
-    END IF;
-    lifetime := make_interval(secs => coalesce(nullif(seconds, 0), 3600)::float8);
-    IF access_token IS NULL AND error IS NULL THEN
-        error := 'no access token';
-    END IF;
-END
-$fn$;
+) RETURNS record LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_token_answer';
 COMMENT ON FUNCTION securatlas._token_answer(text) IS 'What a token endpoint has answered. Without expires_in a token lives an hour. The error holds no part of the answer but well-known words.';
 
 CREATE FUNCTION securatlas._create_token_response() RETURNS void LANGUAGE plpgsql
