@@ -105,9 +105,12 @@ COMMENT ON FUNCTION cron.explain_schedule(text, text) IS 'A schedule in one Engl
 CREATE FUNCTION cron.purge_history(older_than interval DEFAULT NULL) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    age interval := COALESCE(older_than, current_setting('cron.history_retention')::interval);
+    age interval := COALESCE(older_than, current_setting('cron.history_retention', true)::interval);
     removed bigint;
 BEGIN
+    IF age IS NULL THEN
+        PERFORM cron._scheduler_status();  -- says what is missing
+    END IF;
     IF age < interval '0' THEN
         RAISE invalid_parameter_value USING MESSAGE = 'older_than must not be negative';
     END IF;

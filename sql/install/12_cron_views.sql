@@ -3,7 +3,7 @@
 
 CREATE VIEW cron.jobs WITH (security_invoker = true) AS
 SELECT j.jobid, j.jobname, j.schedule, j.command, j.database, j.username, j.active,
-       COALESCE(j.timezone, pg_catalog.current_setting('cron.timezone')) AS timezone,
+       COALESCE(j.timezone, pg_catalog.current_setting('cron.timezone', true)) AS timezone,
        CASE WHEN j.active THEN
            (cron._try_next_runs(j.schedule, 1, pg_catalog.clock_timestamp(), j.timezone, j.planned_from))[1]
        END AS next_run_at,
@@ -39,7 +39,7 @@ COMMENT ON VIEW cron.jobs IS 'Every job that the caller may see, with its next r
 
 CREATE VIEW cron.upcoming_runs WITH (security_invoker = true) AS
 SELECT r.run_at, j.jobid, j.jobname, j.schedule,
-       COALESCE(j.timezone, pg_catalog.current_setting('cron.timezone')) AS timezone,
+       COALESCE(j.timezone, pg_catalog.current_setting('cron.timezone', true)) AS timezone,
        j.database, j.username
   FROM cron.job j,
        LATERAL pg_catalog.unnest(cron._try_next_runs(j.schedule, 5, pg_catalog.clock_timestamp(),

@@ -6,6 +6,7 @@
 #include "securatlas/pg/cron/jobs.hpp"
 #include "securatlas/pg/net/webhook_rights.hpp"
 #include "securatlas/pg/shared/commit_actions.hpp"
+#include "securatlas/pg/shared/installed_extension.hpp"
 
 extern "C" {
 #include "catalog/dependency.h"
@@ -195,11 +196,13 @@ void securatlas_object_access(ObjectAccessType access, Oid class_id, Oid object,
     if (class_id == AuthIdRelationId && (access == OAT_DROP || access == OAT_POST_ALTER)) {
         pg::entry([] { pg::at_commit::roles_changed(); });
     }
-    if (access != OAT_DROP || class_id != ExtensionRelationId) return;
+    if (class_id != ExtensionRelationId || (access != OAT_DROP && access != OAT_POST_ALTER)) return;
     pg::entry([object] {
         const bool ours =
             pg::call([object] { return get_extension_oid("securatlas_sched", true) == object; });
-        if (ours) pg::at_commit::extension_changed();
+        if (!ours) return;
+        pg::forget_installed_extension();
+        pg::at_commit::extension_changed();
     });
 }
 

@@ -1,4 +1,4 @@
-// Hooks into the server: statements that concern whole databases, and DROP EXTENSION.
+// Hooks into the server: statements that concern whole databases, and changes of the extension.
 #pragma once
 
 namespace securatlas::extension {

@@ -9,6 +9,10 @@
 #include "securatlas/pg/shared/launch.hpp"
 #include "securatlas/pg/shared/shared_memory.hpp"
 
+extern "C" {
+#include "miscadmin.h"
+}
+
 namespace pg = securatlas::pg;
 
 extern "C" {
@@ -27,6 +31,8 @@ void _PG_init(void) {
         pg::define_secret_key();
         pg::reserve_setting_prefixes();
         pg::request_shared_memory(pg::max_running_jobs_variable());
+        // Under pg_upgrade nobody's jobs run, in the old server as in the new one.
+        if (IsBinaryUpgrade) return;
         securatlas::extension::install_hooks();
         pg::note_callers();
         pg::register_launcher();

@@ -15,6 +15,7 @@
 #include "securatlas/pg/cron/settings.hpp"
 #include "securatlas/pg/net/requests.hpp"
 #include "securatlas/pg/net/settings.hpp"
+#include "securatlas/pg/shared/installed_extension.hpp"
 
 namespace securatlas::app {
 namespace {
@@ -34,6 +35,31 @@ constexpr core::Duration kClockStep = std::chrono::seconds(1);
 core::Scheduler::Random random_source() {
     auto engine = std::make_shared<std::mt19937_64>(std::random_device{}());
     return [engine] { return std::uniform_real_distribution<double>(0.0, 1.0)(*engine); };
+}
+
+pg::InstalledExtension look_for_extension() {
+    pg::Transaction transaction;
+    pg::InstalledExtension found = pg::installed_extension();
+    transaction.commit();
+    return found;
+}
+
+// Waits as long as the extension is of another version than the library. False: it is gone.
+bool wait_for_version() {
+    bool told = false;
+    while (true) {
+        const pg::InstalledExtension found = look_for_extension();
+        if (found.state != pg::InstalledExtension::State::other_version) {
+            return found.state == pg::InstalledExtension::State::matching;
+        }
+        if (!std::exchange(told, true)) {
+            const pg::Error error = pg::unusable_extension(found);
+            pg::write_log(pg::LogLevel::warning, "securatlas_sched scheduler: " + error.message() +
+                                                     "; nothing runs here (" + error.sqlstate() +
+                                                     "). " + error.hint());
+        }
+        pg::wait(core::Duration::max());
+    }
 }
 
 template <class... Handlers>
@@ -60,9 +86,6 @@ void SchedulerProcess::run() {
         if (extension_is_gone_) break;
         pg::wait(sleep_time());
     }
-    // Whoever still works for this database ends, and records nothing any more.
-    pg::DatabaseTable::forget(database_);
-    pg::WorkerTable::dismiss_all(database_);
 }
 
 // ---- a turn --------------------------------------------------------------------------------
@@ -126,10 +149,11 @@ void SchedulerProcess::take_notices() {
 }
 
 void SchedulerProcess::check_extension() {
-    pg::Transaction transaction;
-    extension_is_gone_ = !pg::has_extension();
-    transaction.commit();
+    const pg::InstalledExtension found = look_for_extension();
     check_extension_ = false;
+    extension_is_gone_ = found.state == pg::InstalledExtension::State::absent;
+    // The next scheduler of this database waits until it is the library's version again.
+    if (found.state == pg::InstalledExtension::State::other_version) pg::exit_process(true);
 }
 
 // Settings that the jobs in memory depend on.
@@ -373,15 +397,15 @@ core::Duration SchedulerProcess::sleep_time() {
 void run_scheduler(pg::DatabaseOid database) {
     pg::accept_signals();
     pg::connect_as_superuser(database);
-    pg::Transaction transaction;
-    const bool here = pg::has_extension();
-    transaction.commit();
-    if (!here) {
+    if (look_for_extension().state == pg::InstalledExtension::State::absent) {
         pg::DatabaseTable::forget(database);
         return;
     }
     if (!pg::DatabaseTable::attach_scheduler(database)) return;
-    SchedulerProcess(database).run();
+    if (wait_for_version()) SchedulerProcess(database).run();
+    // Whoever still works for this database ends, and records nothing any more.
+    pg::DatabaseTable::forget(database);
+    pg::WorkerTable::dismiss_all(database);
 }
 
 }  // namespace securatlas::app

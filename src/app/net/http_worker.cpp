@@ -20,6 +20,7 @@
 #include "securatlas/pg/border/process.hpp"
 #include "securatlas/pg/border/transaction.hpp"
 #include "securatlas/pg/net/settings.hpp"
+#include "securatlas/pg/shared/installed_extension.hpp"
 
 namespace securatlas::app {
 namespace {
@@ -44,9 +45,9 @@ core::Duration time_left(std::chrono::steady_clock::time_point deadline) {
 
 bool extension_is_here() {
     pg::Transaction transaction;
-    const bool here = pg::has_extension();
+    const pg::InstalledExtension found = pg::installed_extension();
     transaction.commit();
-    return here;
+    return found.state == pg::InstalledExtension::State::matching;
 }
 
 http::EngineOptions engine_options(std::size_t slots) {
@@ -233,7 +234,7 @@ void HttpWorker::exchange_with_tables() {
     const core::Duration monotonic = pg::monotonic_now();
     try_at_ = monotonic + kPauseAfterError;  // unless all goes well
     pg::Transaction transaction;
-    if (!pg::requests::try_lock()) {
+    if (!pg::requests::try_lock() || !pg::extension_is_usable()) {
         check_extension_ = true;
         return;
     }

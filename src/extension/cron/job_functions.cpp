@@ -1,11 +1,12 @@
 // SQL functions of schema cron that manage jobs. Each enters the C++ world at once.
 #include "arguments.hpp"
+#include "entry_point.hpp"
 #include "securatlas/app/cron/manage_jobs.hpp"
 #include "securatlas/pg/border/identity.hpp"
 #include "securatlas/pg/shared/commit_actions.hpp"
 
 using securatlas::app::JobName;
-using securatlas::pg::entry;
+using securatlas::extension::entry_point;
 namespace app = securatlas::app;
 namespace pg = securatlas::pg;
 namespace ext = securatlas::extension;
@@ -86,7 +87,7 @@ PG_FUNCTION_INFO_V1(securatlas_role_named);
 PG_FUNCTION_INFO_V1(securatlas_start_scheduler);
 
 PGDLLEXPORT Datum securatlas_schedule(PG_FUNCTION_ARGS) {
-    return entry([fcinfo] {
+    return entry_point([fcinfo] {
         return Int64GetDatum(app::schedule_job({.name = {},
                                                 .schedule = ext::text_argument(fcinfo, 0),
                                                 .command = ext::text_argument(fcinfo, 1),
@@ -98,7 +99,7 @@ PGDLLEXPORT Datum securatlas_schedule(PG_FUNCTION_ARGS) {
 }
 
 PGDLLEXPORT Datum securatlas_schedule_named(PG_FUNCTION_ARGS) {
-    return entry([fcinfo] {
+    return entry_point([fcinfo] {
         return Int64GetDatum(app::schedule_job({.name = ext::text_argument(fcinfo, 0),
                                                 .schedule = ext::text_argument(fcinfo, 1),
                                                 .command = ext::text_argument(fcinfo, 2),
@@ -109,7 +110,7 @@ PGDLLEXPORT Datum securatlas_schedule_named(PG_FUNCTION_ARGS) {
 }
 
 PGDLLEXPORT Datum securatlas_schedule_in_database(PG_FUNCTION_ARGS) {
-    return entry([fcinfo] {
+    return entry_point([fcinfo] {
         return Int64GetDatum(app::schedule_job({.name = ext::text_argument(fcinfo, 0),
                                                 .schedule = ext::text_argument(fcinfo, 1),
                                                 .command = ext::text_argument(fcinfo, 2),
@@ -121,7 +122,7 @@ PGDLLEXPORT Datum securatlas_schedule_in_database(PG_FUNCTION_ARGS) {
 }
 
 PGDLLEXPORT Datum securatlas_schedule_once(PG_FUNCTION_ARGS) {
-    return entry([fcinfo] {
+    return entry_point([fcinfo] {
         return Int64GetDatum(app::schedule_job_once(ext::text_argument(fcinfo, 0),
                                                     ext::instant_argument(fcinfo, 1),
                                                     ext::text_argument(fcinfo, 2)));
@@ -129,7 +130,7 @@ PGDLLEXPORT Datum securatlas_schedule_once(PG_FUNCTION_ARGS) {
 }
 
 PGDLLEXPORT Datum securatlas_alter_job(PG_FUNCTION_ARGS) {
-    return entry([fcinfo] {
+    return entry_point([fcinfo] {
         app::alter_job({.job = ext::bigint_argument(fcinfo, 0),
                         .schedule = ext::text_argument(fcinfo, 1),
                         .command = ext::text_argument(fcinfo, 2),
@@ -141,52 +142,52 @@ PGDLLEXPORT Datum securatlas_alter_job(PG_FUNCTION_ARGS) {
 }
 
 PGDLLEXPORT Datum securatlas_unschedule(PG_FUNCTION_ARGS) {
-    return entry([fcinfo] { return unschedule(by_id(fcinfo)); });
+    return entry_point([fcinfo] { return unschedule(by_id(fcinfo)); });
 }
 
 PGDLLEXPORT Datum securatlas_unschedule_named(PG_FUNCTION_ARGS) {
-    return entry([fcinfo] { return unschedule(by_name(fcinfo)); });
+    return entry_point([fcinfo] { return unschedule(by_name(fcinfo)); });
 }
 
 PGDLLEXPORT Datum securatlas_configure_job(PG_FUNCTION_ARGS) {
-    return entry([fcinfo] { return configure(by_id(fcinfo), fcinfo); });
+    return entry_point([fcinfo] { return configure(by_id(fcinfo), fcinfo); });
 }
 
 PGDLLEXPORT Datum securatlas_configure_job_named(PG_FUNCTION_ARGS) {
-    return entry([fcinfo] { return configure(by_name(fcinfo), fcinfo); });
+    return entry_point([fcinfo] { return configure(by_name(fcinfo), fcinfo); });
 }
 
 PGDLLEXPORT Datum securatlas_run_job(PG_FUNCTION_ARGS) {
-    return entry([fcinfo] { return Int64GetDatum(app::run_job(by_id(fcinfo))); });
+    return entry_point([fcinfo] { return Int64GetDatum(app::run_job(by_id(fcinfo))); });
 }
 
 PGDLLEXPORT Datum securatlas_run_job_named(PG_FUNCTION_ARGS) {
-    return entry([fcinfo] { return Int64GetDatum(app::run_job(by_name(fcinfo))); });
+    return entry_point([fcinfo] { return Int64GetDatum(app::run_job(by_name(fcinfo))); });
 }
 
 PGDLLEXPORT Datum securatlas_cancel_run(PG_FUNCTION_ARGS) {
-    return entry(
+    return entry_point(
         [fcinfo] { return BoolGetDatum(app::cancel_run(ext::bigint_argument(fcinfo, 0))); });
 }
 
 PGDLLEXPORT Datum securatlas_pause(PG_FUNCTION_ARGS) {
-    return entry([fcinfo] { return pause(by_id(fcinfo), fcinfo); });
+    return entry_point([fcinfo] { return pause(by_id(fcinfo), fcinfo); });
 }
 
 PGDLLEXPORT Datum securatlas_pause_named(PG_FUNCTION_ARGS) {
-    return entry([fcinfo] { return pause(by_name(fcinfo), fcinfo); });
+    return entry_point([fcinfo] { return pause(by_name(fcinfo), fcinfo); });
 }
 
 PGDLLEXPORT Datum securatlas_resume(PG_FUNCTION_ARGS) {
-    return entry([fcinfo] { return resume(by_id(fcinfo)); });
+    return entry_point([fcinfo] { return resume(by_id(fcinfo)); });
 }
 
 PGDLLEXPORT Datum securatlas_resume_named(PG_FUNCTION_ARGS) {
-    return entry([fcinfo] { return resume(by_name(fcinfo)); });
+    return entry_point([fcinfo] { return resume(by_name(fcinfo)); });
 }
 
 PGDLLEXPORT Datum securatlas_run_after(PG_FUNCTION_ARGS) {
-    return entry([fcinfo] {
+    return entry_point([fcinfo] {
         app::run_after(ext::text_argument(fcinfo, 0), ext::text_argument(fcinfo, 1),
                        ext::text_argument(fcinfo, 2));
         return void_datum();
@@ -194,22 +195,22 @@ PGDLLEXPORT Datum securatlas_run_after(PG_FUNCTION_ARGS) {
 }
 
 PGDLLEXPORT Datum securatlas_remove_run_after(PG_FUNCTION_ARGS) {
-    return entry([fcinfo] {
+    return entry_point([fcinfo] {
         app::remove_run_after(ext::text_argument(fcinfo, 0), ext::text_argument(fcinfo, 1));
         return void_datum();
     });
 }
 
 PGDLLEXPORT Datum securatlas_may_manage(PG_FUNCTION_ARGS) {
-    return entry([fcinfo] { return BoolGetDatum(pg::may_manage(role_argument(fcinfo))); });
+    return entry_point([fcinfo] { return BoolGetDatum(pg::may_manage(role_argument(fcinfo))); });
 }
 
 PGDLLEXPORT Datum securatlas_may_see(PG_FUNCTION_ARGS) {
-    return entry([fcinfo] { return BoolGetDatum(pg::may_see(role_argument(fcinfo))); });
+    return entry_point([fcinfo] { return BoolGetDatum(pg::may_see(role_argument(fcinfo))); });
 }
 
 PGDLLEXPORT Datum securatlas_role_named(PG_FUNCTION_ARGS) {
-    return entry([fcinfo] {
+    return entry_point([fcinfo] {
         const auto role = pg::find_role(*ext::text_argument(fcinfo, 0));
         if (!role) fcinfo->isnull = true;
         return ObjectIdGetDatum(role.value_or(0));
@@ -218,7 +219,7 @@ PGDLLEXPORT Datum securatlas_role_named(PG_FUNCTION_ARGS) {
 
 PGDLLEXPORT Datum securatlas_start_scheduler(PG_FUNCTION_ARGS) {
     (void)fcinfo;
-    return entry([] {
+    return entry_point([] {
         pg::at_commit::want_scheduler(pg::current_database());
         return void_datum();
     });

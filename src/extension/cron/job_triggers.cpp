@@ -1,6 +1,7 @@
 // Triggers on cron.job, cron.job_dependency and cron.scheduler_state: what is written there is
 // valid and may be written, and the scheduler learns of it at commit.
 #include "arguments.hpp"
+#include "entry_point.hpp"
 #include "securatlas/app/cron/check_job.hpp"
 #include "securatlas/pg/border/replication.hpp"
 #include "securatlas/pg/cron/jobs.hpp"
@@ -18,6 +19,7 @@ extern "C" {
 
 namespace app = securatlas::app;
 namespace pg = securatlas::pg;
+namespace ext = securatlas::extension;
 
 namespace {
 
@@ -88,7 +90,7 @@ PG_FUNCTION_INFO_V1(securatlas_job_changed);
 PG_FUNCTION_INFO_V1(securatlas_state_check);
 
 PGDLLEXPORT Datum securatlas_job_check(PG_FUNCTION_ARGS) {
-    return pg::entry([fcinfo] {
+    return ext::entry_point([fcinfo] {
         pg::jobs::WrittenJob job(require_trigger(fcinfo));
         app::check_job(job);
         return PointerGetDatum(job.row());
@@ -96,14 +98,15 @@ PGDLLEXPORT Datum securatlas_job_check(PG_FUNCTION_ARGS) {
 }
 
 PGDLLEXPORT Datum securatlas_job_changed(PG_FUNCTION_ARGS) {
-    return pg::entry([fcinfo] {
+    return ext::entry_point([fcinfo] {
         tell_changes(require_trigger(fcinfo));
         return Datum{0};
     });
 }
 
 PGDLLEXPORT Datum securatlas_state_check(PG_FUNCTION_ARGS) {
-    return pg::entry([fcinfo] { return PointerGetDatum(check_state(require_trigger(fcinfo))); });
+    return ext::entry_point(
+        [fcinfo] { return PointerGetDatum(check_state(require_trigger(fcinfo))); });
 }
 
 }  // extern "C"

@@ -1,5 +1,6 @@
 // SQL functions of schema cron that tell about schedules and about the scheduler.
 #include "arguments.hpp"
+#include "entry_point.hpp"
 #include "securatlas/pg/border/identity.hpp"
 #include "securatlas/pg/cron/schedules.hpp"
 #include "securatlas/pg/shared/shared_state.hpp"
@@ -116,11 +117,11 @@ PG_FUNCTION_INFO_V1(securatlas_explain_schedule);
 PG_FUNCTION_INFO_V1(securatlas_scheduler_status);
 
 PGDLLEXPORT Datum securatlas_next_runs(PG_FUNCTION_ARGS) {
-    return pg::entry([fcinfo] { return array_of(next_runs(fcinfo)); });
+    return ext::entry_point([fcinfo] { return array_of(next_runs(fcinfo)); });
 }
 
 PGDLLEXPORT Datum securatlas_try_next_runs(PG_FUNCTION_ARGS) {
-    return pg::entry([fcinfo] {
+    return ext::entry_point([fcinfo] {
         std::vector<core::Instant> runs;
         try {
             runs = next_runs(fcinfo);
@@ -134,14 +135,14 @@ PGDLLEXPORT Datum securatlas_try_next_runs(PG_FUNCTION_ARGS) {
 }
 
 PGDLLEXPORT Datum securatlas_explain_schedule(PG_FUNCTION_ARGS) {
-    return pg::entry([fcinfo] {
+    return ext::entry_point([fcinfo] {
         const auto sentence = explain(fcinfo);
         return pg::call([&sentence] { return CStringGetTextDatum(sentence.c_str()); });
     });
 }
 
 PGDLLEXPORT Datum securatlas_scheduler_status(PG_FUNCTION_ARGS) {
-    return pg::entry([fcinfo] {
+    return ext::entry_point([fcinfo] {
         const pg::DatabaseOid database = pg::current_database();
         const auto status = pg::DatabaseTable::status(database).value_or(pg::SchedulerStatus{});
         const auto workers = pg::WorkerTable::counts(database);

@@ -1,5 +1,6 @@
 // SQL functions of schema net. Each enters the C++ world at once.
 #include "arguments.hpp"
+#include "entry_point.hpp"
 #include "securatlas/app/net/make_request.hpp"
 #include "securatlas/core/net/url.hpp"
 #include "securatlas/pg/border/caller.hpp"
@@ -14,7 +15,7 @@ extern "C" {
 #include "utils/array.h"
 }
 
-using securatlas::pg::entry;
+using securatlas::extension::entry_point;
 namespace app = securatlas::app;
 namespace core = securatlas::core;
 namespace pg = securatlas::pg;
@@ -128,7 +129,7 @@ PG_FUNCTION_INFO_V1(securatlas_urlencode_string);
 PG_FUNCTION_INFO_V1(securatlas_encode_url_with_params_array);
 
 PGDLLEXPORT Datum securatlas_http_get(PG_FUNCTION_ARGS) {
-    return entry([fcinfo] {
+    return entry_point([fcinfo] {
         return Int64GetDatum(
             app::make_request({.method = "GET",
                                .url = ext::text_argument(fcinfo, 0),
@@ -140,19 +141,19 @@ PGDLLEXPORT Datum securatlas_http_get(PG_FUNCTION_ARGS) {
 }
 
 PGDLLEXPORT Datum securatlas_http_post(PG_FUNCTION_ARGS) {
-    return entry([fcinfo] { return make_json_request(fcinfo, "POST"); });
+    return entry_point([fcinfo] { return make_json_request(fcinfo, "POST"); });
 }
 
 PGDLLEXPORT Datum securatlas_http_put(PG_FUNCTION_ARGS) {
-    return entry([fcinfo] { return make_json_request(fcinfo, "PUT"); });
+    return entry_point([fcinfo] { return make_json_request(fcinfo, "PUT"); });
 }
 
 PGDLLEXPORT Datum securatlas_http_patch(PG_FUNCTION_ARGS) {
-    return entry([fcinfo] { return make_json_request(fcinfo, "PATCH"); });
+    return entry_point([fcinfo] { return make_json_request(fcinfo, "PATCH"); });
 }
 
 PGDLLEXPORT Datum securatlas_http_delete(PG_FUNCTION_ARGS) {
-    return entry([fcinfo] {
+    return entry_point([fcinfo] {
         return Int64GetDatum(
             app::make_request({.method = "DELETE",
                                .url = ext::text_argument(fcinfo, 0),
@@ -165,7 +166,7 @@ PGDLLEXPORT Datum securatlas_http_delete(PG_FUNCTION_ARGS) {
 }
 
 PGDLLEXPORT Datum securatlas_http_request(PG_FUNCTION_ARGS) {
-    return entry([fcinfo] {
+    return entry_point([fcinfo] {
         app::RequestArguments arguments{.method = ext::text_argument(fcinfo, 0),
                                         .url = ext::text_argument(fcinfo, 1),
                                         .params = object_argument(fcinfo, 2),
@@ -179,7 +180,7 @@ PGDLLEXPORT Datum securatlas_http_request(PG_FUNCTION_ARGS) {
 }
 
 PGDLLEXPORT Datum securatlas_http_post_form(PG_FUNCTION_ARGS) {
-    return entry([fcinfo] {
+    return entry_point([fcinfo] {
         app::RequestArguments arguments = form_arguments(fcinfo);
         if (PG_NARGS() > 4) set_options(arguments, fcinfo, 4);
         return Int64GetDatum(app::make_request(std::move(arguments)));
@@ -187,7 +188,7 @@ PGDLLEXPORT Datum securatlas_http_post_form(PG_FUNCTION_ARGS) {
 }
 
 PGDLLEXPORT Datum securatlas_origin(PG_FUNCTION_ARGS) {
-    return entry([fcinfo] {
+    return entry_point([fcinfo] {
         const auto url = core::Url::parse(*ext::text_argument(fcinfo, 0));
         return text_result(url ? url->origin() : std::string("invalid"));
     });
@@ -195,7 +196,7 @@ PGDLLEXPORT Datum securatlas_origin(PG_FUNCTION_ARGS) {
 
 PGDLLEXPORT Datum securatlas_request_inserted(PG_FUNCTION_ARGS) {
     (void)fcinfo;
-    return entry([] {
+    return entry_point([] {
         pg::at_commit::wake_http_worker();
         return Datum{0};
     });
@@ -203,7 +204,7 @@ PGDLLEXPORT Datum securatlas_request_inserted(PG_FUNCTION_ARGS) {
 
 PGDLLEXPORT Datum securatlas_net_wake(PG_FUNCTION_ARGS) {
     (void)fcinfo;
-    return entry([] {
+    return entry_point([] {
         pg::at_commit::wake_http_worker();
         return Datum{0};
     });
@@ -211,14 +212,14 @@ PGDLLEXPORT Datum securatlas_net_wake(PG_FUNCTION_ARGS) {
 
 PGDLLEXPORT Datum securatlas_net_worker_restart(PG_FUNCTION_ARGS) {
     (void)fcinfo;
-    return entry([] {
+    return entry_point([] {
         return BoolGetDatum(pg::DatabaseTable::restart_http_worker(pg::current_database()));
     });
 }
 
 PGDLLEXPORT Datum securatlas_net_worker_is_up(PG_FUNCTION_ARGS) {
     (void)fcinfo;
-    return entry([] {
+    return entry_point([] {
         const pg::DatabaseOid database = pg::current_database();
         return BoolGetDatum(pg::DatabaseTable::http_worker_pid(database) != 0 ||
                             pg::DatabaseTable::scheduler_is_running(database));
@@ -226,12 +227,12 @@ PGDLLEXPORT Datum securatlas_net_worker_is_up(PG_FUNCTION_ARGS) {
 }
 
 PGDLLEXPORT Datum securatlas_urlencode_string(PG_FUNCTION_ARGS) {
-    return entry(
+    return entry_point(
         [fcinfo] { return text_result(app::url_encoded(*ext::text_argument(fcinfo, 0))); });
 }
 
 PGDLLEXPORT Datum securatlas_encode_url_with_params_array(PG_FUNCTION_ARGS) {
-    return entry([fcinfo] {
+    return entry_point([fcinfo] {
         return text_result(
             app::url_with_parameters(*ext::text_argument(fcinfo, 0), texts_argument(fcinfo, 1)));
     });

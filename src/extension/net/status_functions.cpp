@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "arguments.hpp"
+#include "entry_point.hpp"
 #include "securatlas/pg/border/identity.hpp"
 #include "securatlas/pg/net/cancel_request.hpp"
 #include "securatlas/pg/net/visible_hosts.hpp"
@@ -171,19 +172,20 @@ PG_FUNCTION_INFO_V1(securatlas_http_worker_status);
 PG_FUNCTION_INFO_V1(securatlas_host_status);
 
 PGDLLEXPORT Datum securatlas_cancel_request(PG_FUNCTION_ARGS) {
-    return pg::entry([fcinfo] { return BoolGetDatum(pg::requests::cancel(PG_GETARG_INT64(0))); });
+    return ext::entry_point(
+        [fcinfo] { return BoolGetDatum(pg::requests::cancel(PG_GETARG_INT64(0))); });
 }
 
 PGDLLEXPORT Datum securatlas_requests_in_flight(PG_FUNCTION_ARGS) {
     (void)fcinfo;
-    return pg::entry([] {
+    return ext::entry_point([] {
         const auto ids = pg::HttpTable::in_flight(pg::current_database());
         return pg::call([&ids] { return bigint_array(ids); });
     });
 }
 
 PGDLLEXPORT Datum securatlas_wait_reason(PG_FUNCTION_ARGS) {
-    return pg::entry([fcinfo] {
+    return ext::entry_point([fcinfo] {
         if (fcinfo->flinfo->fn_extra == nullptr) {
             fcinfo->flinfo->fn_extra = const_cast<WaitReasons*>(load_wait_reasons(fcinfo));
         }
@@ -193,7 +195,7 @@ PGDLLEXPORT Datum securatlas_wait_reason(PG_FUNCTION_ARGS) {
 }
 
 PGDLLEXPORT Datum securatlas_http_worker_status(PG_FUNCTION_ARGS) {
-    return pg::entry([fcinfo] {
+    return ext::entry_point([fcinfo] {
         const auto worker = pg::HttpTable::worker(pg::current_database());
         const bool all = pg::may_see_all_statistics();
         return pg::call([&] { return worker_row(fcinfo, worker, all); });
@@ -201,7 +203,7 @@ PGDLLEXPORT Datum securatlas_http_worker_status(PG_FUNCTION_ARGS) {
 }
 
 PGDLLEXPORT Datum securatlas_host_status(PG_FUNCTION_ARGS) {
-    return pg::entry([fcinfo] {
+    return ext::entry_point([fcinfo] {
         const bool all = pg::may_see_all_statistics();
         auto hosts = pg::HttpTable::hosts(pg::current_database());
         if (!all) hosts = pg::visible_hosts(std::move(hosts));

@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "arguments.hpp"
+#include "entry_point.hpp"
 #include "securatlas/app/net/make_request.hpp"
 #include "securatlas/pg/border/json.hpp"
 
@@ -26,6 +27,7 @@ extern "C" {
 
 namespace app = securatlas::app;
 namespace pg = securatlas::pg;
+namespace ext = securatlas::extension;
 
 namespace {
 
@@ -209,7 +211,7 @@ extern "C" {
 
 PG_FUNCTION_INFO_V1(securatlas_http_webhook);
 PGDLLEXPORT Datum securatlas_http_webhook(PG_FUNCTION_ARGS) {
-    return pg::entry([fcinfo] {
+    return ext::entry_point([fcinfo] {
         const TriggerData* trigger = require_trigger(fcinfo);
         make_request(trigger);
         return PointerGetDatum(unchanged_row(trigger));

@@ -1,11 +1,8 @@
 // SQL functions of schema securatlas.
 #include <cstring>
 
+#include "entry_point.hpp"
 #include "securatlas/core/securatlas/risk_score.hpp"
-// clang-format off
-#include "securatlas/pg/border/guard.hpp"
-#include "securatlas/pg/border/prelude.hpp"
-// clang-format on
 
 extern "C" {
 #include "access/htup_details.h"
@@ -94,6 +91,6 @@ extern "C" {
 
 PG_FUNCTION_INFO_V1(securatlas_risk_score);
 PGDLLEXPORT Datum securatlas_risk_score(PG_FUNCTION_ARGS) {
-    return securatlas::pg::entry([&] { return securatlas::risk_score(fcinfo); });
+    return securatlas::extension::entry_point([&] { return securatlas::risk_score(fcinfo); });
 }
 }

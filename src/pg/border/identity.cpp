@@ -164,10 +164,6 @@ std::vector<DatabaseOid> connectable_databases() {
     return {list.items, list.items + list.count};
 }
 
-bool has_extension() {
-    return OidIsValid(call([] { return get_extension_oid("securatlas_sched", true); }));
-}
-
 bool is_of_extension(std::uint32_t table) {
     return call([table] {
         if (!OidIsValid(table)) return false;

@@ -16,6 +16,7 @@
 extern "C" {
 #include "access/xlog.h"
 #include "common/file_perm.h"
+#include "miscadmin.h"
 #include "storage/fd.h"
 #include "utils/guc.h"
 }
@@ -104,7 +105,8 @@ void make_key_file() {
     call([] { fsync_fname(".", true); });
 }
 
-// A standby that was made before its primary had a key must not invent one of its own at its start.
+// A standby that was made before its primary had a key must not invent one of its own at its start,
+// nor a server under pg_upgrade, whose key is that of the old server.
 bool is_standby() {
     return access("standby.signal", F_OK) == 0 || access("recovery.signal", F_OK) == 0;
 }
@@ -129,7 +131,7 @@ void define_secret_key() {
             "A relative name is in the data directory.", &state.file, "securatlas_sched.key",
             PGC_POSTMASTER, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
     });
-    if (is_standby() && access(state.file, F_OK) != 0) return;
+    if ((is_standby() || IsBinaryUpgrade) && access(state.file, F_OK) != 0) return;
     try {
         (void)secret_key();
     } catch (const Error& error) {

@@ -49,9 +49,6 @@ bool owns_database(DatabaseOid database);
 // Databases that accept connections.
 std::vector<DatabaseOid> connectable_databases();
 
-// True if this database holds the extension.
-bool has_extension();
-
 // True if the table is the extension's.
 bool is_of_extension(std::uint32_t table);
 

@@ -20,7 +20,7 @@ void want_scheduler(DatabaseOid database);
 // Roles may have been renamed or dropped: this concerns the jobs of all databases.
 void roles_changed();
 
-// The extension may have been dropped from this database.
+// The extension may have been dropped from this database, or be of another version.
 void extension_changed();
 
 // The transaction has made requests. Its commit waits for the disk, whatever synchronous_commit is.

@@ -1,0 +1,110 @@
+#include "securatlas/pg/shared/installed_extension.hpp"
+
+#include "securatlas/pg/border/guard.hpp"
+#include "securatlas/pg/shared/shared_memory.hpp"
+
+extern "C" {
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/rel.h"
+}
+
+namespace securatlas::pg {
+namespace {
+
+constexpr const char* kName = "securatlas_sched";
+constexpr const char* kLibraryVersion = SECURATLAS_VERSION;
+
+struct Memory {
+    bool listens = false;  // to changes of the catalog
+    bool matches = false;  // the catalog said so, and has not changed since
+};
+constinit Memory memory;
+
+extern "C" void securatlas_relation_changed(Datum, Oid relation) {
+    if (!OidIsValid(relation) || relation == ExtensionRelationId) memory.matches = false;
+}
+
+// C world. Null: there is none. Read from the table, because before PostgreSQL 18 it has no cache.
+const char* read_version() {
+    Relation catalog = table_open(ExtensionRelationId, AccessShareLock);
+    ScanKeyData key;
+    ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
+                CStringGetDatum(kName));
+    SysScanDesc scan = systable_beginscan(catalog, ExtensionNameIndexId, true, nullptr, 1, &key);
+    const char* version = nullptr;
+    HeapTuple tuple = systable_getnext(scan);
+    if (HeapTupleIsValid(tuple)) {
+        bool is_null = false;
+        const Datum value =
+            heap_getattr(tuple, Anum_pg_extension_extversion, RelationGetDescr(catalog), &is_null);
+        version = is_null ? "" : TextDatumGetCString(value);
+    }
+    systable_endscan(scan);
+    table_close(catalog, AccessShareLock);
+    return version;
+}
+
+}  // namespace
+
+InstalledExtension installed_extension() {
+    const char* version = call([] { return read_version(); });
+    if (version == nullptr) return {InstalledExtension::State::absent, {}};
+    const bool matches = strcmp(version, kLibraryVersion) == 0;
+    return {
+        matches ? InstalledExtension::State::matching : InstalledExtension::State::other_version,
+        version};
+}
+
+bool has_extension() {
+    return installed_extension().state != InstalledExtension::State::absent;
+}
+
+Error unusable_extension(const InstalledExtension& found) {
+    if (found.state == InstalledExtension::State::absent) {
+        return Error("55000", "extension \"securatlas_sched\" is not in this database", "",
+                     "Run CREATE EXTENSION securatlas_sched.");
+    }
+    return Error("55000",
+                 "the library securatlas_sched has version " + std::string(kLibraryVersion) +
+                     ", the extension in this database version " + found.version,
+                 "",
+                 "Run ALTER EXTENSION securatlas_sched UPDATE. If the library is the older one, "
+                 "restart the server.");
+}
+
+bool extension_is_usable() {
+    if (!memory.listens) {
+        call([] { CacheRegisterRelcacheCallback(securatlas_relation_changed, Datum{0}); });
+        memory.listens = true;
+    }
+    if (memory.matches) return true;
+    // Before the look: a change that comes in between is not to be missed.
+    memory.matches = true;
+    try {
+        memory.matches =
+            installed_extension().state == InstalledExtension::State::matching && memory.matches;
+    } catch (...) {
+        memory.matches = false;
+        throw;
+    }
+    return memory.matches;
+}
+
+void require_usable_extension() {
+    (void)require_shared_state();
+    if (creating_extension) return;
+    if (!extension_is_usable()) throw unusable_extension(installed_extension());
+}
+
+void forget_installed_extension() {
+    call([] { CacheInvalidateRelcacheByRelid(ExtensionRelationId); });
+}
+
+}  // namespace securatlas::pg
