@@ -79,14 +79,28 @@ SELECT count(net.http_get('http://example.com/'));
 PREPARE TRANSACTION 'requests';
 
 -- ==== the limit ================================================================================
-SET net.max_pending_requests = 5;
+-- A role may have as many as are left free: one takes half of them, the next a half of the rest.
+SET net.max_pending_requests = 10;
 BEGIN;
+CREATE ROLE "net first";
+CREATE ROLE net_second;
+GRANT USAGE ON SCHEMA net TO "net first", net_second;
+SET ROLE "net first";
 SELECT count(net.http_get('http://example.com/')) FROM generate_series(1, 5);
 SAVEPOINT at_limit;
 SELECT net.http_get('http://example.com/');
 ROLLBACK TO at_limit;
 SELECT * FROM error_of($$ SELECT net.http_get('http://example.com/') $$);
+SET ROLE net_second;
+SELECT count(net.http_get('http://example.com/')) FROM generate_series(1, 3);
+SELECT detail FROM error_of($$ SELECT net.http_get('http://example.com/') $$);
+RESET ROLE;
+SELECT net.http_get('http://example.com/') > 0 AS made;
+SELECT detail FROM error_of($$ SELECT net.http_get('http://example.com/') $$);
+SET net.max_pending_requests = 8;
+SELECT * FROM error_of($$ SELECT net.http_get('http://example.com/') $$);
 ROLLBACK;
+SET net.max_pending_requests = 10;
 BEGIN;
 SELECT count(net.http_get('http://example.com/')) FROM generate_series(1, 5);
 ROLLBACK;

@@ -113,27 +113,8 @@ CREATE TYPE net.http_response_result AS (status net.request_status, message text
 COMMENT ON TYPE net.http_response_result IS 'A response, or why there is none.';
 
 CREATE FUNCTION net._await_response(request_id bigint) RETURNS boolean
-    LANGUAGE plpgsql VOLATILE STRICT SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    -- What this transaction has made is sent after it; what its snapshot cannot see never comes.
-    IF EXISTS (SELECT FROM net.http_request_queue q
-                WHERE q.id = request_id AND q.xmin = pg_current_xact_id_if_assigned()::xid) THEN
-        RAISE object_not_in_prerequisite_state
-            USING MESSAGE = format('cannot wait for request %s in the transaction that made it', request_id),
-                  DETAIL = 'A request is sent when its transaction commits.',
-                  HINT = 'Wait for it in another transaction.';
-    END IF;
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE object_not_in_prerequisite_state
-            USING MESSAGE = 'cannot wait for a response in a ' || current_setting('transaction_isolation') || ' transaction',
-                  HINT = 'Use READ COMMITTED.';
-    END IF;
-    WHILE NOT EXISTS (SELECT FROM net._http_response r WHERE r.id = request_id) LOOP
-        PERFORM pg_sleep(0.05);
-    END LOOP;
-    RETURN true;
-END $$;
-COMMENT ON FUNCTION net._await_response(bigint) IS 'Waits until the response to a request is recorded.';
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'securatlas_await_response';
+COMMENT ON FUNCTION net._await_response(bigint) IS 'Waits until the response to a request is recorded. False: there is no such request (any more), or it is not the caller''s.';
 
 CREATE FUNCTION net._http_collect_response(request_id bigint, async boolean DEFAULT true)
     RETURNS net.http_response_result

@@ -6,13 +6,14 @@ COMMENT ON FUNCTION net.cancel_request(bigint) IS 'Takes a request out of the qu
 
 CREATE FUNCTION net._requests_in_flight() RETURNS bigint[]
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'securatlas_requests_in_flight';
-COMMENT ON FUNCTION net._requests_in_flight() IS 'Numbers of the requests that the http worker has in flight: up to 1024, as of the last 50 milliseconds.';
+COMMENT ON FUNCTION net._requests_in_flight() IS 'Numbers of the requests that the http worker has in flight: up to 1024, as of the last 50 milliseconds. Members of pg_read_all_stats see all of them, others those that they may see.';
 CREATE FUNCTION net._wait_reason(host text, ready_at timestamptz, attempts int) RETURNS text
     LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'securatlas_wait_reason';
-COMMENT ON FUNCTION net._wait_reason(text, timestamptz, int) IS 'Why a request that is not in flight waits.';
+COMMENT ON FUNCTION net._wait_reason(text, timestamptz, int) IS 'Why a request that is not in flight waits, as far as the caller may know.';
 CREATE FUNCTION net._worker_status(
         OUT pid int, OUT started timestamptz, OUT in_flight bigint, OUT waiting bigint,
-        OUT sent bigint, OUT failed bigint, OUT last_error text, OUT updated timestamptz)
+        OUT sent bigint, OUT failed bigint, OUT last_error text, OUT updated timestamptz,
+        OUT sends boolean)
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'securatlas_http_worker_status';
 COMMENT ON FUNCTION net._worker_status() IS 'Behind net.worker_status.';
 CREATE FUNCTION net._host_status(
@@ -75,7 +76,7 @@ COMMENT ON COLUMN net.requests.callback_state IS 'State of the call of on_respon
 COMMENT ON COLUMN net.requests.reason IS 'Why it waits, as far as it is known now.';
 
 CREATE VIEW net.worker_status WITH (security_invoker = true) AS
-SELECT pid, started, in_flight, waiting, sent, failed, last_error, updated
+SELECT pid, started, in_flight, waiting, sent, failed, last_error, updated, sends
   FROM net._worker_status();
 COMMENT ON VIEW net.worker_status IS 'One row: the http worker of this database.';
 COMMENT ON COLUMN net.worker_status.pid IS 'Its process; NULL: there is none now, as when there is nothing to send.';
@@ -86,6 +87,7 @@ COMMENT ON COLUMN net.worker_status.sent IS 'Attempts that have ended since the 
 COMMENT ON COLUMN net.worker_status.failed IS 'Those of them that failed.';
 COMMENT ON COLUMN net.worker_status.last_error IS 'Why the last attempt that failed did; for members of pg_read_all_stats.';
 COMMENT ON COLUMN net.worker_status.updated IS 'When this was told.';
+COMMENT ON COLUMN net.worker_status.sends IS 'Requests are sent; false: they wait, because net.send_requests is off.';
 
 CREATE VIEW net.host_status WITH (security_invoker = true) AS
 SELECT host, in_flight, requests, failures, limited, breaker, next_try, p50_ms, p95_ms, last_error,

@@ -322,7 +322,8 @@ void SchedulerProcess::note_error(const pg::Error& error) {
 
 void SchedulerProcess::start_http_worker() {
     const core::Duration monotonic = pg::monotonic_now();
-    if (!http_wanted_ || monotonic < next_http_launch_) return;
+    if (!http_wanted_ || !pg::net_settings().send_requests) return;
+    if (monotonic < next_http_launch_) return;
     next_http_launch_ = monotonic + kPauseBetweenLaunches;
     http_wanted_ = false;
     if (pg::DatabaseTable::http_worker_pid(database_) != 0) return;
@@ -383,7 +384,9 @@ core::Duration SchedulerProcess::sleep_time() {
     if (const auto next = callbacks_.time_left()) sleep = (std::min)(sleep, *next);
     if (next_show_) sleep = (std::min)(sleep, *next_show_);
     if (roles_changed_) sleep = (std::min)(sleep, kPauseAfterError);
-    if (http_wanted_) sleep = (std::min)(sleep, next_http_launch_ - monotonic);
+    if (http_wanted_ && pg::net_settings().send_requests) {
+        sleep = (std::min)(sleep, next_http_launch_ - monotonic);
+    }
     if (error_pause_) {
         // After an error nothing is tried at once, however much is due.
         sleep = *error_pause_;

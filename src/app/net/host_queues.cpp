@@ -187,6 +187,7 @@ bool HostQueues::remove(core::RequestId id) {
 
 void HostQueues::remove_all() {
     for (auto& [host, queue] : queues_) drop_rows(queue);
+    look_at_all_ = true;
 }
 
 bool HostQueues::is_waited_for(const std::string& host, core::Duration monotonic) const {

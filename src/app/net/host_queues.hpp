@@ -83,7 +83,7 @@ class HostQueues {
 
     // Removes a row that waits. False: it does not.
     bool remove(core::RequestId id);
-    // Removes all rows that wait; they are read again.
+    // Removes all rows that wait, and looks at all hosts; they are read again.
     void remove_all();
 
     // Requests of this host are kept from being started, in memory or in the table.

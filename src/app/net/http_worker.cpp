@@ -94,6 +94,7 @@ HttpWorker::HttpWorker(pg::DatabaseOid database)
       engine_(make_engine(slots_)),
       limits_(limits_options(slots_)),
       queues_(slots_),
+      sends_(pg::net_settings().send_requests),
       idle_since_(pg::monotonic_now()) {}
 
 void HttpWorker::run() {
@@ -137,6 +138,8 @@ void HttpWorker::take_settings() {
     engine_->configure(engine_options(slots_));
     limits_.configure(limits_options(slots_));
     queues_.set_rows(slots_);
+    // Nothing is kept of what is not to be sent; it is read again.
+    if (std::exchange(sends_, pg::net_settings().send_requests) != sends_) queues_.remove_all();
     may_start_ = true;
 }
 
@@ -214,7 +217,9 @@ std::optional<core::Duration> HttpWorker::next_transaction() const {
         next = next ? std::min(*next, time) : time;
     };
     constexpr core::Duration kNow{0};
-    if (queues_.wants_to_read(pg::monotonic_now())) at(queues_.empty() ? kNow : read_at_);
+    if (sends_ && queues_.wants_to_read(pg::monotonic_now())) {
+        at(queues_.empty() ? kNow : read_at_);
+    }
     if (has_results()) {
         at(is_group_complete() ? kNow : first_result_at_ + group_time_);
     } else if (const auto time = held_.time()) {
@@ -242,8 +247,8 @@ void HttpWorker::exchange_with_tables() {
     const auto roles = pg::requests::record_responses(responses_);
     pg::requests::record_retries(retries_);
     const core::Duration recorded_at = pg::monotonic_now();
-    const bool reads =
-        (queues_.empty() || read_at_ <= recorded_at) && queues_.wants_to_read(recorded_at);
+    const bool reads = sends_ && (queues_.empty() || read_at_ <= recorded_at) &&
+                       queues_.wants_to_read(recorded_at);
     pg::requests::ReadPlan plan;
     pg::requests::Ready ready;
     std::optional<core::Instant> next;
@@ -261,6 +266,7 @@ void HttpWorker::exchange_with_tables() {
     group_time_ =
         std::clamp(9 * (pg::monotonic_now() - committing_since), kGroupTime, kLongestGroupTime);
     try_at_ = core::Duration(0);
+    if (!responses_.empty()) pg::HttpTable::tell_recorded();
     if (!roles.empty()) pg::DatabaseTable::notify_callbacks(database_, roles);
     for (const pg::requests::Retry& retry : retries_) expect(retry.ready_at);
     responses_.clear();

@@ -85,6 +85,7 @@ class HttpWorker {
     std::vector<std::pair<std::string, core::Duration>> to_close_;
     std::optional<core::Instant> next_ready_;  // of the requests that are not ready
 
+    bool sends_;                  // net.send_requests
     unsigned configuration_ = 0;  // version of the settings that were taken
 
     pg::HttpStatus shown_;

@@ -6,6 +6,7 @@
 #include "securatlas/pg/border/caller.hpp"
 #include "securatlas/pg/border/identity.hpp"
 #include "securatlas/pg/border/json.hpp"
+#include "securatlas/pg/net/await_response.hpp"
 #include "securatlas/pg/shared/commit_actions.hpp"
 #include "securatlas/pg/shared/shared_state.hpp"
 
@@ -125,6 +126,7 @@ PG_FUNCTION_INFO_V1(securatlas_request_inserted);
 PG_FUNCTION_INFO_V1(securatlas_net_wake);
 PG_FUNCTION_INFO_V1(securatlas_net_worker_restart);
 PG_FUNCTION_INFO_V1(securatlas_net_worker_is_up);
+PG_FUNCTION_INFO_V1(securatlas_await_response);
 PG_FUNCTION_INFO_V1(securatlas_urlencode_string);
 PG_FUNCTION_INFO_V1(securatlas_encode_url_with_params_array);
 
@@ -224,6 +226,11 @@ PGDLLEXPORT Datum securatlas_net_worker_is_up(PG_FUNCTION_ARGS) {
         return BoolGetDatum(pg::DatabaseTable::http_worker_pid(database) != 0 ||
                             pg::DatabaseTable::scheduler_is_running(database));
     });
+}
+
+PGDLLEXPORT Datum securatlas_await_response(PG_FUNCTION_ARGS) {
+    return ext::entry_point(
+        [fcinfo] { return BoolGetDatum(pg::requests::await_response(PG_GETARG_INT64(0))); });
 }
 
 PGDLLEXPORT Datum securatlas_urlencode_string(PG_FUNCTION_ARGS) {

@@ -6,6 +6,7 @@
 #include "entry_point.hpp"
 #include "securatlas/pg/border/identity.hpp"
 #include "securatlas/pg/net/cancel_request.hpp"
+#include "securatlas/pg/net/settings.hpp"
 #include "securatlas/pg/net/visible_hosts.hpp"
 #include "securatlas/pg/shared/http_table.hpp"
 
@@ -52,7 +53,8 @@ Datum bigint_array(const std::vector<std::int64_t>& values) {
 }
 
 // The columns of net._worker_status, in order.
-Datum worker_row(FunctionCallInfo fcinfo, const pg::HttpWorkerStatus& worker, bool all) {
+Datum worker_row(FunctionCallInfo fcinfo, const pg::HttpWorkerStatus& worker, bool all,
+                 bool sends) {
     TupleDesc description = nullptr;
     if (get_call_result_type(fcinfo, nullptr, &description) != TYPEFUNC_COMPOSITE) {
         elog(ERROR, "return type must be a row type");
@@ -64,7 +66,8 @@ Datum worker_row(FunctionCallInfo fcinfo, const pg::HttpWorkerStatus& worker, bo
                       Int64GetDatum(worker.sent),
                       Int64GetDatum(worker.failed),
                       CStringGetTextDatum(worker.last_error.c_str()),
-                      instant_datum(worker.updated)};
+                      instant_datum(worker.updated),
+                      BoolGetDatum(sends)};
     bool nulls[] = {worker.pid == 0,
                     worker.started == core::kLongAgo,
                     false,
@@ -72,7 +75,8 @@ Datum worker_row(FunctionCallInfo fcinfo, const pg::HttpWorkerStatus& worker, bo
                     false,
                     false,
                     !all || worker.last_error.empty(),
-                    worker.updated == core::kLongAgo};
+                    worker.updated == core::kLongAgo,
+                    false};
     return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(description), values, nulls));
 }
 
@@ -115,6 +119,7 @@ struct WaitReasons {
         char name[256];
     };
     bool worker_is_up;
+    bool sends;
     int count;
     Host hosts[FLEXIBLE_ARRAY_MEMBER];
 };
@@ -125,12 +130,15 @@ const WaitReasons* load_wait_reasons(FunctionCallInfo fcinfo) {
     std::erase_if(hosts, [](const pg::HostStatus& host) {
         return !host.limited && host.breaker == core::BreakerState::closed;
     });
+    if (!pg::may_see_all_statistics()) hosts = pg::visible_hosts(std::move(hosts));
     const bool worker_is_up = pg::DatabaseTable::http_worker_pid(database) != 0;
+    const bool sends = pg::net_settings().send_requests;
     return pg::call([&] {
         auto* reasons = static_cast<WaitReasons*>(MemoryContextAllocZero(
             fcinfo->flinfo->fn_mcxt,
             offsetof(WaitReasons, hosts) + hosts.size() * sizeof(WaitReasons::Host)));
         reasons->worker_is_up = worker_is_up;
+        reasons->sends = sends;
         for (const pg::HostStatus& host : hosts) {
             WaitReasons::Host& entry = reasons->hosts[reasons->count++];
             entry.state = host.breaker == core::BreakerState::closed ? HostState::limited
@@ -142,6 +150,7 @@ const WaitReasons* load_wait_reasons(FunctionCallInfo fcinfo) {
 }
 
 const char* wait_reason(FunctionCallInfo fcinfo, const WaitReasons& reasons) {
+    if (!reasons.sends) return "net.send_requests is off";
     const TimestampTz ready_at = PG_GETARG_TIMESTAMPTZ(1);
     if (ready_at > GetCurrentTimestamp()) {
         return PG_GETARG_INT32(2) == 0 ? "not before its time" : "pause before its next attempt";
@@ -179,7 +188,8 @@ PGDLLEXPORT Datum securatlas_cancel_request(PG_FUNCTION_ARGS) {
 PGDLLEXPORT Datum securatlas_requests_in_flight(PG_FUNCTION_ARGS) {
     (void)fcinfo;
     return ext::entry_point([] {
-        const auto ids = pg::HttpTable::in_flight(pg::current_database());
+        auto ids = pg::HttpTable::in_flight(pg::current_database());
+        if (!pg::may_see_all_statistics()) ids = pg::visible_requests(ids);
         return pg::call([&ids] { return bigint_array(ids); });
     });
 }
@@ -198,7 +208,8 @@ PGDLLEXPORT Datum securatlas_http_worker_status(PG_FUNCTION_ARGS) {
     return ext::entry_point([fcinfo] {
         const auto worker = pg::HttpTable::worker(pg::current_database());
         const bool all = pg::may_see_all_statistics();
-        return pg::call([&] { return worker_row(fcinfo, worker, all); });
+        const bool sends = pg::net_settings().send_requests;
+        return pg::call([&] { return worker_row(fcinfo, worker, all, sends); });
     });
 }
 

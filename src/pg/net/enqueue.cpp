@@ -2,12 +2,15 @@
 // cost more than all the rest, and nothing that an object of a user's could come between. The
 // columns are those of the install script, in its order.
 #include <array>
+#include <map>
 
 #include "border/owner_scope.hpp"
 #include "border/spi.hpp"
 #include "border/table_insert.hpp"
 #include "net/sealed_headers.hpp"
+#include "securatlas/pg/border/identity.hpp"
 #include "securatlas/pg/border/json.hpp"
+#include "securatlas/pg/border/process.hpp"
 #include "securatlas/pg/cron/command.hpp"
 #include "securatlas/pg/net/requests.hpp"
 #include "securatlas/pg/net/sealing.hpp"
@@ -136,45 +139,80 @@ QueueRow make_row(const NewRequest& request, std::int64_t id) {
 
 // ---- the limit -------------------------------------------------------------------------------
 
-// What this process knows of the queue in its current transaction. An estimate: rows that were
-// counted once, and those that were made since.
-struct Pending {
+// What this process knows of the queue: rows as the statistics have them, and since then its own.
+struct Estimate {
     TransactionId transaction = InvalidTransactionId;
-    std::int64_t count = 0;
+    std::int64_t rows = 0;
 };
-constinit Pending pending;
+constinit Estimate estimate;
 
-std::int64_t estimate(Oid queue) {
+// The same by counting, which takes long in a long queue: one count is good for a transaction, or
+// for a second.
+struct Count {
+    TransactionId transaction = InvalidTransactionId;
+    core::Duration at{};
+    std::int64_t all = 0;
+    std::map<RoleOid, std::int64_t> by_role;
+};
+
+std::int64_t rows_by_statistics(Oid queue) {
     return call([queue] {
         return DatumGetInt64(DirectFunctionCall1(pg_stat_get_live_tuples, ObjectIdGetDatum(queue)));
     });
 }
 
-std::int64_t count_up_to(std::int64_t limit) {
-    static Statement query(
-        "SELECT count(*) FROM (SELECT FROM net.http_request_queue LIMIT $1) AS request");
+Count count_up_to(std::int64_t limit) {
+    static Statement query(R"(
+SELECT created_by, count(*) FROM (SELECT created_by FROM net.http_request_queue LIMIT $1) AS request
+ GROUP BY created_by)");
+    Count count;
     OwnerScope owner;
     Spi spi;
     query.execute({Parameter::of(limit)});
-    std::int64_t count = 0;
-    Statement::each_row([&count](const Row& row) { count = row.as_int64(1); });
+    Statement::each_row([&count](const Row& row) {
+        const std::int64_t rows = row.as_int64(2);
+        count.all += rows;
+        if (!row.is_null(1)) count.by_role[row.as_oid(1)] = rows;
+    });
+    count.at = monotonic_now();
     return count;
 }
 
-// The statistics decide that nothing is to be feared; that there are too many is counted.
-void check_limit(Oid queue) {
-    const TransactionId transaction = call([] { return GetTopTransactionId(); });
-    if (pending.transaction != transaction) pending = {transaction, estimate(queue)};
-    const std::int64_t limit = net_settings().max_pending_requests;
-    if (pending.count >= limit) {
-        pending.count = count_up_to(limit);
-        if (pending.count >= limit) {
-            throw Error("53400", "too many HTTP requests are waiting",
-                        "net.max_pending_requests is " + std::to_string(limit) + ".",
-                        "Make requests again when some have been sent, or raise the limit.");
-        }
+Error too_many(const Count& count, std::int64_t own, RoleOid role, std::int64_t limit) {
+    constexpr const char* kHint =
+        "Make requests again when some have been sent, or raise the limit.";
+    const std::string setting = "net.max_pending_requests is " + std::to_string(limit);
+    if (count.all >= limit) {
+        return Error("53400", "too many HTTP requests are waiting", setting + ".", kHint);
     }
-    ++pending.count;
+    const char* name = call([role] { return GetUserNameFromId(role, true); });
+    return Error("53400",
+                 "too many HTTP requests of role \"" + std::string(name != nullptr ? name : "") +
+                     "\" are waiting",
+                 "It has " + std::to_string(own) + ", and others " +
+                     std::to_string(count.all - own) +
+                     "; a role may have as many as are free "
+                     "besides, and " +
+                     setting + ".",
+                 kHint);
+}
+
+// A role may have as many as are left free, so that whoever comes later finds room: one alone takes
+// half of them, n take n/(n+1). Fewer than half of all need not be counted.
+void check_limit(Oid queue, RoleOid role) {
+    static auto* const count = new Count;
+    const TransactionId transaction = call([] { return GetTopTransactionId(); });
+    if (estimate.transaction != transaction) estimate = {transaction, rows_by_statistics(queue)};
+    const std::int64_t limit = net_settings().max_pending_requests;
+    if (2 * ++estimate.rows <= limit) return;
+    const auto is_over = [&] { return count->all + count->by_role[role] >= limit; };
+    const bool is_recent =
+        count->transaction == transaction || monotonic_now() < count->at + std::chrono::seconds(1);
+    if (!is_recent || is_over()) *count = count_up_to(limit);
+    count->transaction = transaction;
+    if (is_over()) throw too_many(*count, count->by_role[role], role, limit);
+    ++count->all;
+    ++count->by_role[role];
 }
 
 }  // namespace
@@ -205,7 +243,7 @@ std::int64_t enqueue(const NewRequest& request) {
     (void)require_shared_state();
     call([] { PreventCommandIfReadOnly("INSERT"); });
     const Relations relations = find_relations();
-    check_limit(relations.queue);
+    check_limit(relations.queue, request.created_by.value_or(current_role()));
     const std::int64_t id = call([&] { return nextval_internal(relations.sequence, false); });
     const QueueRow row = make_row(request, id);
     const InsertedRow inserted = row.row();

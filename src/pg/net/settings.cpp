@@ -17,6 +17,7 @@ struct Variables {
     int max_connections_per_host = 0;
     int requests_per_second_per_host = 0;
     int follow_redirects = 0;
+    bool send_requests = true;
     char* ca_file = nullptr;
     char* blocked_networks = nullptr;
     char* allowed_hosts = nullptr;
@@ -96,7 +97,7 @@ void define_net_settings() {
                   &variables.max_response_bytes, 1024 * 1024, 0, 256 * 1024 * 1024, PGC_SIGHUP,
                   GUC_UNIT_BYTE);
     define_number("net.max_pending_requests",
-                  "Requests that may wait in a database; more are refused.",
+                  "Requests that may wait in a database; a role may have as many as are left free.",
                   &variables.max_pending_requests, 1'000'000, 1, INT_MAX, PGC_SUSET);
     define_number("net.max_connections_per_host",
                   "Requests of a database to one host that may be in flight at the same time.",
@@ -104,6 +105,9 @@ void define_net_settings() {
     define_number("net.requests_per_second_per_host",
                   "Requests of a database to one host that may be sent in a second; 0 is no limit.",
                   &variables.requests_per_second_per_host, 0, 0, 1'000'000, PGC_SIGHUP);
+    DefineCustomBoolVariable("net.send_requests", "Send requests; off: all wait.", nullptr,
+                             &variables.send_requests, true, PGC_SIGHUP, 0, nullptr, nullptr,
+                             nullptr);
     define_egress_settings();
 }
 
@@ -118,6 +122,7 @@ NetSettings net_settings() {
         .requests_per_second_per_host = variables.requests_per_second_per_host,
         .follow_redirects = static_cast<core::FollowRedirects>(variables.follow_redirects),
         .ca_file = variables.ca_file,
+        .send_requests = variables.send_requests,
     };
 }
 

@@ -17,6 +17,20 @@ bool may_see_all_statistics() {
     return call([] { return has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS); });
 }
 
+std::vector<std::int64_t> visible_requests(const std::vector<std::int64_t>& ids) {
+    static Statement query(R"(
+SELECT id FROM net.http_request_queue
+ WHERE id = ANY ($1) AND pg_has_role($2, created_by, 'USAGE'))");
+    std::vector<std::int64_t> visible;
+    if (ids.empty()) return visible;
+    const RoleOid role = current_role();
+    OwnerScope owner;
+    Spi spi;
+    query.execute({Parameter::of(ids), Parameter::of_oid(role)});
+    Statement::each_row([&visible](const Row& row) { visible.push_back(row.as_int64(1)); });
+    return visible;
+}
+
 std::vector<HostStatus> visible_hosts(std::vector<HostStatus> hosts) {
     static Statement query(R"(
 SELECT h.host FROM unnest($1) AS h(host)

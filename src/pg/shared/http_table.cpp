@@ -124,6 +124,11 @@ void HttpTable::publish(const HttpStatus& status) {
     }
 }
 
+void HttpTable::tell_recorded() noexcept {
+    SharedState* state = shared_state();
+    if (state != nullptr) ConditionVariableBroadcast(&state->http.recorded);
+}
+
 Cancelled HttpTable::take_cancelled(DatabaseOid database) {
     SharedState& state = require_shared_state();
     Cancelled taken;
@@ -154,6 +159,7 @@ void HttpTable::tell_cancelled(DatabaseOid database, const std::int64_t* ids, st
             entry->cancelled_count += static_cast<std::int32_t>(count);
         }
     }
+    tell_recorded();
     SharedLock lock(*state);
     const DatabaseState* entry = find_database(*state, database);
     if (entry != nullptr && entry->http_latch != nullptr) SetLatch(entry->http_latch);

@@ -44,6 +44,7 @@ void startup() {
         LWLockPadded* locks = GetNamedLWLockTranche(kName);
         state->lock = &locks[0].lock;
         state->http.lock = &locks[1].lock;
+        ConditionVariableInit(&state->http.recorded);
         state->slot_count = *attachment.slot_count;
         for (int i = 0; i < state->slot_count; ++i) {
             new (static_cast<void*>(&state->slots[i])) WorkerSlotState{};

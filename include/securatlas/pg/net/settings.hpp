@@ -22,6 +22,7 @@ struct NetSettings {
     int requests_per_second_per_host;   // 0: no limit
     core::FollowRedirects follow_redirects;
     std::string ca_file;  // of authorities to trust beside the system's; empty: none
+    bool send_requests;   // false: all wait
 };
 
 NetSettings net_settings();

@@ -73,6 +73,9 @@ class HttpTable {
     // shown.
     static void publish(const HttpStatus& status);
 
+    // The ends of requests are committed.
+    static void tell_recorded() noexcept;
+
     // To be asked after each read of the queue and whenever the latch is set: an id that is not
     // held then need not be kept. The rows are gone when their ids come.
     static Cancelled take_cancelled(DatabaseOid database);

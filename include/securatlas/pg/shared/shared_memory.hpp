@@ -6,6 +6,7 @@
 #include "securatlas/pg/shared/shared_state.hpp"
 
 extern "C" {
+#include "storage/condition_variable.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
 }
@@ -101,6 +102,7 @@ struct HttpHostState {
 // written under the other lock. Who takes both takes this one first.
 struct HttpState {
     LWLock* lock;
+    ConditionVariable recorded;  // the end of requests, of whatever database
     HttpDatabaseState databases[kMaxDatabases];
     HttpHostState hosts[kMaxHosts];
 };

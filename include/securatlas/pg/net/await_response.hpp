@@ -1,0 +1,13 @@
+// A session that waits for the end of a request.
+#pragma once
+
+#include <cstdint>
+
+namespace securatlas::pg::requests {
+
+// Returns true as soon as the response is recorded, in the caller's sight; false if there is no
+// such request (any more). Throws Error 55000 if this transaction has made the request, which is
+// sent after it, and if its snapshot cannot see the response.
+bool await_response(std::int64_t id);
+
+}  // namespace securatlas::pg::requests
