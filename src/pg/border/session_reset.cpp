@@ -11,12 +11,13 @@ extern "C" {
 #include "storage/lock.h"
 #include "utils/guc.h"
 #include "utils/portal.h"
+#include "utils/snapmgr.h"
 }
 
 namespace securatlas::pg {
 
-// DISCARD ALL without ResetPlanCache(). Its order is PostgreSQL's: the role first, so that the rest
-// happens with the role's own rights.
+// DISCARD ALL without ResetPlanCache(), and with what ends only with the session. Its order is
+// PostgreSQL's: the role first, so that the rest happens with the role's own rights.
 void reset_session() {
     call([] {
         StartTransactionCommand();
@@ -26,9 +27,13 @@ void reset_session() {
         DropAllPreparedStatements();
         Async_UnlistenAll();
         LockReleaseAll(USER_LOCKMETHOD, true);
+        // Its deletions from catalogs may have to read values that are stored out of line.
+        PushActiveSnapshot(GetTransactionSnapshot());
         ResetTempTableNamespace();
+        PopActiveSnapshot();
         ResetSequenceCaches();
         CommitTransactionCommand();
+        release_replication_slots();
     });
 }
 

@@ -2,6 +2,7 @@
 
 extern "C" {
 #include "access/xact.h"
+#include "commands/trigger.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "parser/analyze.h"
@@ -69,8 +70,8 @@ void run_statement(RawStmt* parsed, const char* command, bool top_level, Stateme
 
 // After a statement that is not the last: what PostgreSQL does between the statements of a query.
 void between_statements(const Node* statement) {
+    disable_timeout(STATEMENT_TIMEOUT, false);  // each statement has its own
     if (IsA(statement, TransactionStmt)) {
-        disable_timeout(STATEMENT_TIMEOUT, false);
         CommitTransactionCommand();
         StartTransactionCommand();
     } else {
@@ -131,6 +132,13 @@ void run_statements(const char* command, StatementTag* tag) {
     if (last == nullptr) return;
     if (!alone) EndImplicitTransactionBlock();
     after_statements(last);
+}
+
+void run_deferred() {
+    disable_timeout(STATEMENT_TIMEOUT, false);  // as in a session of psql's
+    do {
+        AfterTriggerFireDeferred();
+    } while (PreCommit_Portals(false));
 }
 
 }  // namespace securatlas::pg

@@ -6,6 +6,7 @@ extern "C" {
 #include "access/xact.h"
 #include "executor/executor.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 }
 
 namespace securatlas::pg {
@@ -55,7 +56,10 @@ void insert_rows(Oid table, std::size_t columns, std::span<const InsertedRow> ro
     if (rows.empty()) return;
     call([&] {
         Relation relation = table_open(table, RowExclusiveLock);
+        // Values that are stored out of line are written under a snapshot.
+        PushActiveSnapshot(GetTransactionSnapshot());
         insert_all(relation, static_cast<int>(columns), rows.data(), rows.size());
+        PopActiveSnapshot();
         table_close(relation, NoLock);
     });
 }

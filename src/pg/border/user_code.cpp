@@ -2,6 +2,7 @@
 
 extern "C" {
 #include "access/xact.h"
+#include "jit/jit.h"
 #include "utils/portal.h"
 #include "utils/timeout.h"
 }
@@ -22,6 +23,9 @@ void abort_everything() {
         QueryCancelPending = false;
         AbortOutOfAnyTransaction();
         PortalErrorCleanup();
+        // No transaction's end does these: PostgresMain() has them after an error, too.
+        release_replication_slots();
+        jit_reset_after_error();
     });
 }
 

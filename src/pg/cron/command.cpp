@@ -9,6 +9,7 @@
 #include "securatlas/pg/border/convert.hpp"
 #include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/border/process.hpp"
+#include "securatlas/pg/cron/run_settings.hpp"
 #include "securatlas/pg/cron/settings.hpp"
 
 extern "C" {
@@ -75,23 +76,29 @@ extern "C" void securatlas_run_commits(XactEvent event, void*) {
 
 class RunScope {
   public:
-    RunScope(const RunOrder& order, const runs::Task& task) : run_{order, task.job_name} {
-        state.started_at = now();
-        state.last_commit = false;
-        state.marked = false;
-        state.over_time = 0;
-        state.run = &run_;
+    // What fails after the first constructor leaves by the destructor.
+    RunScope(const RunOrder& order, const runs::Task& task) : RunScope(order, task.job_name) {
+        set_run_settings(run_);
         call([this, &task] { announce(task); });
         WorkerSlot::report_started(state.started_at);
     }
     ~RunScope() {
         state.run = nullptr;
         debug_query_string = nullptr;
+        clear_run_settings();
     }
     RunScope(const RunScope&) = delete;
     RunScope& operator=(const RunScope&) = delete;
 
   private:
+    RunScope(const RunOrder& order, const std::string& job_name) : run_{order, job_name} {
+        state.started_at = now();
+        state.last_commit = false;
+        state.marked = false;
+        state.over_time = 0;
+        state.run = &run_;
+    }
+
     // What pg_stat_activity and the server log show of the run.
     void announce(const runs::Task& task) {
         char name[NAMEDATALEN * 2];
@@ -169,6 +176,7 @@ void record_failure(RunReport& report, const runs::Task& task) {
 
 // The last transaction of the run: outcome and effects in one commit.
 void finish(RunReport& report, const runs::Task& task, const StatementTag& tag) {
+    call([] { run_deferred(); });  // within max_runtime, and part of the duration
     refuse_if_cancelled(report.order);
     stop_timeouts();
     report.outcome = core::RunOutcome::succeeded;

@@ -5,6 +5,7 @@ extern "C" {
 #include "catalog/pg_database.h"
 #include "catalog/pg_proc.h"
 #include "executor/executor.h"
+#include "replication/slot.h"
 #include "storage/proc.h"
 #include "tcop/pquery.h"
 #include "utils/acl.h"
@@ -19,6 +20,16 @@ extern "C" {
 #endif
 
 namespace securatlas::pg {
+
+// C world. The session lets go of the replication slot that it uses, and drops its temporary ones.
+inline void release_replication_slots() {
+    if (MyReplicationSlot != nullptr) ReplicationSlotRelease();
+#if PG_VERSION_NUM < 170000
+    ReplicationSlotCleanup();
+#else
+    ReplicationSlotCleanup(false);
+#endif
+}
 
 // Memory for the `extra` of a setting, which PostgreSQL frees. Null if there is none left.
 inline void* allocate_setting_extra(std::size_t size) {

@@ -2,9 +2,16 @@
 // cron.scheduled_at, cron.attempt. Empty outside of a run.
 #pragma once
 
+#include "securatlas/pg/cron/command.hpp"
+
 namespace securatlas::pg {
 
 void define_run_settings();
+
+// For the process that executes the run, outside of a transaction. The workers of its parallel
+// plans see the same.
+void set_run_settings(const CurrentRun& run);
+void clear_run_settings() noexcept;
 
 // Names beginning with cron. or net. that no setting has are errors from here on.
 void reserve_setting_prefixes();
