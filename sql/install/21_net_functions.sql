@@ -160,7 +160,7 @@ COMMENT ON FUNCTION net._worker_is_up() IS 'True if the http worker of this data
 CREATE FUNCTION net.wait_until_running() RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    WHILE NOT net._worker_is_up() LOOP
+    WHILE NOT (net._worker_is_up() AND current_setting('net.send_requests')::boolean) LOOP
         PERFORM pg_sleep(0.05);
     END LOOP;
 END $$;
@@ -168,6 +168,12 @@ COMMENT ON FUNCTION net.wait_until_running() IS 'Waits until requests of this da
 CREATE FUNCTION net.check_worker_is_up() RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    IF NOT current_setting('net.send_requests')::boolean THEN
+        RAISE object_not_in_prerequisite_state
+            USING MESSAGE = 'requests are not sent',
+                  DETAIL = 'net.send_requests is off.',
+                  HINT = 'An administrator can switch it on; no restart is needed.';
+    END IF;
     IF NOT net._worker_is_up() THEN
         RAISE object_not_in_prerequisite_state
             USING MESSAGE = 'the http worker of this database is not up',

@@ -88,6 +88,7 @@ wait_for($node, q{SELECT count(*) FROM net._http_response WHERE url LIKE '%/dela
 is(as('alice', 'SELECT state, reason, count(*) FROM net.requests WHERE state NOT IN (\'succeeded\', \'cancelled\') GROUP BY 1, 2'),
 	'waiting|net.send_requests is off|2', 'the others wait, and say for what');
 is(sql('SELECT sends FROM net.worker_status'), 'f', 'so does the status of the worker');
+like(as('alice', 'SELECT net.check_worker_is_up()'), qr/requests are not sent.*net\.send_requests is off/s, 'and whoever asks whether it is up');
 # A copy of the cluster that does not send: no process for it is started.
 $node->restart;
 scheduler_pid($node);

@@ -77,8 +77,8 @@ class HostQueues {
     // A row that was taken has ended. `bytes`: of its body.
     void ended(const std::string& host, std::size_t bytes);
 
-    // Nothing of this host can start before: its rows are forgotten, and read again then. Not from
-    // within offer().
+    // Until then nothing for this host can start: drops its rows now; they are read again at that
+    // time. Not from within offer().
     void close(const std::string& host, core::Duration until);
 
     // Removes a row that waits. False: it does not.

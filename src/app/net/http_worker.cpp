@@ -105,8 +105,8 @@ void HttpWorker::run() {
             note_error(error);
             busy_turns_ = 0;
         }
-        // While transfers go on there is no need to ask whether they do; but now and then for the
-        // rest: whether the postmaster lives.
+        // While transfers are busy, skip the sleep; every 32nd turn go through it, to notice the
+        // latch and the postmaster's death.
         if (busy_turns_ % kBusyTurns != 0) {
             pg::check_interrupts();
         } else {

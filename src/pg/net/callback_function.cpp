@@ -93,8 +93,8 @@ struct Checked {
 }  // namespace
 
 CallbackFunction check_callback(FunctionOid function, RoleOid role) {
-    // The same for each of a hundred thousand requests of one statement. That it is no longer so is
-    // noticed when it is called.
+    // Cached per transaction, because one statement may make 100,000 requests. Checked again when
+    // the callback is called.
     static auto* const last = new Checked;
     const LocalTransactionId transaction = current_local_transaction();
     if (last->transaction != transaction || last->function != function || last->role != role) {

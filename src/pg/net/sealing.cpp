@@ -84,7 +84,7 @@ struct Sessions {
 };
 constinit Sessions sessions;
 
-// Tells whether bytes were sealed with this key, without telling anything about it.
+// Identifies the key without revealing it.
 const Mark& key_mark() {
     if (!sessions.has_mark) {
         const SecretKey derived = derive("securatlas_sched key mark");

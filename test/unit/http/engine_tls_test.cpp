@@ -116,6 +116,21 @@ TEST_F(EngineTlsTest, SessionsAreResumedByOtherRequests) {
     EXPECT_GT(connections.size(), 1U);
 }
 
+TEST_F(EngineTlsTest, ABodyThatIsCutLeavesTheOthersOfItsConnectionAlone) {
+    trust_server();
+    seen(get(server_->url("/")));
+    for (int i = 0; i < 8; ++i) {
+        Request one = big_request(server_->url(""));
+        if (i % 2 == 0) one.max_response_bytes = 1000;
+        start(std::move(one));
+    }
+    for (const Completed& completed : complete_all()) {
+        EXPECT_EQ(completed.error, "");
+        EXPECT_EQ(completed.body.size(), completed.truncated ? 1000 : kSize);
+    }
+    EXPECT_EQ(seen(get(server_->url("/"))).protocol, "HTTP/2.0");
+}
+
 // They share a connection, on which one that waits must not hold up the one that may go on.
 TEST_F(EngineTlsTest, BigBodiesOfOneConnectionEndWithinTheBudget) {
     engine_->configure(
