@@ -1,10 +1,20 @@
 -- ==== schema cron: views =====================================================================
 -- They show what the caller may see in the tables: security_invoker.
 
+-- Why an active job does not run.
+CREATE FUNCTION cron._held(replicated boolean) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT CASE
+              WHEN replicated THEN 'came by replication: cron.take_over() makes this server run it'
+              WHEN NOT current_setting('cron.launch_active_jobs', true)::boolean
+              THEN 'cron.launch_active_jobs is off' END $$;
+COMMENT ON FUNCTION cron._held(boolean) IS 'Why no active job is run, or not one that came by replication; NULL: it is.';
+
 CREATE VIEW cron.jobs WITH (security_invoker = true) AS
 SELECT j.jobid, j.jobname, j.schedule, j.command, j.database, j.username, j.active,
        COALESCE(j.timezone, pg_catalog.current_setting('cron.timezone', true)) AS timezone,
-       CASE WHEN j.active THEN
+       CASE WHEN j.active AND held.reason IS NULL THEN
            (cron._try_next_runs(j.schedule, 1, pg_catalog.clock_timestamp(), j.timezone, j.planned_from))[1]
        END AS next_run_at,
        (SELECT pg_catalog.count(*) FROM cron.job_run_details d
@@ -20,8 +30,9 @@ SELECT j.jobid, j.jobname, j.schedule, j.command, j.database, j.username, j.acti
            AS consecutive_failures,
        day.runs AS runs_last_day, day.failures AS failures_last_day,
        day.average AS average_duration, day.p95 AS p95_duration,
-       j.note
+       j.note, CASE WHEN j.active THEN held.reason END AS held
   FROM cron.job j
+ CROSS JOIN LATERAL cron._held(j.replicated) AS held(reason)
   LEFT JOIN LATERAL (
       SELECT d.start_time, d.end_time, d.status, d.return_message
         FROM cron.job_run_details d
@@ -44,13 +55,13 @@ SELECT r.run_at, j.jobid, j.jobname, j.schedule,
   FROM cron.job j,
        LATERAL pg_catalog.unnest(cron._try_next_runs(j.schedule, 5, pg_catalog.clock_timestamp(),
                                                  j.timezone, j.planned_from)) AS r(run_at)
- WHERE j.active
+ WHERE j.active AND cron._held(j.replicated) IS NULL
  ORDER BY r.run_at, j.jobid;
 COMMENT ON VIEW cron.upcoming_runs IS 'The next five runs of each active job, in order.';
 
 CREATE VIEW cron.scheduler_status WITH (security_invoker = true) AS
 SELECT pid, started, planned_until, jobs, workers_busy, workers_idle, workers_limit, waiting,
-       oldest_wait, last_clock_step, last_error
+       oldest_wait, last_clock_step, last_error, cron._held(false) AS held
   FROM cron._scheduler_status();
 COMMENT ON VIEW cron.scheduler_status IS 'One row: the scheduler of this database.';
 GRANT SELECT ON cron.jobs, cron.upcoming_runs, cron.scheduler_status TO PUBLIC;

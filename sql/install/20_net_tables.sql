@@ -36,7 +36,8 @@ CREATE TABLE net.http_request_queue (
     own_key                 boolean NOT NULL DEFAULT false,
     header_secrets          text[],
     form_secrets            text[],
-    on_response_owner       oid
+    on_response_owner       oid,
+    replicated_ready_at     timestamptz
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
         autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0,
         autovacuum_analyze_threshold = 10000);
@@ -66,6 +67,7 @@ COMMENT ON COLUMN net.http_request_queue.own_key IS 'The idempotency key was giv
 COMMENT ON COLUMN net.http_request_queue.header_secrets IS 'Secrets that are put into its headers when it is sent; NULL: none.';
 COMMENT ON COLUMN net.http_request_queue.form_secrets IS 'Secrets that are put into its form when it is sent; NULL: none.';
 COMMENT ON COLUMN net.http_request_queue.on_response_owner IS 'Role that owned on_response when the request was made.';
+COMMENT ON COLUMN net.http_request_queue.replicated_ready_at IS 'Not NULL: the row came by replication, and is not sent here before cron.take_over(), which makes this its ready_at.';
 
 CREATE TABLE net._http_response (
     id              bigint PRIMARY KEY,
@@ -169,6 +171,17 @@ ALTER TABLE net._http_response ENABLE ROW LEVEL SECURITY;
 CREATE POLICY response_see ON net._http_response FOR SELECT
     USING (pg_catalog.pg_has_role(created_by, 'USAGE'));
 GRANT SELECT ON net.http_request_queue, net._http_response TO PUBLIC;
+
+-- The numbers of roles in it are those of another cluster.
+CREATE FUNCTION net._row_replicated() RETURNS trigger
+    LANGUAGE C AS 'MODULE_PATHNAME', 'securatlas_row_replicated';
+COMMENT ON FUNCTION net._row_replicated() IS 'A request or response that comes by replication belongs to nobody here, and does not act.';
+CREATE TRIGGER request_replicated BEFORE INSERT OR UPDATE ON net.http_request_queue
+    FOR EACH ROW EXECUTE FUNCTION net._row_replicated();
+CREATE TRIGGER response_replicated BEFORE INSERT OR UPDATE ON net._http_response
+    FOR EACH ROW EXECUTE FUNCTION net._row_replicated();
+SELECT cron._arm_triggers('net.http_request_queue');
+SELECT cron._arm_triggers('net._http_response');
 
 CREATE FUNCTION net._request_inserted() RETURNS trigger
     LANGUAGE C AS 'MODULE_PATHNAME', 'securatlas_request_inserted';

@@ -41,13 +41,17 @@ SELECT q.id, 'in_flight' AS state, q.method, q.url, q.host::text AS host, q.crea
 UNION ALL
 SELECT q.id, 'waiting', q.method, q.url, q.host::text, q.created, q.ready_at, q.attempts,
        q.max_attempts, NULL, q.last_error, NULL, NULL, q.runid, q.created_by::regrole,
-       q.idempotency_key, NULL, net._wait_reason(q.host, q.ready_at, q.attempts)
+       q.idempotency_key, NULL, CASE WHEN q.replicated_ready_at IS NOT NULL
+            THEN 'came by replication: cron.take_over() sends it'
+            ELSE net._wait_reason(q.host, q.ready_at, q.attempts) END
   FROM net.http_request_queue q
  WHERE q.attempts = 0 AND q.id NOT IN (SELECT pg_catalog.unnest(net._requests_in_flight()))
 UNION ALL
 SELECT q.id, 'retrying', q.method, q.url, q.host::text, q.created, q.ready_at, q.attempts,
        q.max_attempts, NULL, q.last_error, NULL, NULL, q.runid, q.created_by::regrole,
-       q.idempotency_key, NULL, net._wait_reason(q.host, q.ready_at, q.attempts)
+       q.idempotency_key, NULL, CASE WHEN q.replicated_ready_at IS NOT NULL
+            THEN 'came by replication: cron.take_over() sends it'
+            ELSE net._wait_reason(q.host, q.ready_at, q.attempts) END
   FROM net.http_request_queue q
  WHERE q.attempts > 0 AND q.id NOT IN (SELECT pg_catalog.unnest(net._requests_in_flight()))
 UNION ALL

@@ -71,6 +71,8 @@ CREATE CONSTRAINT TRIGGER risk_rule_check AFTER INSERT OR UPDATE OR DELETE ON se
     FOR EACH ROW EXECUTE FUNCTION securatlas._check_risk_rule();
 CREATE TRIGGER risk_rule_truncate AFTER TRUNCATE ON securatlas.risk_rule
     FOR EACH STATEMENT EXECUTE FUNCTION securatlas._check_risk_rule();
+-- Also for replication, which copies the publisher's rows into the same table.
+ALTER TABLE securatlas.risk_rule ENABLE ALWAYS TRIGGER risk_rule_replace;
 COMMENT ON TRIGGER risk_rule_replace ON securatlas.risk_rule IS 'Lets a dump be restored over the default rows.';
 COMMENT ON TRIGGER risk_rule_check ON securatlas.risk_rule IS 'Keeps the rule complete and its weights at a sum of 1.';
 COMMENT ON TRIGGER risk_rule_truncate ON securatlas.risk_rule IS 'Keeps the rule complete.';

@@ -10,7 +10,7 @@ use Sched;
 use Test::More;
 
 my $stub = HttpStub->new;
-my $publisher = new_node('publisher', wal_level => 'logical', autovacuum => 'on');
+my $publisher = new_node('publisher', init => { allows_streaming => 'logical' }, max_connections => 50, autovacuum => 'on');
 $publisher->start;
 my $scheduler = install($publisher);
 sub pub { return $publisher->safe_psql('postgres', $_[0]) }
@@ -44,5 +44,117 @@ wait_for($publisher, q{SELECT state FROM net._http_response}, 'succeeded', 'requ
 pub(q{SELECT cron.purge_history('0'), cron.schedule('gone', '@yearly', 'SELECT 1'), cron.unschedule('gone')});
 pass('jobs and runs can be deleted');
 
-$publisher->stop;
+# ---- a subscriber that holds the extension, too -----------------------------------------------
+
+my $subscriber = new_node('subscriber', init => { allows_streaming => 'logical' }, max_connections => 50, autovacuum => 'on');
+$subscriber->start;
+my $own_scheduler = install($subscriber);
+sub subscribed { return $subscriber->safe_psql('postgres', $_[0]) }
+# A role has the number here that `worker` has there.
+subscribed(q{CREATE ROLE stranger; CREATE ROLE worker; GRANT USAGE ON SCHEMA cron, net TO PUBLIC});
+subscribed('ALTER ROLE worker LOGIN');
+subscribed(q{CREATE TABLE acted (id bigint GENERATED ALWAYS AS IDENTITY, job text, port text,
+	PRIMARY KEY (id, port)); GRANT INSERT ON acted TO PUBLIC});
+# Numbers of its own.
+subscribed(qq{SELECT setval('$_', 1000000)}) for qw(cron.jobid_seq cron.runid_seq net.http_request_queue_id_seq);
+subscribed("SELECT cron.schedule('own', '1 second', \$c\$$act\$c\$)");
+my $connection = $publisher->connstr('postgres') =~ s/'/''/gr;
+subscribed("CREATE SUBSCRIPTION copy CONNECTION '$connection' PUBLICATION everything");
+wait_for($subscriber, q{SELECT string_agg(DISTINCT srsubstate::text, '') FROM pg_subscription_rel}, 'r',
+	'all tables are copied');
+
+my $port = $subscriber->port;
+my $others = "SELECT count(*) FROM acted WHERE port = '$port' AND job <> 'own'";
+pub("SET ROLE worker; SELECT cron.schedule('job $_', '1 second', \$c\$$act\$c\$)") for 4 .. 5;
+pub(q{SELECT cron.schedule('job 4', '1 second', 'SELECT 1'), cron.schedule('job 4', '1 second', $c$} . $act . q{$c$)});
+wait_for($subscriber, q{SELECT string_agg(jobname, ',' ORDER BY jobname) FROM cron.job WHERE replicated},
+	'job 1,job 2,job 3,job 4,job 4,job 5', 'jobs come by replication, and are marked');
+is(subscribed(q{SELECT string_agg(jobname, ',' ORDER BY jobname) FROM cron.job WHERE active AND replicated}),
+	'job 1,job 2,job 4,job 4,job 5', 'with their states');
+is(subscribed(q{SELECT DISTINCT roleid::regrole FROM cron.job WHERE jobname = 'job 5'}), 'worker',
+	'of the role of that name');
+is(subscribed(q{SET ROLE stranger; SELECT count(*) FROM cron.job_run_details}), '0',
+	'a role that has its number here sees none of its runs');
+is(subscribed(q{SET ROLE worker; SELECT count(*) > 0 FROM cron.job_run_details}), 't', 'the role of that name does');
+is(subscribed(q{SELECT DISTINCT held FROM cron.jobs WHERE active AND jobname <> 'own'}),
+	'came by replication: cron.take_over() makes this server run it', 'which says why they wait');
+is(subscribed(q{SELECT count(next_run_at) FROM cron.jobs WHERE jobname <> 'own'}), '0', 'and have no next run');
+is(subscribed(q{SELECT count(*) FROM cron.upcoming_runs WHERE jobname <> 'own'}), '0', 'nor an upcoming one');
+my ($rc, $out, $err) = $subscriber->psql('postgres', q{SELECT cron.run_job('job 5')});
+like($err, qr/job 'job 5' came by replication\nDETAIL: .*\nHINT: .*take_over/, 'nor can they be run by hand');
+
+# A scheduler that starts while the publisher's runs are under way leaves them alone.
+pub(q{SELECT cron.schedule('long', '1 second', 'SELECT pg_sleep(2)')});
+wait_for($subscriber, q{SELECT count(*) > 0 FROM cron.job_run_details WHERE jobname = 'long' AND status = 'running'},
+	't', 'a run in progress is seen at the subscriber');
+subscribed("SELECT pg_terminate_backend($own_scheduler)");
+isnt(scheduler_pid($subscriber), $own_scheduler, 'its scheduler starts again');
+wait_for($subscriber, q{SELECT count(*) > 0 FROM cron.job_run_details WHERE jobname = 'long' AND status = 'succeeded'},
+	't', 'the run ends as it does at the publisher');
+is(subscribed(q{SELECT count(*) FROM cron.job_run_details WHERE reason = 'server restarted'}), '0',
+	'no run was taken for an interrupted one');
+
+# 1,000 requests, while the subscriber sends its own.
+my ($slow, $later, $own) = ($stub->url('/delay/100/pub/'), $stub->url('/later/'), $stub->url('/sub/'));
+pub("SET ROLE worker; SELECT count(net.http_post('$slow' || n)) FROM generate_series(1, 1000) n");
+pub("SET ROLE worker; SELECT count(net.http_request('GET', '$later' || n, not_before => now() + '1 hour')) FROM generate_series(1, 20) n");
+subscribed("SELECT count(net.http_post('$own' || n)) FROM generate_series(1, 100) n");
+wait_for($subscriber, q{SELECT count(*) FROM net.requests WHERE reason LIKE 'came by replication%' AND url LIKE '%later%'}, '20',
+	'requests come by replication, and say why they wait');
+wait_for($publisher, q{SELECT count(*) FROM net._http_response WHERE url LIKE '%pub%'}, '1000', 'the publisher sends its own');
+wait_for($subscriber, q{SELECT count(*) FROM net._http_response WHERE url LIKE '%/sub/%' OR url LIKE '%/pub/%'}, '1100',
+	'and the subscriber its own; the responses are here, too');
+is(subscribed(q{SELECT count(*) FROM net._http_response WHERE created_by IS NOT NULL AND url LIKE '%pub%'}), '0',
+	'responses of other roles belong to nobody');
+my %came;
+++$came{ $_->{path} } for $stub->requests;
+is(scalar(grep { m{/pub/} } keys %came), 1000, 'each of the 1,000 has come');
+is(join(',', grep { $came{$_} > 1 } keys %came), '', 'and none of all has come twice');
+is(scalar(grep { m{^/later/} } keys %came), 0, 'what has time waits');
+is(subscribed($others), '0', 'the subscriber has run no job of the publisher');
+wait_for($subscriber, "SELECT count(*) > 2 FROM acted WHERE port = '$port' AND job = 'own'", 't', 'but its own');
+is(subscribed(q{SELECT count(*) FROM pg_stat_subscription_stats WHERE apply_error_count + sync_error_count > 0}), '0',
+	'replication has met no conflict');
+
+# ---- the subscriber takes over ----------------------------------------------------------------
+
+pub(q{SELECT cron.schedule('endless', '1 second', 'SELECT pg_sleep(3600)')});
+wait_for($subscriber, q{SELECT count(*) > 0 FROM cron.job_run_details WHERE jobname = 'endless' AND status = 'running'},
+	't', 'a run that will not end');
+$publisher->stop('immediate');
+subscribed('ALTER SUBSCRIPTION copy DISABLE; ALTER SUBSCRIPTION copy SET (slot_name = NONE); DROP SUBSCRIPTION copy');
+($rc, $out, $err) = $subscriber->psql('postgres', 'SET ROLE worker; SELECT cron.take_over()');
+like($err, qr/permission denied for function take_over/, 'a plain role does not take over');
+is(subscribed(q{SELECT jobs, requests FROM cron.take_over()}), '8|20', 'taken over');
+wait_for($subscriber, "SELECT count(DISTINCT job) FROM acted WHERE port = '$port'", '5', 'active jobs run here');
+is(subscribed(q{SELECT active, note FROM cron.job WHERE jobname = 'job 3'}), 'f|by hand', 'a paused one stays so');
+is(subscribed(q{SELECT DISTINCT status || ' ' || reason FROM cron.job_run_details WHERE jobname = 'endless' AND end_time IS NOT NULL}),
+	'failed taken over', 'what the publisher left undone has failed');
+subscribed('UPDATE net.http_request_queue SET ready_at = now()');
+wait_for($subscriber, q{SELECT count(*) FROM net._http_response WHERE url LIKE '%/later/%'}, '20', 'requests are sent here');
+%came = ();
+++$came{ $_->{path} } for $stub->requests;
+is(join(',', grep { $came{$_} > 1 } keys %came), '', 'all of them once');
+is(subscribed(q{SELECT count(*) FROM cron.job_run_details WHERE status = 'failed' AND reason <> 'taken over'}), '0',
+	'no run has failed');
+
+# ---- held by the setting ----------------------------------------------------------------------
+
+# For a clone or a restored backup.
+$subscriber->append_conf('postgresql.conf', 'cron.launch_active_jobs = off');
+$subscriber->restart('immediate');
+scheduler_pid($subscriber);
+is(subscribed(q{SELECT held FROM cron.scheduler_status}), 'cron.launch_active_jobs is off', 'the status says why nothing runs');
+is(subscribed(q{SELECT DISTINCT held FROM cron.jobs WHERE active}), 'cron.launch_active_jobs is off', 'and so do the jobs');
+is(subscribed(q{SELECT count(*) FROM cron.job_run_details WHERE attempt > 1}), '0', 'an interrupted run is not repeated');
+my $held = subscribed('SELECT count(*) FROM cron.job_run_details');
+subscribed(q{SELECT cron.run_job('job 3')});
+wait_for($subscriber, q{SELECT status FROM cron.job_run_details WHERE trigger = 'manual'}, 'succeeded', 'by hand a job runs');
+is(subscribed('SELECT count(*) FROM cron.job_run_details'), $held + 1, 'and that is all');
+$subscriber->append_conf('postgresql.conf', 'cron.launch_active_jobs = on');
+$subscriber->reload;
+wait_for($subscriber, "SELECT count(*) > $held + 1 FROM cron.job_run_details", 't', 'switched on, jobs run again');
+is(subscribed(q{SELECT held FROM cron.scheduler_status}), '', 'nothing is held');
+
+$subscriber->stop;
 done_testing();

@@ -54,7 +54,7 @@ core::Result<core::Job, std::string> JobLoader::load(const pg::jobs::PlanRow& ro
         .schedule = std::move(zoned.schedule),
         .zone = std::move(zoned.zone),
         .planned_from = row.planned_from,
-        .active = row.active && settings.launch_active_jobs,
+        .active = row.active && !row.replicated && settings.launch_active_jobs,
         .overlap = overlap_of(row.overlap),
         .missed = missed_of(row.missed),
         .catchup_window = row.catchup_window.value_or(settings.catchup_window),

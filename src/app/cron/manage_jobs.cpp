@@ -230,6 +230,11 @@ void resume_job(const JobName& job) {
 
 std::int64_t run_job(const JobName& job) {
     const pg::jobs::Found found = find_job(job, Lock::none);
+    if (found.replicated) {
+        throw pg::Error("55000", "job '" + found.name + "' came by replication",
+                        "Another server runs it.",
+                        "cron.take_over() makes this server run what came by replication.");
+    }
     const std::int64_t run = pg::runs::request(found.id);
     if (run == 0) throw no_such_job(found.name);  // unscheduled in this very moment
     pg::at_commit::notify(pg::Notice::Kind::run_requested, run);

@@ -10,7 +10,8 @@ namespace {
 
 constexpr std::string_view kPlanColumns = R"(
 SELECT jobid, jobname, schedule, timezone, planned_from, active, overlap_policy, missed,
-       catchup_window, COALESCE(jitter, '0'), max_retries, retry_period, COALESCE(max_failures, 0)
+       catchup_window, COALESCE(jitter, '0'), max_retries, retry_period, COALESCE(max_failures, 0),
+       replicated
   FROM cron.job )";
 
 PlanRow plan_row(const Row& row) {
@@ -21,6 +22,7 @@ PlanRow plan_row(const Row& row) {
         .timezone = row.as_text(4),
         .planned_from = row.as_instant(5),
         .active = row.as_bool(6),
+        .replicated = row.as_bool(14),
         .overlap = row.as_text(7),
         .missed = row.as_text(8),
         .catchup_window = row.as_interval(9),
@@ -134,7 +136,8 @@ struct FollowScope {
 
 Found found_row(const Row& row) {
     return {row.as_int64(1), row.as_text(2), row.is_null(3) ? RoleOid{0} : row.as_oid(3),
-            row.as_text(4),  row.as_text(5), row.as_bool(6)};
+            row.as_text(4),  row.as_text(5), row.as_bool(6),
+            row.as_bool(7)};
 }
 
 }  // namespace
@@ -239,7 +242,7 @@ std::uint64_t remove_finished_one_offs() {
     static Statement statement(R"(
 DELETE FROM cron.job WHERE jobid IN (
 SELECT j.jobid FROM cron.job j
- WHERE strpos(j.schedule, '@') > 0 AND j.schedule ~* '^\s*((CRON_TZ|TZ)=\S+\s+)?@at\s'
+ WHERE strpos(j.schedule, '@') > 0 AND j.schedule ~* '^\s*((CRON_TZ|TZ)=\S+\s+)?@at\s' AND NOT j.replicated
    AND EXISTS (SELECT FROM cron.job_run_details d
                 WHERE d.jobid = j.jobid AND d.status = 'succeeded' AND d.trigger <> 'manual'
                   AND d.scheduled_at >= j.planned_from)
@@ -270,9 +273,11 @@ RETURNING j.jobid)");
 
 std::optional<Found> find(std::int64_t id, Lock lock) {
     static Statement plain(
-        "SELECT jobid, jobname, roleid, username, database, active FROM cron.job WHERE jobid = $1");
+        "SELECT jobid, jobname, roleid, username, database, active, replicated FROM cron.job WHERE "
+        "jobid = $1");
     static Statement locking(
-        "SELECT jobid, jobname, roleid, username, database, active FROM cron.job WHERE jobid = $1 "
+        "SELECT jobid, jobname, roleid, username, database, active, replicated FROM cron.job WHERE "
+        "jobid = $1 "
         "FOR UPDATE");
     OwnerScope owner;
     Spi spi;
@@ -284,7 +289,7 @@ std::optional<Found> find(std::int64_t id, Lock lock) {
 
 std::vector<Found> find_named(std::string_view name) {
     static Statement query(
-        "SELECT jobid, jobname, roleid, username, database, active FROM cron.job "
+        "SELECT jobid, jobname, roleid, username, database, active, replicated FROM cron.job "
         "WHERE jobname = $1 ORDER BY jobid");
     OwnerScope owner;
     Spi spi;

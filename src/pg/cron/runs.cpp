@@ -222,7 +222,9 @@ SELECT runid, jobid, scheduled_at, attempt, trigger, database, username, roleid
 std::vector<RunRow> read_all_waiting_manual() {
     static Statement query(R"(
 SELECT runid, jobid, scheduled_at, attempt, trigger, database, username, roleid
-  FROM cron.job_run_details WHERE status = 'starting' AND trigger = 'manual' ORDER BY runid)");
+  FROM cron.job_run_details d WHERE status = 'starting' AND trigger = 'manual'
+   AND NOT EXISTS (SELECT FROM cron.job j WHERE j.jobid = d.jobid AND j.replicated)
+ ORDER BY runid)");
     Spi spi;
     query.execute({});
     std::vector<RunRow> rows;
@@ -233,11 +235,12 @@ SELECT runid, jobid, scheduled_at, attempt, trigger, database, username, roleid
 std::vector<Interrupted> end_interrupted(const std::vector<std::int64_t>& alive,
                                          core::Instant server_start) {
     static Statement statement(R"(
-UPDATE cron.job_run_details
+UPDATE cron.job_run_details d
    SET status = 'failed', return_message = 'server restarted', reason = 'server restarted',
        sqlstate = '57P02', start_time = COALESCE(start_time, clock_timestamp()),
        end_time = clock_timestamp()
  WHERE status IN ('starting', 'running') AND runid <> ALL ($1)
+   AND NOT EXISTS (SELECT FROM cron.job j WHERE j.jobid = d.jobid AND j.replicated)
    AND NOT (status = 'starting' AND trigger = 'manual' AND scheduled_at >= $2)
 RETURNING jobid, scheduled_at, attempt, trigger, transactional)");
     Spi spi;

@@ -24,6 +24,7 @@ struct PlanRow {
     std::string timezone;
     core::Instant planned_from;
     bool active;
+    bool replicated;  // it is another server's, and does not run here
     std::string overlap;
     std::string missed;
     std::optional<core::Duration> catchup_window;
@@ -86,6 +87,7 @@ struct Found {
     std::string username;
     std::string database;
     bool active;
+    bool replicated;
 };
 
 // Whether the rows that are found are locked until the transaction ends.

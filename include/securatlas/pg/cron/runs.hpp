@@ -66,9 +66,9 @@ struct Interrupted {
     bool transactional;
 };
 
-// Ends all unfinished rows but those in `alive` as failed, "server restarted"; returns them. Manual
-// runs that were asked for since the server started, and have left no effects, go on waiting: the
-// scheduler may not have been there yet.
+// Ends all unfinished rows but those in `alive`, and those that came by replication, as failed,
+// "server restarted"; returns them. Manual runs that were asked for since the server started, and
+// have left no effects, go on waiting: the scheduler may not have been there yet.
 std::vector<Interrupted> end_interrupted(const std::vector<std::int64_t>& alive,
                                          core::Instant server_start);
 
