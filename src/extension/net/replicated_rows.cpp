@@ -1,5 +1,5 @@
 // The trigger on the tables of requests and responses: what comes by replication does not act.
-#include "arguments.hpp"
+#include "entry_point.hpp"
 #include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/border/replication.hpp"
 
@@ -43,7 +43,7 @@ extern "C" {
 PG_FUNCTION_INFO_V1(securatlas_row_replicated);
 
 PGDLLEXPORT Datum securatlas_row_replicated(PG_FUNCTION_ARGS) {
-    return pg::entry([fcinfo] {
+    return securatlas::extension::entry_point([fcinfo] {
         if (!CALLED_AS_TRIGGER(fcinfo)) {
             throw pg::Error("39P01", "the function can only be called as a trigger");
         }
