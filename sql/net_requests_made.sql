@@ -98,9 +98,10 @@ SELECT e.* FROM unnest(ARRAY[
     $$ SELECT net.set_secret('theirs', 'mine') $$,
     $$ SELECT net.drop_secret('theirs') $$,
     $$ SELECT net.grant_secret('theirs', 'secret_user') $$,
-    $$ SELECT * FROM net.secret $$,
-    $$ SELECT * FROM net.secret_grant $$
+    $$ INSERT INTO net.secret (name, sealed, owner) VALUES ('x', '', 'secret_user') $$,
+    $$ UPDATE net.secret SET owner = 'secret_user' $$
 ]) AS statement, error_of(statement) AS e;
+SELECT (SELECT count(*) FROM net.secret) AS secrets, (SELECT count(*) FROM net.secret_grant) AS grants;
 SET ROLE secret_owner;
 SELECT net.grant_secret('theirs', 'secret_team');
 SELECT net.grant_secret('theirs', 'secret_team');

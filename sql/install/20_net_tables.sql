@@ -170,7 +170,15 @@ CREATE POLICY request_see ON net.http_request_queue FOR SELECT
 ALTER TABLE net._http_response ENABLE ROW LEVEL SECURITY;
 CREATE POLICY response_see ON net._http_response FOR SELECT
     USING (pg_catalog.pg_has_role(created_by, 'USAGE'));
-GRANT SELECT ON net.http_request_queue, net._http_response TO PUBLIC;
+-- Whoever dumps the database reads these two, and would be refused without the right. A sealed value
+-- is of no use without the key, and others see none.
+ALTER TABLE net.secret ENABLE ROW LEVEL SECURITY;
+CREATE POLICY secret_see ON net.secret FOR SELECT
+    USING (pg_catalog.pg_has_role(owner, 'USAGE'));
+ALTER TABLE net.secret_grant ENABLE ROW LEVEL SECURITY;
+CREATE POLICY secret_grant_see ON net.secret_grant FOR SELECT
+    USING (EXISTS (SELECT FROM net.secret s WHERE s.name = secret_grant.name));
+GRANT SELECT ON net.http_request_queue, net._http_response, net.secret, net.secret_grant TO PUBLIC;
 
 -- The numbers of roles in it are those of another cluster.
 CREATE FUNCTION net._row_replicated() RETURNS trigger

@@ -1,7 +1,9 @@
 -- ==== schema securatlas: the scoring rule ====================================================
 
 CREATE SCHEMA securatlas;
-COMMENT ON SCHEMA securatlas IS 'The SecurAtlas jobs: risk recompute, integration sync, token refresh. USAGE is the right to use it.';
+COMMENT ON SCHEMA securatlas IS 'The SecurAtlas jobs: risk recompute, integration sync, token refresh. What is in it has the rights of its caller.';
+-- pg_dump locks every table of an extension, whatever it is to leave out.
+GRANT USAGE ON SCHEMA securatlas TO PUBLIC;
 
 CREATE TABLE securatlas.risk_rule (
     kind   text NOT NULL,
