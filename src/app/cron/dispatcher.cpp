@@ -4,9 +4,9 @@
 #include <variant>
 
 #include "securatlas/pg/border/error.hpp"
+#include "securatlas/pg/border/extension.hpp"
 #include "securatlas/pg/border/identity.hpp"
 #include "securatlas/pg/border/process.hpp"
-#include "securatlas/pg/border/transaction.hpp"
 #include "securatlas/pg/cron/settings.hpp"
 
 namespace securatlas::app {
@@ -191,7 +191,7 @@ Dispatcher::Handed Dispatcher::hand(Known& known, core::Duration monotonic_now) 
 }
 
 bool Dispatcher::pack_for_elsewhere(const pg::runs::RunRow& row, pg::RunOrder& order) {
-    pg::Transaction transaction;
+    pg::ExtensionTransaction transaction(pg::Tables::cron);
     const pg::runs::Task task = pg::runs::start_elsewhere(row);
     transaction.commit_asynchronously();
     if (!task.wanted) return false;

@@ -5,7 +5,7 @@
 #include <tuple>
 
 #include "securatlas/pg/border/error.hpp"
-#include "securatlas/pg/border/transaction.hpp"
+#include "securatlas/pg/border/extension.hpp"
 #include "securatlas/pg/cron/jobs.hpp"
 #include "securatlas/pg/cron/settings.hpp"
 
@@ -72,7 +72,7 @@ HistoryWriter::Written HistoryWriter::flush(core::Instant planned_until,
 // goes on to the end.
 bool HistoryWriter::write_new(core::Instant planned_until, Written& written) {
     if (claims_.empty() && skips_.empty()) return true;
-    pg::Transaction transaction;
+    pg::ExtensionTransaction transaction(pg::Tables::cron);
     if (!pg::runs::try_lock_history()) return false;
     Written here;
     std::size_t done = 0;
@@ -105,7 +105,7 @@ bool HistoryWriter::write_changes(Written& written) {
     if (outcomes_.empty() && waits_.empty() && skipped_runs_.empty() && started_.empty()) {
         return true;
     }
-    pg::Transaction transaction;
+    pg::ExtensionTransaction transaction(pg::Tables::cron);
     if (!pg::runs::try_lock_history()) return false;
     std::vector<core::Event> ended;
     std::vector<pg::RunReport> locked;
@@ -137,7 +137,7 @@ bool HistoryWriter::write_jobs() {
     if (pauses_.empty() && removals_.empty()) return true;
     std::vector<core::PauseJob> pauses;
     std::vector<core::DeleteJob> removals;
-    pg::Transaction transaction;
+    pg::ExtensionTransaction transaction(pg::Tables::cron);
     for (const core::PauseJob& pause : pauses_) {
         const auto job = static_cast<std::int64_t>(pause.job);
         if (!pg::jobs::pause_with_note(job, pause.note)) pauses.push_back(pause);

@@ -4,8 +4,8 @@
 #include "net/callback_runner.hpp"
 #include "securatlas/app/processes.hpp"
 #include "securatlas/pg/border/error.hpp"
+#include "securatlas/pg/border/extension.hpp"
 #include "securatlas/pg/border/process.hpp"
-#include "securatlas/pg/border/transaction.hpp"
 #include "securatlas/pg/cron/command.hpp"
 #include "securatlas/pg/cron/runs.hpp"
 #include "securatlas/pg/cron/settings.hpp"
@@ -13,11 +13,17 @@
 namespace securatlas::app {
 namespace {
 
+constexpr core::Duration kPauseForLocks = std::chrono::milliseconds(20);
+
+// While somebody has the extension locked it waits, and has nothing locked itself.
 pg::runs::Task read_task(const pg::RunOrder& order) {
-    pg::Transaction transaction;
-    pg::runs::Task task = pg::runs::read_task(order);
-    transaction.commit();
-    return task;
+    for (;; pg::wait(kPauseForLocks)) {
+        pg::Transaction transaction;
+        if (!pg::try_keep_extension(pg::Tables::cron) && pg::extension_oid() != 0) continue;
+        pg::runs::Task task = pg::runs::read_task(order);
+        transaction.commit();
+        return task;
+    }
 }
 
 // The run was cancelled, or its job is gone, since it was handed out; its row says so.

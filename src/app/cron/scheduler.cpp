@@ -8,6 +8,7 @@
 
 #include "securatlas/app/processes.hpp"
 #include "securatlas/pg/border/error.hpp"
+#include "securatlas/pg/border/extension.hpp"
 #include "securatlas/pg/border/identity.hpp"
 #include "securatlas/pg/border/process.hpp"
 #include "securatlas/pg/border/transaction.hpp"
@@ -44,6 +45,13 @@ pg::InstalledExtension look_for_extension() {
     return found;
 }
 
+unsigned find_extension() {
+    pg::Transaction transaction;
+    const unsigned extension = pg::extension_oid();
+    transaction.commit();
+    return extension;
+}
+
 // Waits as long as the extension is of another version than the library. False: it is gone.
 bool wait_for_version() {
     bool told = false;
@@ -69,14 +77,18 @@ struct Overloaded : Handlers... {
 
 }  // namespace
 
-SchedulerProcess::SchedulerProcess(pg::DatabaseOid database)
+SchedulerProcess::SchedulerProcess(pg::DatabaseOid database, unsigned extension)
     : database_(database),
+      extension_(extension),
       machine_(random_source()),
       dispatcher_(database),
       random_(random_source()) {}
 
 void SchedulerProcess::run() {
-    while (!try_start()) pg::wait(kPauseAfterError);
+    while (!extension_is_gone_ && !try_start()) {
+        pg::wait(kPauseAfterError);
+        check_extension();
+    }
     while (!extension_is_gone_) {
         try {
             turn();
@@ -149,9 +161,12 @@ void SchedulerProcess::take_notices() {
 }
 
 void SchedulerProcess::check_extension() {
-    const pg::InstalledExtension found = look_for_extension();
+    pg::Transaction transaction;
+    const pg::InstalledExtension found = pg::installed_extension();
+    // Dropped and made again, it is another one: nothing that is known counts.
+    extension_is_gone_ = pg::extension_oid() != extension_;
+    transaction.commit();
     check_extension_ = false;
-    extension_is_gone_ = found.state == pg::InstalledExtension::State::absent;
     // The next scheduler of this database waits until it is the library's version again.
     if (found.state == pg::InstalledExtension::State::other_version) pg::exit_process(true);
 }
@@ -194,7 +209,7 @@ void SchedulerProcess::read_requested_runs() {
     }
     cancelled_runs_.clear();
     if (requested_runs_.empty() && !all_requested_) return;
-    pg::Transaction transaction;
+    pg::ExtensionTransaction transaction(pg::Tables::cron);
     const auto rows = all_requested_ ? pg::runs::read_all_waiting_manual()
                                      : pg::runs::read_waiting(requested_runs_);
     dispatcher_.know(rows);
@@ -310,11 +325,12 @@ void SchedulerProcess::publish() {
 }
 
 void SchedulerProcess::note_error(const pg::Error& error) {
+    check_extension_ = true;
+    error_pause_ = kPauseAfterError;
+    if (error.sqlstate() == pg::kExtensionIsLocked) return;  // no fault of anybody's
     pg::assign_text(status_.last_error, error.message());
     pg::write_log(pg::LogLevel::warning,
                   "securatlas_sched scheduler: " + error.message() + " (" + error.sqlstate() + ")");
-    check_extension_ = true;
-    error_pause_ = kPauseAfterError;
     pg::DatabaseTable::publish(database_, status_);
 }
 
@@ -349,7 +365,7 @@ void SchedulerProcess::purge_responses() {
     purge_responses_at_ = monotonic + kPurgeResponsesPause;
     const core::Duration ttl = pg::net_settings().ttl;
     if (ttl == core::Duration(0)) return;
-    pg::Transaction transaction;
+    pg::ExtensionTransaction transaction(pg::Tables::net);
     if (!pg::requests::try_lock()) return;
     const std::uint64_t removed = pg::requests::remove_responses(pg::now() - ttl, kPurgeBatch);
     transaction.commit_asynchronously();
@@ -364,7 +380,7 @@ void SchedulerProcess::purge() {
     purge_at_ = monotonic + kPurgePause;
     const pg::Settings settings = pg::settings();
     if (settings.history_retention == core::Duration(0) && settings.history_limit == 0) return;
-    pg::Transaction transaction;
+    pg::ExtensionTransaction transaction(pg::Tables::cron);
     if (!pg::runs::try_lock_history()) return;
     const std::uint64_t removed =
         pg::runs::purge(settings.history_retention, settings.history_limit, kPurgeBatch);
@@ -405,10 +421,12 @@ void run_scheduler(pg::DatabaseOid database) {
         return;
     }
     if (!pg::DatabaseTable::attach_scheduler(database)) return;
-    if (wait_for_version()) SchedulerProcess(database).run();
+    if (wait_for_version()) SchedulerProcess(database, find_extension()).run();
     // Whoever still works for this database ends, and records nothing any more.
     pg::DatabaseTable::forget(database);
     pg::WorkerTable::dismiss_all(database);
+    // Dropped and made again in one transaction.
+    if (find_extension() != 0) pg::DatabaseTable::want_scheduler(database);
 }
 
 }  // namespace securatlas::app

@@ -19,7 +19,7 @@ namespace securatlas::app {
 
 class SchedulerProcess {
   public:
-    explicit SchedulerProcess(pg::DatabaseOid database);
+    SchedulerProcess(pg::DatabaseOid database, unsigned extension);
 
     // Returns when the extension is gone from the database.
     void run();
@@ -61,6 +61,7 @@ class SchedulerProcess {
     core::Duration sleep_time();
 
     pg::DatabaseOid database_;
+    unsigned extension_;  // its oid: another one is another extension
     core::Scheduler machine_;
     Dispatcher dispatcher_;
     HistoryWriter writer_;

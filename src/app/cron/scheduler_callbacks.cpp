@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "securatlas/pg/border/error.hpp"
+#include "securatlas/pg/border/extension.hpp"
 #include "securatlas/pg/border/process.hpp"
-#include "securatlas/pg/border/transaction.hpp"
 #include "securatlas/pg/net/callbacks.hpp"
 #include "securatlas/pg/net/requests.hpp"
 
@@ -84,7 +84,7 @@ void SchedulerCallbacks::give_orders(Dispatcher& dispatcher) {
 // What has to be read or written before anything is ordered. The tables may be locked by somebody:
 // later then.
 void SchedulerCallbacks::settle() {
-    pg::Transaction transaction;
+    pg::ExtensionTransaction transaction(pg::Tables::net);
     if (!pg::requests::try_lock()) return;
     for (const Death& death : deaths_) {
         pg::callbacks::count_death(death.response, death.error, death.random);
@@ -107,7 +107,7 @@ void SchedulerCallbacks::settle() {
 void SchedulerCallbacks::order(pg::RoleOid id, Role& role, Dispatcher& dispatcher) {
     std::string failure;
     {
-        pg::Transaction transaction;
+        pg::ExtensionTransaction transaction(pg::Tables::net);
         if (role.ask) {
             if (!pg::requests::try_lock()) {
                 role.not_before = pg::monotonic_now() + kFirstPause;
@@ -134,7 +134,7 @@ void SchedulerCallbacks::order(pg::RoleOid id, Role& role, Dispatcher& dispatche
 }
 
 void SchedulerCallbacks::fail_portion(pg::RoleOid id, Role& role, const std::string& error) {
-    pg::Transaction transaction;
+    pg::ExtensionTransaction transaction(pg::Tables::net);
     role.ask = true;
     role.not_before = pg::monotonic_now() + kFirstPause;
     if (!pg::requests::try_lock()) return;

@@ -4,6 +4,7 @@
 #include "cron/planning_state.hpp"
 #include "cron/scheduler.hpp"
 #include "securatlas/pg/border/error.hpp"
+#include "securatlas/pg/border/extension.hpp"
 #include "securatlas/pg/border/identity.hpp"
 #include "securatlas/pg/border/process.hpp"
 #include "securatlas/pg/border/transaction.hpp"
@@ -32,7 +33,7 @@ bool SchedulerProcess::try_start() {
 }
 
 bool SchedulerProcess::start() {
-    pg::Transaction transaction;
+    pg::ExtensionTransaction transaction(pg::Tables::cron);
     if (!pg::runs::try_lock_history()) return false;
     http_wanted_ = pg::requests::may_have_requests();  // from a former life
     const auto adopted = adopt_runs();
@@ -109,7 +110,7 @@ void SchedulerProcess::follow_roles() {
 
 void SchedulerProcess::reload_changed_jobs() {
     if (changed_jobs_.empty() && !reload_all_) return;
-    pg::Transaction transaction;
+    pg::ExtensionTransaction transaction(pg::Tables::cron);
     if (reload_all_) {
         settle_restored_state(planned_until_);
         load_all_jobs();

@@ -16,9 +16,9 @@
 
 #include "securatlas/app/processes.hpp"
 #include "securatlas/http/engine_library.hpp"
+#include "securatlas/pg/border/extension.hpp"
 #include "securatlas/pg/border/identity.hpp"
 #include "securatlas/pg/border/process.hpp"
-#include "securatlas/pg/border/transaction.hpp"
 #include "securatlas/pg/net/settings.hpp"
 #include "securatlas/pg/shared/installed_extension.hpp"
 
@@ -186,7 +186,7 @@ void HttpWorker::take_cancelled() {
     for (const std::int64_t id : cancelled.ids) cancel(core::RequestId{id});
     if (!cancelled.overflowed) return;
     queues_.remove_all();
-    pg::Transaction transaction;
+    pg::ExtensionTransaction transaction(pg::Tables::net);
     const auto gone = pg::requests::not_in_queue(ids_in_flight());
     transaction.commit();
     for (const std::int64_t id : gone) cancel(core::RequestId{id});
@@ -239,7 +239,8 @@ void HttpWorker::exchange_with_tables() {
     const core::Duration monotonic = pg::monotonic_now();
     try_at_ = monotonic + kPauseAfterError;  // unless all goes well
     pg::Transaction transaction;
-    if (!pg::requests::try_lock() || !pg::extension_is_usable()) {
+    if (!pg::try_keep_extension(pg::Tables::net) || !pg::requests::try_lock() ||
+        !pg::extension_is_usable()) {
         check_extension_ = true;
         return;
     }
@@ -369,6 +370,10 @@ void HttpWorker::end_unsent(pg::requests::QueuedRequest row, const std::string& 
 // ---- pauses and the end --------------------------------------------------------------------
 
 void HttpWorker::note_error(const pg::Error& error) {
+    if (error.sqlstate() == pg::kExtensionIsLocked) {
+        check_extension_ = true;
+        return;
+    }
     pg::write_log(pg::LogLevel::warning, "securatlas_sched http worker: " + error.message() + " (" +
                                              error.sqlstate() + ")");
     check_extension_ = true;

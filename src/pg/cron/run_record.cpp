@@ -3,10 +3,29 @@
 #include "border/spi.hpp"
 #include "cron/parcel.hpp"
 #include "cron/run_texts.hpp"
+#include "securatlas/pg/border/extension.hpp"
+#include "securatlas/pg/border/process.hpp"
 #include "securatlas/pg/cron/runs.hpp"
 
 namespace securatlas::pg::runs {
 namespace {
+
+constexpr core::Duration kLongestWait = std::chrono::seconds(1);
+constexpr core::Duration kLookAgain = std::chrono::milliseconds(5);
+
+// At the end of a run, whose transaction may have locked anything: what a DROP EXTENSION has locked
+// must not be waited for in the ordinary way.
+void keep_extension() {
+    const core::Duration until = monotonic_now() + kLongestWait;
+    while (!try_keep_extension(Tables::cron)) {
+        if (monotonic_now() > until) {
+            throw Error(kExtensionIsLocked,
+                        "the outcome could not be recorded: another session has locked the tables "
+                        "of extension \"securatlas_sched\"");
+        }
+        wait_for_processes(kLookAgain);
+    }
+}
 
 Error ended_by_somebody_else() {
     return Error("57014", "the run was ended by another session while it was executed");
@@ -105,6 +124,7 @@ Task read_task(const RunOrder& order) {
 
 void record_end(const RunReport& report, const Task& task) {
     OwnerScope owner(OwnerScope::Mode::force_writable);
+    keep_extension();
     Spi spi;
     if (report.outcome == core::RunOutcome::succeeded && !task.keep_success) {
         remove_row(static_cast<std::int64_t>(report.order.run));
@@ -119,6 +139,7 @@ UPDATE cron.job_run_details
    SET transactional = false, status = 'running', job_pid = $2, start_time = $3, reason = NULL
  WHERE runid = $1 AND status IN ('starting', 'running'))");
     OwnerScope owner(OwnerScope::Mode::force_writable);
+    keep_extension();
     Spi spi;
     const std::uint64_t updated =
         update.execute_on_latest({Parameter::of(static_cast<std::int64_t>(order.run)),

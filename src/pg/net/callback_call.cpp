@@ -10,8 +10,8 @@
 #include "securatlas/core/cron/scheduler.hpp"
 #include "securatlas/core/net/header_rules.hpp"
 #include "securatlas/pg/border/encoding.hpp"
+#include "securatlas/pg/border/extension.hpp"
 #include "securatlas/pg/border/process.hpp"
-#include "securatlas/pg/border/transaction.hpp"
 #include "securatlas/pg/net/callback_function.hpp"
 #include "securatlas/pg/net/callbacks.hpp"
 #include "securatlas/pg/net/requests.hpp"
@@ -324,7 +324,9 @@ Step call_next(RoleOid role, bool careful, double random) {
     try {
         call([] { QueryCancelPending = false; });  // it was meant for another call
         std::optional<Transaction> transaction(std::in_place);
-        if (!requests::try_lock()) return {.next = now() + kPauseForLocks};
+        if (!try_keep_extension(Tables::net) || !requests::try_lock()) {
+            return {.next = now() + kPauseForLocks};
+        }
         due = find(role, std::nullopt);
         if (!due) {
             const Step step = look_later(role);

@@ -1,0 +1,67 @@
+# The extension can be dropped at any moment: nobody of ours is in the way, and nobody complains.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use Sched;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_node('drop', autovacuum => 'on', autovacuum_naptime => 1, log_lock_waits => 'on');
+$node->start;
+$node->safe_psql('postgres', 'CREATE ROLE owner_of_it SUPERUSER LOGIN; CREATE ROLE plain LOGIN');
+
+# Runs SQL that creates, uses and drops the extension; returns the errors.
+sub errors_of
+{
+	my ($count, $sql) = @_;
+	my @errors;
+	for my $i (1 .. $count)
+	{
+		# The processes are at another step of theirs each time.
+		my $pause = sprintf('%.3f', ($i % 4) * ($i % 5) / 100);
+		(my $script = $sql) =~ s/PAUSE/SELECT pg_sleep($pause)/;
+		my ($rc, $out, $err) = $node->psql('postgres', $script, on_error_stop => 1);
+		push @errors, $err if $rc != 0;
+		$node->psql('postgres', 'SET client_min_messages = error; DROP EXTENSION IF EXISTS securatlas_sched')
+		  if $rc != 0;
+	}
+	return join "\n", @errors;
+}
+
+my $use = q{
+	SELECT cron.schedule('j' || i, '1 second', 'SELECT count(*) FROM cron.job') FROM generate_series(1, 5) i;
+	SELECT cron.run_job('j1');
+	SELECT net.http_get('http://127.0.0.1:9/') FROM generate_series(1, 3);};
+is(errors_of(60, "CREATE EXTENSION securatlas_sched; $use PAUSE; DROP EXTENSION securatlas_sched;"), '',
+	'DROP EXTENSION right after CREATE EXTENSION and jobs');
+is(errors_of(10, "CREATE EXTENSION securatlas_sched; $use PAUSE;
+	BEGIN; DROP EXTENSION securatlas_sched; SELECT pg_sleep(0.05); COMMIT;"), '',
+	'and in a transaction that goes on for a while');
+is(errors_of(15, "SET ROLE owner_of_it; CREATE EXTENSION securatlas_sched; $use PAUSE;
+	RESET ROLE; DROP OWNED BY owner_of_it CASCADE;"), '', 'DROP OWNED BY its owner');
+
+# What is dropped and made again in one transaction is new for the scheduler.
+my $first = install($node);
+$node->safe_psql('postgres', $use);
+$node->safe_psql('postgres', q{
+	BEGIN; DROP EXTENSION securatlas_sched; CREATE EXTENSION securatlas_sched;
+	SELECT cron.schedule('new', '1 second', 'SELECT 1'); COMMIT});
+wait_for($node, "SELECT count(*) > 1 FROM cron.job_run_details WHERE status = 'succeeded' AND jobname = 'new'", 't',
+	'one that is dropped and made again in one transaction runs its new jobs');
+is($node->safe_psql('postgres', "SELECT count(*) FROM cron.job_run_details WHERE jobname <> 'new'"), '0',
+	'and no old ones');
+
+# The schema is a member of the extension.
+my ($rc, $out, $err) = $node->psql('postgres', 'DROP SCHEMA cron CASCADE');
+like($err, qr/cannot drop schema cron because extension securatlas_sched requires it/,
+	'DROP SCHEMA cron CASCADE is refused');
+$node->safe_psql('postgres', 'DROP EXTENSION securatlas_sched');
+wait_for($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'securatlas_sched %' AND
+	backend_type NOT LIKE '%launcher'", '0', 'then all processes leave');
+
+is(log_count($node, 'deadlock detected'), 0, 'no deadlock');
+is(log_count($node, 'securatlas_sched.*does not exist'), 0, 'nobody looks for tables that are gone');
+is(log_count($node, 'canceling statement due to lock timeout'), 0, 'nobody waits for a lock in vain');
+$node->stop;
+done_testing();
