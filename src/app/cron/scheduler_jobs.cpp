@@ -102,7 +102,7 @@ void SchedulerProcess::load_job(const pg::jobs::PlanRow& row) {
 // The rows that are changed by it are read again as those that users have changed.
 void SchedulerProcess::follow_roles() {
     if (!roles_changed_) return;
-    pg::Transaction transaction;
+    pg::ExtensionTransaction transaction(pg::Tables::cron);
     const bool done = pg::jobs::follow_roles();
     transaction.commit();
     roles_changed_ = !done;
