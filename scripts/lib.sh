@@ -52,7 +52,7 @@ need_build_packages() {
 
 BUILD_PACKAGES=(g++ make cmake libcurl4-openssl-dev libssl-dev zlib1g-dev nlohmann-json3-dev
     libgtest-dev perl)
-TEST_PACKAGES=(libipc-run-perl tzdata nginx-light openssl)
+TEST_PACKAGES=(libipc-run-perl tzdata nginx-light openssl faketime)
 
 # PostgreSQL refuses to run as root: root hands over to the user postgres, who may have no access to
 # this directory.

@@ -17,11 +17,16 @@ sub sql { return $node->safe_psql('postgres', $_[0]) }
 # As the role that owns the tables.
 sub as_atlas { return $node->safe_psql('postgres', $_[0], extra_params => [ '-U', 'atlas' ]) }
 
+# Snapshots of a tenant and night, and of a night. A run that is due before midnight may compute after it.
 sub nights
 {
-	return sql(q{SELECT string_agg(DISTINCT n::text, ','), sum(n) FROM (
-		SELECT count(*) AS n FROM platform.tenant_risk_snapshots WHERE snapshot_type = 'nightly'
-		 GROUP BY tenant_id, (computed_at AT TIME ZONE 'UTC')::date) AS night});
+	return sql(q{SELECT string_agg(DISTINCT most::text, ','), string_agg(DISTINCT n::text, ',') FROM (
+		SELECT max(n) AS most, sum(n) AS n FROM (
+			SELECT tenant_id, night, count(*) AS n FROM platform.tenant_risk_snapshots s
+			 CROSS JOIN LATERAL (SELECT (computed_at AT TIME ZONE 'UTC')::date) AS d (day)
+			 CROSS JOIN LATERAL (SELECT day - (s.id <> securatlas._snapshot_id(tenant_id, to_char(day, 'YYYY-MM-DD')))::int) AS x (night)
+			 WHERE snapshot_type = 'nightly' GROUP BY tenant_id, night) AS of_tenant
+		 GROUP BY night) AS of_night});
 }
 
 sql("ALTER DATABASE postgres SET app.settings.edge_function_url = 'http://127.0.0.1:1'");
@@ -30,7 +35,6 @@ sql('CREATE SCHEMA platform AUTHORIZATION atlas; GRANT USAGE ON SCHEMA cron, net
 as_atlas("SELECT securatlas.install('platform')");
 as_atlas("SELECT securatlas.load_demo(30, 1, 'platform')");
 my $active = sql(q{SELECT count(DISTINCT tenant_id) FROM platform.tenant_subscriptions WHERE status IN ('active', 'trialing')});
-my $today = "SELECT (now() AT TIME ZONE 'UTC')::date";
 
 # ---- one snapshot a tenant and night --------------------------------------------------------
 
@@ -46,7 +50,6 @@ sub recompute_is_held
 	return;
 }
 
-my $night = sql($today);
 my $first = as_atlas("SELECT cron.run_job('nightly_risk_recompute')");
 wait_for($node, "SELECT status FROM cron.job_run_details WHERE runid = $first", 'succeeded', 'the recompute runs');
 is(nights(), "1|$active", 'one snapshot for each active tenant');
@@ -64,11 +67,7 @@ is(nights(), "1|$active", 'and it has left nothing');
 my $again = as_atlas("SELECT cron.run_job('nightly_risk_recompute')");
 wait_for($node, "SELECT status FROM cron.job_run_details WHERE runid = $again", 'succeeded', 'it is run once more');
 wait_for($node, q{SELECT count(*) FROM cron.job_run_details WHERE status IN ('starting', 'running')}, '0', 'and nothing else is left to run');
-SKIP:
-{
-	skip 'the night has changed', 1 if sql($today) ne $night;
-	is(nights(), "1|$active", 'still one snapshot a tenant');
-}
+is(nights(), "1|$active", 'still one snapshot a tenant');
 
 # ---- the sync after the recompute -----------------------------------------------------------
 

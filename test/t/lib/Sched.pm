@@ -18,14 +18,18 @@ our @EXPORT = qw(
 sub new_node
 {
 	my ($name, %settings) = @_;
-	my $init = delete $settings{init} // {};
+	my %init = %{ delete $settings{init} // {} };
+	# Not those of the machine; what the test wants comes later and counts.
+	$init{extra} = [ '--encoding=UTF8', '--locale=C', @{ $init{extra} // [] } ];
 	my $node = PostgreSQL::Test::Cluster->new($name);
-	$node->init(%$init);
+	$node->init(%init);
 	my %all = (
 		shared_preload_libraries => "'securatlas_sched'",
 		max_worker_processes => 20,
 		restart_after_crash => 'on',
 		autovacuum => 'off',
+		timezone => "'UTC'",
+		log_timezone => "'UTC'",
 		%settings);
 	$node->append_conf('postgresql.conf', "$_ = $all{$_}") for sort keys %all;
 	return $node;
