@@ -1,5 +1,6 @@
 // SQL functions of schema securatlas that read what token endpoints answer.
 #include "arguments.hpp"
+#include "entry_point.hpp"
 #include "securatlas/core/securatlas/token_answer.hpp"
 
 extern "C" {
@@ -68,7 +69,7 @@ extern "C" {
 
 PG_FUNCTION_INFO_V1(securatlas_token_answer);
 PGDLLEXPORT Datum securatlas_token_answer(PG_FUNCTION_ARGS) {
-    return pg::entry([fcinfo] { return token_answer(fcinfo); });
+    return ext::entry_point([fcinfo] { return token_answer(fcinfo); });
 }
 
 }  // extern "C"
