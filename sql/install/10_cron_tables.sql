@@ -1,15 +1,13 @@
-\echo Use "CREATE EXTENSION securatlas_sched" to load this file. \quit
-
 -- ==== schema cron: tables ====================================================================
 
-CREATE SCHEMA cron;
-COMMENT ON SCHEMA cron IS 'Jobs that run on a schedule, and the history of their runs. USAGE is the right to use it.';
-
+--- only when installed
 CREATE SEQUENCE cron.jobid_seq;
 CREATE SEQUENCE cron.runid_seq;
+--- also when updated
 COMMENT ON SEQUENCE cron.jobid_seq IS 'Numbers of jobs.';
 COMMENT ON SEQUENCE cron.runid_seq IS 'Numbers of runs.';
 
+--- only when installed
 CREATE TABLE cron.job (
     jobid           bigint PRIMARY KEY DEFAULT pg_catalog.nextval('cron.jobid_seq'),
     schedule        text NOT NULL,
@@ -37,6 +35,7 @@ CREATE TABLE cron.job (
     replicated      boolean NOT NULL DEFAULT false,
     UNIQUE (jobname, roleid)
 );
+--- also when updated
 COMMENT ON TABLE cron.job IS 'One row a job. Use cron.schedule() and the functions beside it to change it.';
 COMMENT ON COLUMN cron.job.jobid IS 'Number of the job.';
 COMMENT ON COLUMN cron.job.schedule IS 'When the job runs; see cron.explain_schedule().';
@@ -62,11 +61,7 @@ COMMENT ON COLUMN cron.job.planned_from IS 'Occurrences up to this instant are n
 COMMENT ON COLUMN cron.job.roleid IS 'The role that the command runs as, which username names; NULL: there is none. Found by the name when the row is written, so that a dump can be restored where the role has another number.';
 COMMENT ON COLUMN cron.job.replicated IS 'True: the row came by replication, and the job does not run here before cron.take_over().';
 
--- Not immutable in truth, but of use in a generated column alone: computed when a row is written, and
--- neither dumped nor replicated, it means a role of this very cluster.
-CREATE FUNCTION cron._role_named(username text) RETURNS oid
-    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_role_named';
-COMMENT ON FUNCTION cron._role_named(text) IS 'The role of this name; NULL: there is none.';
+--- only when installed
 CREATE TABLE cron.job_run_details (
     jobid           bigint,
     runid           bigint PRIMARY KEY DEFAULT pg_catalog.nextval('cron.runid_seq'),
@@ -91,6 +86,7 @@ CREATE TABLE cron.job_run_details (
 CREATE INDEX job_run_details_start_time_idx ON cron.job_run_details (start_time);
 CREATE INDEX job_run_details_unfinished_idx ON cron.job_run_details (runid)
     WHERE status IN ('starting', 'running');
+--- also when updated
 COMMENT ON TABLE cron.job_run_details IS 'One row a run. The outcome commits together with the run''s effects.';
 COMMENT ON COLUMN cron.job_run_details.jobid IS 'The job.';
 COMMENT ON COLUMN cron.job_run_details.runid IS 'Number of the run.';
@@ -111,12 +107,14 @@ COMMENT ON COLUMN cron.job_run_details.sqlstate IS 'SQLSTATE of its end.';
 COMMENT ON COLUMN cron.job_run_details.transactional IS 'True: its effects and its outcome are one transaction.';
 COMMENT ON COLUMN cron.job_run_details.roleid IS 'The role that was named so when the row was made: it, and not a later one of that name, sees the run.';
 
+--- only when installed
 CREATE TABLE cron.job_dependency (
     jobid           bigint NOT NULL,
     after_jobid     bigint NOT NULL CHECK (after_jobid <> jobid),
     condition       text NOT NULL DEFAULT 'finished' CHECK (condition IN ('finished', 'succeeded')),
     PRIMARY KEY (jobid, after_jobid)
 );
+--- also when updated
 COMMENT ON TABLE cron.job_dependency IS 'Order between jobs; see cron.run_after().';
 COMMENT ON COLUMN cron.job_dependency.jobid IS 'The job that waits.';
 COMMENT ON COLUMN cron.job_dependency.after_jobid IS 'The job that it waits for.';
@@ -124,12 +122,14 @@ COMMENT ON COLUMN cron.job_dependency.condition IS 'finished, or succeeded.';
 
 -- No key: a dump that is restored brings the row of the database it was made of, beside the row
 -- that the scheduler has made here already.
+--- only when installed
 CREATE TABLE cron.scheduler_state (
     planned_until       timestamptz NOT NULL,
     database_oid        oid NOT NULL,
     database_name       text NOT NULL,
     system_identifier   bigint NOT NULL
 ) WITH (fillfactor = 10);
+--- also when updated
 -- So that a publication for all tables does not refuse the scheduler's updates.
 ALTER TABLE cron.scheduler_state REPLICA IDENTITY FULL;
 COMMENT ON TABLE cron.scheduler_state IS 'Up to when the scheduler of this database has planned.';
@@ -145,13 +145,6 @@ SELECT pg_catalog.pg_extension_config_dump('cron.scheduler_state', '');
 
 -- ==== who sees and changes what ==============================================================
 
-CREATE FUNCTION cron._may_manage(roleid oid) RETURNS boolean
-    LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_may_manage';
-COMMENT ON FUNCTION cron._may_manage(oid) IS 'True if the current role is this one or a member of it that may become it. What belongs to nobody is a superuser''s.';
-CREATE FUNCTION cron._may_see(roleid oid) RETURNS boolean
-    LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_may_see';
-COMMENT ON FUNCTION cron._may_see(oid) IS 'As _may_manage, and true for members of pg_read_all_data and pg_monitor.';
-
 ALTER TABLE cron.job ENABLE ROW LEVEL SECURITY;
 CREATE POLICY job_see ON cron.job FOR SELECT USING (cron._may_see(roleid));
 CREATE POLICY job_insert ON cron.job FOR INSERT WITH CHECK (cron._may_manage(roleid));
@@ -160,6 +153,7 @@ CREATE POLICY job_delete ON cron.job FOR DELETE USING (cron._may_manage(roleid))
 ALTER TABLE cron.job_run_details ENABLE ROW LEVEL SECURITY;
 CREATE POLICY run_see ON cron.job_run_details FOR SELECT USING (cron._may_see(roleid));
 CREATE POLICY run_delete ON cron.job_run_details FOR DELETE USING (cron._may_manage(roleid));
+--- only when installed
 ALTER TABLE cron.job_dependency ENABLE ROW LEVEL SECURITY;
 CREATE POLICY dependency_see ON cron.job_dependency FOR SELECT
     USING (EXISTS (SELECT FROM cron.job j WHERE j.jobid = job_dependency.jobid));
@@ -168,6 +162,7 @@ GRANT SELECT, DELETE ON cron.job_run_details TO PUBLIC;
 GRANT SELECT ON cron.job_dependency, cron.scheduler_state TO PUBLIC;
 -- pg_dump reads them.
 GRANT SELECT ON SEQUENCE cron.jobid_seq, cron.runid_seq TO PUBLIC;
+--- also when updated
 
 -- ==== changes reach the scheduler at commit ==================================================
 

@@ -145,12 +145,16 @@ CREATE FUNCTION cron.next_runs(schedule text, count int DEFAULT 5, after timesta
     AS $$ SELECT unnest(cron._next_runs(schedule, count, after, timezone, after)) $$;
 COMMENT ON FUNCTION cron.next_runs(text, int, timestamptz, text) IS 'The next instants at which a schedule fires; "@every" counts from the instant after.';
 
+--- only when installed
 REVOKE ALL ON FUNCTION cron.schedule_in_database(text, text, text, text, text, boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION cron.alter_job(bigint, text, text, text, text, boolean) FROM PUBLIC;
+--- also when updated
 
 -- The last statement of the cron part: the scheduler of this database starts when this commits.
 CREATE FUNCTION cron._start_scheduler() RETURNS void
     LANGUAGE C AS 'MODULE_PATHNAME', 'securatlas_start_scheduler';
 COMMENT ON FUNCTION cron._start_scheduler() IS 'Starts the scheduler of this database at commit, if it is not there.';
+--- only when installed
 REVOKE ALL ON FUNCTION cron._start_scheduler() FROM PUBLIC;
 SELECT cron._start_scheduler();
+--- also when updated

@@ -64,4 +64,6 @@ SELECT pid, started, planned_until, jobs, workers_busy, workers_idle, workers_li
        oldest_wait, last_clock_step, last_error, cron._held(false) AS held
   FROM cron._scheduler_status();
 COMMENT ON VIEW cron.scheduler_status IS 'One row: the scheduler of this database.';
+--- only when installed
 GRANT SELECT ON cron.jobs, cron.upcoming_runs, cron.scheduler_status TO PUBLIC;
+--- also when updated

@@ -1,9 +1,13 @@
 -- ==== schema net: tables =====================================================================
 
+--- only when installed
 CREATE SCHEMA net;
+--- also when updated
 COMMENT ON SCHEMA net IS 'HTTP requests that are sent when their transaction commits, and the responses. USAGE is the right to use it.';
 
+--- only when installed
 CREATE SEQUENCE net.http_request_queue_id_seq;
+--- also when updated
 COMMENT ON SEQUENCE net.http_request_queue_id_seq IS 'Numbers of requests.';
 
 CREATE FUNCTION net._origin(url text) RETURNS text
@@ -12,6 +16,7 @@ COMMENT ON FUNCTION net._origin(text) IS 'Scheme, host and port of a URL; "inval
 
 -- The functions of this schema insert into it past the executor: no trigger sees these rows, and
 -- constraints are what the functions check. Later columns are to be added at the end.
+--- only when installed
 CREATE TABLE net.http_request_queue (
     id                      bigint PRIMARY KEY DEFAULT pg_catalog.nextval('net.http_request_queue_id_seq'),
     method                  text NOT NULL,
@@ -42,6 +47,7 @@ CREATE TABLE net.http_request_queue (
         autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0,
         autovacuum_analyze_threshold = 10000);
 CREATE INDEX http_request_queue_host_idx ON net.http_request_queue (host, ready_at, id);
+--- also when updated
 COMMENT ON TABLE net.http_request_queue IS 'Requests that wait or are being sent. A row goes when its response is recorded.';
 COMMENT ON COLUMN net.http_request_queue.id IS 'Number of the request; its response has the same.';
 COMMENT ON COLUMN net.http_request_queue.method IS 'GET, POST, DELETE, ....';
@@ -69,6 +75,7 @@ COMMENT ON COLUMN net.http_request_queue.form_secrets IS 'Secrets that are put i
 COMMENT ON COLUMN net.http_request_queue.on_response_owner IS 'Role that owned on_response when the request was made.';
 COMMENT ON COLUMN net.http_request_queue.replicated_ready_at IS 'Not NULL: the row came by replication, and is not sent here before cron.take_over(), which makes this its ready_at.';
 
+--- only when installed
 CREATE TABLE net._http_response (
     id              bigint PRIMARY KEY,
     status_code     int,
@@ -102,6 +109,7 @@ CREATE INDEX _http_response_created_idx ON net._http_response (created);
 CREATE INDEX _http_response_callback_idx ON net._http_response (created_by, callback_at, id)
     WHERE callback_state = 'waiting';
 CREATE INDEX _http_response_runid_idx ON net._http_response (runid) WHERE runid IS NOT NULL;
+--- also when updated
 COMMENT ON TABLE net._http_response IS 'How requests ended. Rows older than net.ttl are removed.';
 COMMENT ON COLUMN net._http_response.id IS 'Number of the request.';
 COMMENT ON COLUMN net._http_response.status_code IS 'HTTP status; NULL: there was no response.';
@@ -134,6 +142,7 @@ COMMENT ON COLUMN net._http_response.on_response_owner IS 'Role that owned on_re
 -- Neither table is dumped: a restored database would send again what the original has sent.
 
 -- Values are encrypted with the key in net.secret_key_file: dumped, and of use where that file is.
+--- only when installed
 CREATE TABLE net.secret (
     name            text COLLATE "C" PRIMARY KEY CHECK (name ~ '^[A-Za-z0-9_.:/-]{1,200}$'),
     sealed          bytea NOT NULL,
@@ -141,6 +150,7 @@ CREATE TABLE net.secret (
     created         timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     updated         timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
 );
+--- also when updated
 COMMENT ON TABLE net.secret IS 'Texts that are put into requests when they are sent, encrypted.';
 COMMENT ON COLUMN net.secret.name IS 'What {{secret:name}} calls it.';
 COMMENT ON COLUMN net.secret.sealed IS 'Its value, encrypted.';
@@ -148,11 +158,13 @@ COMMENT ON COLUMN net.secret.owner IS 'Role that made it: it and its members may
 COMMENT ON COLUMN net.secret.created IS 'When it was made.';
 COMMENT ON COLUMN net.secret.updated IS 'When it was given its value.';
 
+--- only when installed
 CREATE TABLE net.secret_grant (
     name            text COLLATE "C" NOT NULL REFERENCES net.secret ON DELETE CASCADE,
     role            regrole NOT NULL,
     PRIMARY KEY (name, role)
 );
+--- also when updated
 COMMENT ON TABLE net.secret_grant IS 'Roles that may use a secret beside its owner.';
 COMMENT ON COLUMN net.secret_grant.name IS 'The secret.';
 COMMENT ON COLUMN net.secret_grant.role IS 'Role that may use it, and its members.';
@@ -164,12 +176,15 @@ SELECT pg_catalog.pg_extension_config_dump('net.secret_grant', '');
 -- he is a member of, has made: bodies and headers are not for pg_monitor. Nobody but a superuser
 -- writes the tables; the functions check and insert.
 
+--- only when installed
 ALTER TABLE net.http_request_queue ENABLE ROW LEVEL SECURITY;
 CREATE POLICY request_see ON net.http_request_queue FOR SELECT
     USING (pg_catalog.pg_has_role(created_by, 'USAGE'));
 ALTER TABLE net._http_response ENABLE ROW LEVEL SECURITY;
 CREATE POLICY response_see ON net._http_response FOR SELECT
     USING (pg_catalog.pg_has_role(created_by, 'USAGE'));
+GRANT SELECT ON net.http_request_queue, net._http_response TO PUBLIC;
+--- also when updated
 -- Whoever dumps the database reads these two, and would be refused without the right. A sealed value
 -- is of no use without the key, and others see none.
 ALTER TABLE net.secret ENABLE ROW LEVEL SECURITY;
@@ -178,7 +193,7 @@ CREATE POLICY secret_see ON net.secret FOR SELECT
 ALTER TABLE net.secret_grant ENABLE ROW LEVEL SECURITY;
 CREATE POLICY secret_grant_see ON net.secret_grant FOR SELECT
     USING (EXISTS (SELECT FROM net.secret s WHERE s.name = secret_grant.name));
-GRANT SELECT ON net.http_request_queue, net._http_response, net.secret, net.secret_grant TO PUBLIC;
+GRANT SELECT ON net.secret, net.secret_grant TO PUBLIC;
 
 -- The numbers of roles in it are those of another cluster.
 CREATE FUNCTION net._row_replicated() RETURNS trigger

@@ -101,15 +101,19 @@ SELECT s.name, s.owner, s.created, s.updated,
     OR EXISTS (SELECT FROM net.secret_grant g
                 WHERE g.name = s.name AND pg_catalog.pg_has_role(g.role, 'USAGE'));
 COMMENT ON VIEW net.secrets IS 'Secrets that the current role may use or administer. Their values cannot be read.';
+--- only when installed
 GRANT SELECT ON net.secrets TO PUBLIC;
+--- also when updated
 
 -- ==== the response to a request ==============================================================
 
+--- only when installed
 CREATE TYPE net.request_status AS ENUM ('PENDING', 'SUCCESS', 'ERROR');
-COMMENT ON TYPE net.request_status IS 'What has become of a request.';
 CREATE TYPE net.http_response AS (status_code int, headers jsonb, body text);
-COMMENT ON TYPE net.http_response IS 'A response.';
 CREATE TYPE net.http_response_result AS (status net.request_status, message text, response net.http_response);
+--- also when updated
+COMMENT ON TYPE net.request_status IS 'What has become of a request.';
+COMMENT ON TYPE net.http_response IS 'A response.';
 COMMENT ON TYPE net.http_response_result IS 'A response, or why there is none.';
 
 CREATE FUNCTION net._await_response(request_id bigint) RETURNS boolean
@@ -153,7 +157,9 @@ COMMENT ON FUNCTION net.wake() IS 'Makes the http worker look for requests when 
 CREATE FUNCTION net.worker_restart() RETURNS boolean
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_net_worker_restart';
 COMMENT ON FUNCTION net.worker_restart() IS 'Ends the http worker of this database and starts a new one; what was in flight is sent again. False: there was none.';
+--- only when installed
 REVOKE ALL ON FUNCTION net.worker_restart() FROM PUBLIC;
+--- also when updated
 CREATE FUNCTION net._worker_is_up() RETURNS boolean
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_net_worker_is_up';
 COMMENT ON FUNCTION net._worker_is_up() IS 'True if the http worker of this database is there, or the scheduler, which starts it when there are requests.';

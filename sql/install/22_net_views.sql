@@ -25,8 +25,10 @@ CREATE FUNCTION net._host_status(
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'securatlas_host_status';
 COMMENT ON FUNCTION net._host_status() IS 'Behind net.host_status: checks what the caller may see.';
 
+--- only when installed
 ALTER TABLE net._http_response ADD CONSTRAINT _http_response_state_check
     CHECK (state IN ('succeeded', 'failed', 'expired', 'cancelled'));
+--- also when updated
 
 -- The parts have constant or constrained states: a condition on the state leaves out those that
 -- cannot meet it, and an order by id merges their indexes. All run with the caller's rights.
@@ -109,4 +111,7 @@ COMMENT ON COLUMN net.host_status.p50_ms IS 'Half of the last attempts took no l
 COMMENT ON COLUMN net.host_status.p95_ms IS 'Of 100 of the last attempts 95 took no longer.';
 COMMENT ON COLUMN net.host_status.last_error IS 'Why the last attempt that failed did; for members of pg_read_all_stats.';
 COMMENT ON COLUMN net.host_status.updated IS 'When this was told.';
-GRANT SELECT ON net.requests, net.worker_status, net.host_status TO PUBLIC;
+GRANT SELECT ON net.worker_status TO PUBLIC;
+--- only when installed
+GRANT SELECT ON net.requests, net.host_status TO PUBLIC;
+--- also when updated

@@ -4,7 +4,9 @@
 -- for itself. A run is looked up in both tables by an index. The order is for the planner, which
 -- would not look for it inside a security barrier: the last 20 runs are found without the others.
 
+--- only when installed
 CREATE INDEX http_request_queue_runid_idx ON net.http_request_queue (runid) WHERE runid IS NOT NULL;
+--- also when updated
 
 CREATE VIEW cron.run_requests WITH (security_barrier) AS
 SELECT d.runid, d.jobid, d.jobname, d.scheduled_at, d.status,

@@ -1,10 +1,13 @@
 -- ==== schema securatlas: the scoring rule ====================================================
 
+--- only when installed
 CREATE SCHEMA securatlas;
+--- also when updated
 COMMENT ON SCHEMA securatlas IS 'The SecurAtlas jobs: risk recompute, integration sync, token refresh. What is in it has the rights of its caller.';
 -- pg_dump locks every table of an extension, whatever it is to leave out.
 GRANT USAGE ON SCHEMA securatlas TO PUBLIC;
 
+--- only when installed
 CREATE TABLE securatlas.risk_rule (
     kind   text NOT NULL,
     name   text NOT NULL,
@@ -15,10 +18,12 @@ CREATE TABLE securatlas.risk_rule (
                                       'framework_compliance', 'integration_findings'))
         OR (kind = 'penalty' AND name IN ('critical', 'high', 'medium', 'low')))
 );
+--- also when updated
 COMMENT ON TABLE securatlas.risk_rule IS 'Weights of the four categories and penalties of open findings. All eight rows exist at commit, and the weights sum to 1.';
 COMMENT ON COLUMN securatlas.risk_rule.kind IS 'weight or penalty.';
 COMMENT ON COLUMN securatlas.risk_rule.name IS 'The category that is weighed, or the severity that is penalised.';
 COMMENT ON COLUMN securatlas.risk_rule.value IS 'The share of the score, or the points one open finding takes away.';
+--- only when installed
 GRANT SELECT ON securatlas.risk_rule TO PUBLIC;
 
 INSERT INTO securatlas.risk_rule (kind, name, value) VALUES
@@ -30,6 +35,7 @@ INSERT INTO securatlas.risk_rule (kind, name, value) VALUES
     ('penalty', 'high', 5),
     ('penalty', 'medium', 2),
     ('penalty', 'low', 0.5);
+--- also when updated
 
 -- A restored dump brings its rows to a table that CREATE EXTENSION has filled.
 CREATE FUNCTION securatlas._replace_risk_rule() RETURNS trigger LANGUAGE plpgsql
@@ -68,9 +74,11 @@ COMMENT ON FUNCTION securatlas._check_risk_rule() IS 'Refuses, at commit, a rule
 
 CREATE TRIGGER risk_rule_replace BEFORE INSERT ON securatlas.risk_rule
     FOR EACH ROW EXECUTE FUNCTION securatlas._replace_risk_rule();
+--- only when installed
 CREATE CONSTRAINT TRIGGER risk_rule_check AFTER INSERT OR UPDATE OR DELETE ON securatlas.risk_rule
     DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW EXECUTE FUNCTION securatlas._check_risk_rule();
+--- also when updated
 CREATE TRIGGER risk_rule_truncate AFTER TRUNCATE ON securatlas.risk_rule
     FOR EACH STATEMENT EXECUTE FUNCTION securatlas._check_risk_rule();
 -- Also for replication, which copies the publisher's rows into the same table.

@@ -111,6 +111,14 @@ bool concerns_jobs(const Node* node) {
     }
 }
 
+// False if this database does not hold the extension. In one of another version nothing can be done
+// about jobs, and they must not be forgotten either.
+bool has_jobs() {
+    if (!pg::has_extension()) return false;
+    pg::require_usable_extension();
+    return true;
+}
+
 // What follows for jobs from such a statement, after it has succeeded in this database.
 void follow(const Node* node) {
     struct Roles {
@@ -129,13 +137,13 @@ void follow(const Node* node) {
     };
     switch (nodeTag(node)) {
         case T_DropOwnedStmt: {
-            if (!pg::has_extension()) return;
+            if (!has_jobs()) return;
             pg::jobs::remove_of_roles(
                 roles_of(reinterpret_cast<const DropOwnedStmt*>(node)->roles));
             return;
         }
         case T_ReassignOwnedStmt: {
-            if (!pg::has_extension()) return;
+            if (!has_jobs()) return;
             const auto* reassign = reinterpret_cast<const ReassignOwnedStmt*>(node);
             const Oid to =
                 pg::call([reassign] { return get_rolespec_oid(reassign->newrole, false); });
@@ -146,7 +154,8 @@ void follow(const Node* node) {
             const auto* alter = reinterpret_cast<const AlterTableStmt*>(node);
             const Oid table =
                 pg::call([alter] { return RangeVarGetRelid(alter->relation, NoLock, true); });
-            if (!pg::is_of_extension(table)) return;
+            // The update of another version arms them.
+            if (!pg::is_of_extension(table) || !pg::extension_is_usable()) return;
             pg::jobs::triggers_enabled(table);
             pg::at_commit::notify_everything();
             return;

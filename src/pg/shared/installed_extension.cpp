@@ -1,5 +1,9 @@
 #include "securatlas/pg/shared/installed_extension.hpp"
 
+#include <algorithm>
+#include <charconv>
+#include <string_view>
+
 #include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/shared/shared_memory.hpp"
 
@@ -20,6 +24,22 @@ namespace {
 
 constexpr const char* kName = "securatlas_sched";
 constexpr const char* kLibraryVersion = SECURATLAS_VERSION;
+
+// Versions are numbers with dots between them.
+bool is_older_version(std::string_view a, std::string_view b) {
+    const auto next_number = [](std::string_view& version) {
+        unsigned number = 0;
+        std::from_chars(version.data(), version.data() + version.size(), number);
+        version.remove_prefix((std::min)(version.find('.'), version.size() - 1) + 1);
+        return number;
+    };
+    while (!a.empty() && !b.empty()) {
+        const unsigned of_a = next_number(a);
+        const unsigned of_b = next_number(b);
+        if (of_a != of_b) return of_a < of_b;
+    }
+    return a.size() < b.size();
+}
 
 struct Memory {
     bool listens = false;  // to changes of the catalog
@@ -62,21 +82,22 @@ InstalledExtension installed_extension() {
         version};
 }
 
-bool has_extension() {
-    return installed_extension().state != InstalledExtension::State::absent;
-}
+bool has_extension() { return installed_extension().state != InstalledExtension::State::absent; }
 
 Error unusable_extension(const InstalledExtension& found) {
     if (found.state == InstalledExtension::State::absent) {
         return Error("55000", "extension \"securatlas_sched\" is not in this database", "",
                      "Run CREATE EXTENSION securatlas_sched.");
     }
-    return Error("55000",
-                 "the library securatlas_sched has version " + std::string(kLibraryVersion) +
-                     ", the extension in this database version " + found.version,
-                 "",
-                 "Run ALTER EXTENSION securatlas_sched UPDATE. If the library is the older one, "
-                 "restart the server.");
+    return Error(
+        "55000",
+        "the library securatlas_sched has version " + std::string(kLibraryVersion) +
+            ", the extension in this database version " + found.version,
+        "",
+        is_older_version(found.version, kLibraryVersion)
+            ? "Run ALTER EXTENSION securatlas_sched UPDATE."
+            : "Install that version of the library and restart the server; there is no way "
+              "back to an older version.");
 }
 
 bool extension_is_usable() {

@@ -1,0 +1,49 @@
+-- ==== from 0.1 to 1.0: what CREATE OR REPLACE cannot do ======================================
+
+-- Nobody sees half of it, and nobody who writes now is waited for twice.
+LOCK TABLE cron.job, cron.job_run_details, cron.job_dependency, cron.scheduler_state,
+           net.http_request_queue, net._http_response IN ACCESS EXCLUSIVE MODE;
+
+-- What depends on the columns and functions that change. The scripts below make it anew.
+DROP VIEW cron.run_requests;
+DROP VIEW net.worker_status;
+DROP FUNCTION net._worker_status();
+DROP POLICY job_see ON cron.job;
+DROP POLICY job_insert ON cron.job;
+DROP POLICY job_update ON cron.job;
+DROP POLICY job_delete ON cron.job;
+DROP POLICY run_see ON cron.job_run_details;
+DROP POLICY run_delete ON cron.job_run_details;
+DROP FUNCTION cron._may_manage(text);
+DROP FUNCTION cron._may_see(text);
+
+-- Jobs belong to roles by number. One whose role is gone is paused, as it is when a role is dropped.
+ALTER TABLE cron.job
+    DROP CONSTRAINT job_jobname_username_key,
+    ADD COLUMN roleid oid,
+    ADD COLUMN replicated boolean NOT NULL DEFAULT false,
+    ADD UNIQUE (jobname, roleid);
+UPDATE cron.job SET roleid = cron._role_named(username) WHERE cron._role_named(username) IS NOT NULL;
+UPDATE cron.job
+   SET active = false,
+       note = 'paused: role "' || username || '" does not exist. Make it, or give the job to another with cron.alter_job(), then cron.resume() the job.'
+ WHERE roleid IS NULL AND active;
+ALTER TABLE cron.job_run_details
+    ADD COLUMN roleid oid GENERATED ALWAYS AS (cron._role_named(username)) STORED;
+
+-- A function that is to be called is the one that would be called now.
+ALTER TABLE net.http_request_queue
+    ADD COLUMN on_response_owner oid,
+    ADD COLUMN replicated_ready_at timestamptz;
+ALTER TABLE net._http_response
+    ADD COLUMN on_response_owner oid,
+    ADD COLUMN host text COLLATE "C",
+    ADD COLUMN requested_at timestamptz;
+UPDATE net.http_request_queue q SET on_response_owner = p.proowner
+  FROM pg_catalog.pg_proc p WHERE p.oid = pg_catalog.to_regprocedure(q.on_response);
+UPDATE net._http_response r
+   SET host = net._origin(r.url),
+       on_response_owner = (SELECT p.proowner FROM pg_catalog.pg_proc p
+                             WHERE p.oid = pg_catalog.to_regprocedure(r.on_response));
+
+GRANT SELECT ON SEQUENCE cron.jobid_seq, cron.runid_seq TO PUBLIC;
