@@ -37,12 +37,13 @@ $node->start;
 is(scalar(our_pids($node)), 0, 'nothing of ours runs in a server that does not preload it');
 my $away = $node->safe_psql('postgres', q{
 	ALTER TABLE cron.job DISABLE TRIGGER USER;
+	ALTER TABLE cron.scheduler_state DISABLE TRIGGER USER;
 	WITH gone AS (SELECT now() - interval '3 minutes 30 seconds' AS since),
 	     jobs AS (UPDATE cron.job SET planned_from = since FROM gone)
 	UPDATE cron.scheduler_state SET planned_until = since FROM gone RETURNING planned_until;
-	ALTER TABLE cron.job ENABLE ALWAYS TRIGGER job_check;
-	ALTER TABLE cron.job ENABLE ALWAYS TRIGGER job_changed;
-	ALTER TABLE cron.job ENABLE ALWAYS TRIGGER job_truncated;});
+	ALTER TABLE cron.job ENABLE TRIGGER USER;
+	ALTER TABLE cron.scheduler_state ENABLE TRIGGER USER;});
+$node->safe_psql('postgres', "SELECT cron._arm_triggers(t) FROM unnest('{cron.job,cron.scheduler_state}'::regclass[]) AS t");
 $node->stop('immediate');
 $node->adjust_conf('postgresql.conf', 'shared_preload_libraries', "'securatlas_sched'");
 $node->start;
