@@ -125,5 +125,41 @@ like(run(q{RESET cron.run_id; RESET ALL; SET cron.run_id TO DEFAULT;
 }
 is($node->safe_psql('postgres', "SELECT current_setting('cron.run_id')"), '', 'outside of a run they are empty');
 
+# ---- a kept worker whose role has changed -----------------------------------------------------
+
+like(run('SELECT 1', role => 'ex'), qr/^succeeded/, 'the job of a superuser');
+my $kept = last_run('job_pid');
+like(run('SELECT 1', role => 'ex'), qr/^succeeded/, 'its next run');
+is(last_run('job_pid'), $kept, 'is executed by the same worker');
+$node->safe_psql('postgres', 'ALTER ROLE ex NOSUPERUSER');
+like(run('SET SESSION AUTHORIZATION postgres; CREATE ROLE owned SUPERUSER', role => 'ex'),
+	qr/^failed\|42501\|/, 'once it is no superuser, its job is none either');
+isnt(last_run('job_pid'), $kept, 'the worker from before is not used');
+is($node->safe_psql('postgres', "SELECT count(*) FROM pg_roles WHERE rolname = 'owned'"), '0', 'and it made no role');
+like(run('SELECT 1', role => 'ex'), qr/^succeeded/, 'the job goes on');
+
+for my $change (
+	[ "ALTER ROLE ex SET search_path = 'of_role'", q{ASSERT current_setting('search_path') = 'of_role'} ],
+	[ "ALTER ROLE ex RESET search_path; ALTER DATABASE postgres SET search_path = 'of_database'", q{ASSERT current_setting('search_path') = 'of_database'} ],
+	[ "ALTER ROLE ex IN DATABASE postgres SET search_path = 'of_both'", q{ASSERT current_setting('search_path') = 'of_both'} ],
+	[ "ALTER ROLE ex IN DATABASE postgres RESET ALL; ALTER DATABASE postgres RESET ALL; ALTER ROLE ALL SET search_path = 'of_all'",
+		q{ASSERT current_setting('search_path') = 'of_all'} ],
+	[ 'ALTER ROLE ALL RESET ALL', q{ASSERT current_setting('search_path') NOT LIKE 'of%'} ],
+	[ "ALTER ROLE ex VALID UNTIL '2100-01-01'", 'NULL' ],
+	[ 'GRANT pg_monitor TO ex', 'NULL' ],
+	[ 'ALTER ROLE ex CONNECTION LIMIT 5', 'NULL' ],
+	[ 'GRANT CONNECT ON DATABASE postgres TO ex', 'NULL' ])
+{
+	my ($sql, $check) = @$change;
+	my $before = last_run('job_pid');
+	$node->safe_psql('postgres', $sql);
+	like(run("DO \$\$ BEGIN $check; END \$\$", role => 'ex'), qr/^succeeded/, $sql);
+	isnt(last_run('job_pid'), $before, 'and another worker');
+}
+$node->safe_psql('postgres', 'ALTER ROLE ex NOLOGIN');
+like(run('SELECT 1', role => 'ex'), qr/^failed\|28000\|/, 'NOLOGIN');
+is($node->safe_psql('postgres', "SELECT count(*) FROM cron.job_run_details WHERE attempt > 1 OR status IN ('starting', 'running')"), '0',
+	'no run was repeated or lost');
+
 $node->stop;
 done_testing();

@@ -210,6 +210,21 @@ void Dispatcher::slots_are_out(core::Duration monotonic_now) {
                   "max_worker_processes if this stays");
 }
 
+void Dispatcher::returned(const pg::ReturnedOrder& returned, core::Duration monotonic_now) {
+    const auto* run = std::get_if<pg::RunOrder>(&returned.order);
+    Known known;
+    known.order = returned.order;
+    known.target = returned.target;
+    if (run != nullptr) {
+        known.row.run = run->run;
+        known.row.occurrence = run->occurrence;
+        known.row.role = returned.target.role;
+        known.row.logged = run->logged;
+    }
+    const auto [place, is_new] = known_.insert_or_assign(key_of(returned.order).second, known);
+    make_ready(place->second, monotonic_now);
+}
+
 void Dispatcher::ended(const pg::RunOrder& order) {
     if (order.parcel != 0) pg::runs::drop_parcel(order.parcel);
 }

@@ -41,6 +41,9 @@ class Dispatcher {
     // as reports.
     std::vector<pg::RunReport> hand_out(core::Duration monotonic_now);
 
+    // An order that was handed out comes back unbegun, and is handed out again.
+    void returned(const pg::ReturnedOrder& returned, core::Duration monotonic_now);
+
     // A run ended: what was kept for it is released.
     void ended(const pg::RunOrder& order);
 

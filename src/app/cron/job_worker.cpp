@@ -6,6 +6,7 @@
 #include "securatlas/pg/border/error.hpp"
 #include "securatlas/pg/border/extension.hpp"
 #include "securatlas/pg/border/process.hpp"
+#include "securatlas/pg/border/session_basis.hpp"
 #include "securatlas/pg/cron/command.hpp"
 #include "securatlas/pg/cron/runs.hpp"
 #include "securatlas/pg/cron/settings.hpp"
@@ -72,8 +73,12 @@ void run_job_worker(int slot, std::uint32_t generation) {
     const pg::Target target = pg::WorkerSlot::target();
     pg::connect_as_role(target.database, target.role);
     pg::prepare_for_commands();
+    const pg::SessionBasis basis;
     CallbackRunner callbacks;
     while (const auto order = pg::WorkerSlot::take()) {
+        // Who was a superuser, or had other settings, when this process connected, must not be so
+        // for the rest of its life.
+        if (!basis.holds() && pg::WorkerSlot::give_back()) return;
         pg::WorkerSlot::report(execute(*order, callbacks));
         pg::reset_session();
         if (!wait_for_order()) return;

@@ -191,6 +191,10 @@ void SchedulerProcess::take_report(const pg::CallbackReport& report) {
     callbacks_.ended(report, random_());
 }
 
+void SchedulerProcess::take_report(const pg::ReturnedOrder& returned) {
+    dispatcher_.returned(returned, pg::monotonic_now());
+}
+
 void SchedulerProcess::take_report(const pg::RunReport& report) {
     dispatcher_.ended(report.order);
     shown_.erase(static_cast<std::int64_t>(report.order.run));

@@ -43,6 +43,7 @@ class SchedulerProcess {
     void collect_reports();
     void take_report(const pg::RunReport& report);
     void take_report(const pg::CallbackReport& report);
+    void take_report(const pg::ReturnedOrder& returned);
     void read_requested_runs();
     void watch_clock();
     void step();

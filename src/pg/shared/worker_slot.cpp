@@ -59,6 +59,17 @@ CallbackReport death_report(const WorkerSlotState& slot, const CallbackOrder& or
     return report;
 }
 
+// The slot is no longer this process'.
+void let_go(SharedState& state, WorkerSlotState& slot) {
+    slot.pid = 0;
+    slot.latch = nullptr;
+    self.slot = nullptr;
+    // A free slot is for anybody who waits for one, not only for the owner.
+    for (DatabaseState& database : state.databases) {
+        if (database.scheduler_latch != nullptr) SetLatch(database.scheduler_latch);
+    }
+}
+
 // Runs after ShutdownPostgres, which aborts the transaction: before_shmem_exit hooks run in
 // reverse order, and this one is registered before the connection is made.
 void leave(int, Datum) {
@@ -78,13 +89,7 @@ void leave(int, Datum) {
     } else {
         slot.state = SlotState::free;
     }
-    slot.pid = 0;
-    slot.latch = nullptr;
-    self.slot = nullptr;
-    // A free slot is for anybody who waits for one, not only for the owner.
-    for (DatabaseState& database : state->databases) {
-        if (database.scheduler_latch != nullptr) SetLatch(database.scheduler_latch);
-    }
+    let_go(*state, slot);
 }
 
 }  // namespace
@@ -129,6 +134,18 @@ bool WorkerSlot::leave_if_idle() {
 bool WorkerSlot::asked_to_leave() {
     SharedLock lock(require_shared_state());
     return self.slot->state == SlotState::leaving;
+}
+
+bool WorkerSlot::give_back() {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    WorkerSlotState& slot = *self.slot;
+    const auto* run = std::get_if<RunOrder>(&slot.order);
+    if (run != nullptr && cancel_requested(run->run)) return false;
+    slot.report = ReturnedOrder{slot.order, slot.target};
+    slot.state = SlotState::dead;
+    let_go(state, slot);
+    return true;
 }
 
 void WorkerSlot::report_started(core::Instant at) {

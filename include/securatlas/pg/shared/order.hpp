@@ -18,6 +18,13 @@ using DatabaseOid = std::uint32_t;
 using RoleOid = std::uint32_t;
 using Pid = std::int32_t;
 
+// Whom a job worker is bound to for life.
+struct Target {
+    DatabaseOid database = 0;
+    RoleOid role = 0;
+    friend auto operator<=>(const Target&, const Target&) = default;
+};
+
 // ---- orders --------------------------------------------------------------------------------
 
 // To execute a run.
@@ -70,7 +77,13 @@ struct CallbackReport {
     std::array<char, kReportTextSize> message{};
 };
 
-using WorkerReport = std::variant<RunReport, CallbackReport>;
+// An order that its worker has not begun, and another worker of this target is to have.
+struct ReturnedOrder {
+    Order order;
+    Target target;
+};
+
+using WorkerReport = std::variant<RunReport, CallbackReport, ReturnedOrder>;
 
 static_assert(std::is_trivially_copyable_v<Order>);
 static_assert(std::is_trivially_copyable_v<WorkerReport>);

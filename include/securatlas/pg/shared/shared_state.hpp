@@ -22,13 +22,6 @@ namespace securatlas::pg {
 
 // ---- job workers ---------------------------------------------------------------------------
 
-// Whom a job worker is bound to for life.
-struct Target {
-    DatabaseOid database = 0;
-    RoleOid role = 0;
-    friend auto operator<=>(const Target&, const Target&) = default;
-};
-
 // An order that a worker has, or that a worker is being started for.
 struct OrderInProgress {
     Order order;
@@ -100,6 +93,10 @@ class WorkerSlot {
 
     // Asked to make room for a worker of another target.
     static bool asked_to_leave();
+
+    // Gives back an order that was not begun, for another worker of the target, and the slot with
+    // it: the process is to exit. False: it is to be cancelled, which this worker has to do.
+    static bool give_back();
 
     static void report_started(core::Instant at);
     // The callback that is being called; nullopt: none.

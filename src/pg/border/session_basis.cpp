@@ -1,0 +1,134 @@
+#include "securatlas/pg/border/session_basis.hpp"
+
+#include "securatlas/pg/border/guard.hpp"
+#include "securatlas/pg/border/transaction.hpp"
+
+extern "C" {
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/pg_database.h"
+#include "catalog/pg_db_role_setting.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/catcache.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+}
+
+namespace securatlas::pg {
+namespace {
+
+// All of this is C world.
+
+std::uint64_t hash(const void* bytes, std::size_t size) {
+    return hash_bytes_extended(static_cast<const unsigned char*>(bytes), static_cast<int>(size), 0);
+}
+
+void add(std::uint64_t& to, std::uint64_t part) { to = hash_combine64(to, part); }
+
+std::uint64_t hash_row(HeapTuple tuple) {
+    const std::size_t header = tuple->t_data->t_hoff;
+    return hash(reinterpret_cast<const char*>(tuple->t_data) + header, tuple->t_len - header);
+}
+
+std::uint64_t hash_array(Datum array) {
+    const ArrayType* plain = DatumGetArrayTypeP(array);
+    return hash(plain, VARSIZE(plain));
+}
+
+std::uint64_t hash_role(Oid role) {
+    HeapTuple tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
+    if (!HeapTupleIsValid(tuple)) return 0;
+    const std::uint64_t found = hash_row(tuple);
+    ReleaseSysCache(tuple);
+    return found;
+}
+
+std::uint64_t hash_memberships(Oid role) {
+    CatCList* list = SearchSysCacheList1(AUTHMEMMEMROLE, ObjectIdGetDatum(role));
+    std::uint64_t sum = 0;  // in whatever order they come
+    for (int i = 0; i < list->n_members; ++i) sum += hash_row(&list->members[i]->tuple);
+    ReleaseSysCacheList(list);
+    return sum;
+}
+
+// Not the whole row: vacuum writes into it.
+std::uint64_t hash_database(Oid database) {
+    HeapTuple tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
+    if (!HeapTupleIsValid(tuple)) return 0;
+    const auto* row = reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple));
+    std::uint64_t found = row->datdba;
+    add(found, row->datallowconn ? 1 : 0);
+    add(found, static_cast<std::uint64_t>(row->datconnlimit));
+    bool is_null = false;
+    const Datum rights = SysCacheGetAttr(DATABASEOID, tuple, Anum_pg_database_datacl, &is_null);
+    if (!is_null) add(found, hash_array(rights));
+    ReleaseSysCache(tuple);
+    return found;
+}
+
+std::uint64_t hash_settings(Relation catalog, Oid database, Oid role) {
+    ScanKeyData keys[2];
+    ScanKeyInit(&keys[0], Anum_pg_db_role_setting_setdatabase, BTEqualStrategyNumber, F_OIDEQ,
+                ObjectIdGetDatum(database));
+    ScanKeyInit(&keys[1], Anum_pg_db_role_setting_setrole, BTEqualStrategyNumber, F_OIDEQ,
+                ObjectIdGetDatum(role));
+    SysScanDesc scan =
+        systable_beginscan(catalog, DbRoleSettingDatidRolidIndexId, true, nullptr, 2, keys);
+    std::uint64_t found = 0;
+    HeapTuple tuple = systable_getnext(scan);
+    if (HeapTupleIsValid(tuple)) {
+        bool is_null = false;
+        const Datum settings = heap_getattr(tuple, Anum_pg_db_role_setting_setconfig,
+                                            RelationGetDescr(catalog), &is_null);
+        if (!is_null) found = hash_array(settings);
+    }
+    systable_endscan(scan);
+    return found;
+}
+
+std::uint64_t read_basis() {
+    // First: to open a table is to hear of what has changed in the catalogs.
+    Relation settings = table_open(DbRoleSettingRelationId, AccessShareLock);
+    const Oid role = GetSessionUserId();
+    std::uint64_t basis = hash_role(role);
+    add(basis, hash_memberships(role));
+    add(basis, hash_database(MyDatabaseId));
+    for (const Oid database : {MyDatabaseId, InvalidOid}) {
+        for (const Oid whose : {role, InvalidOid}) {
+            add(basis, hash_settings(settings, database, whose));
+        }
+    }
+    table_close(settings, AccessShareLock);
+    return basis;
+}
+
+// The session's rights are those that its role had when it connected.
+bool is_superuser_as_its_role() {
+    const bool session = strcmp(GetConfigOption("is_superuser", false, false), "on") == 0;
+    return session == superuser_arg(GetSessionUserId());
+}
+
+}  // namespace
+
+SessionBasis::SessionBasis() {
+    Transaction transaction;
+    at_connection_ = call([] { return read_basis(); });
+    transaction.commit();
+}
+
+bool SessionBasis::holds() const {
+    Transaction transaction;
+    const bool holds = call([at_connection = at_connection_] {
+        return read_basis() == at_connection && is_superuser_as_its_role();
+    });
+    transaction.commit();
+    return holds;
+}
+
+}  // namespace securatlas::pg
