@@ -74,9 +74,6 @@ SELECT e.* FROM unnest(ARRAY[
 BEGIN READ ONLY;
 SELECT net.http_get('http://example.com/');
 ROLLBACK;
-BEGIN;
-SELECT count(net.http_get('http://example.com/'));
-PREPARE TRANSACTION 'requests';
 
 -- ==== the limit ================================================================================
 -- A role may have as many as are left free: one takes half of them, the next a half of the rest.

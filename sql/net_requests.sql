@@ -100,7 +100,7 @@ RESET ROLE;
 SELECT * FROM error_of($$ SET TRANSACTION READ ONLY; SELECT net.cancel_request(1) $$);
 BEGIN;
 SELECT net.cancel_request(pg_temp.id_of('four'));
-PREPARE TRANSACTION 'cancelled';
+ROLLBACK;
 CREATE ROLE regress_req_nobody;
 SET ROLE regress_req_nobody;
 SELECT net.cancel_request(1);

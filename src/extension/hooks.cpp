@@ -111,6 +111,11 @@ bool concerns_jobs(const Node* node) {
     }
 }
 
+bool commits_prepared(const Node* node) {
+    return IsA(node, TransactionStmt) &&
+           reinterpret_cast<const TransactionStmt*>(node)->kind == TRANS_STMT_COMMIT_PREPARED;
+}
+
 // False if this database does not hold the extension. In one of another version nothing can be done
 // about jobs, and they must not be forgotten either.
 bool has_jobs() {
@@ -181,8 +186,11 @@ void securatlas_process_utility(PlannedStmt* statement, const char* query, bool 
     const DatabaseStatement concerned = describe(statement->utilityStmt);
     if (concerned.stops == nullptr || context != PROCESS_UTILITY_TOPLEVEL) {
         const bool of_jobs = concerns_jobs(statement->utilityStmt);
+        const bool has_news = commits_prepared(statement->utilityStmt) &&
+                              pg::entry([] { return pg::at_commit::prepared_have_news(); });
         run_next(statement, query, read_only, context, parameters, environment, receiver,
                  completion);
+        if (has_news) pg::at_commit::tell_of_prepared();
         if (of_jobs) pg::entry([statement] { follow(statement->utilityStmt); });
         return;
     }

@@ -33,6 +33,7 @@ struct State {
     core::Instant started_at{};
     bool last_commit = false;  // the commit that is coming is the run's last
     bool marked = false;       // the row says that the run is not transactional
+    bool prepared = false;     // it has left a prepared transaction
     volatile sig_atomic_t over_time = 0;
     TimeoutId run_timeout = MAX_TIMEOUTS;
 };
@@ -65,6 +66,9 @@ extern "C" void securatlas_cancel_signal(SIGNAL_ARGS) {
 // Before a commit that is not the run's last, the row is marked in the same transaction: whoever
 // finds it after a crash knows that a part of the effects is there.
 extern "C" void securatlas_run_commits(XactEvent event, void*) {
+    // The mark of a prepared transaction would be as little known as the rest of it, and keep the
+    // row locked; the outcome says it.
+    if (event == XACT_EVENT_PREPARE) state.prepared = true;
     if (event != XACT_EVENT_PRE_COMMIT) return;
     if (state.run == nullptr || state.last_commit || state.marked) return;
     state.marked = true;  // before: the marking itself must not come here again
@@ -95,6 +99,7 @@ class RunScope {
         state.started_at = now();
         state.last_commit = false;
         state.marked = false;
+        state.prepared = false;
         state.over_time = 0;
         state.run = &run_;
     }
@@ -129,6 +134,10 @@ void start_run_timeout(const runs::Task& task) {
         enable_timeout_every(state.run_timeout,
                              TimestampTzPlusMilliseconds(GetCurrentTimestamp(), limit_ms), 1000);
     });
+}
+
+bool is_transactional(const RunOrder& order) {
+    return !state.marked && !state.prepared && order.parcel == 0;
 }
 
 // A command that caught its cancellation and went on does not get away with it.
@@ -180,7 +189,7 @@ void finish(RunReport& report, const runs::Task& task, const StatementTag& tag) 
     refuse_if_cancelled(report.order);
     stop_timeouts();
     report.outcome = core::RunOutcome::succeeded;
-    report.transactional = !state.marked && report.order.parcel == 0;
+    report.transactional = is_transactional(report.order);
     report.ended_at = now();
     assign_text(report.sqlstate, "00000");
     assign_text(report.message, tag.text);
@@ -217,7 +226,7 @@ RunReport execute_run(const RunOrder& order, const runs::Task& task) {
     } catch (const Error& error) {
         abort_everything();
         report.outcome = core::RunOutcome::failed;
-        report.transactional = !state.marked && order.parcel == 0;
+        report.transactional = is_transactional(order);
         report.ended_at = now();
         assign_text(report.sqlstate, error.sqlstate());
         assign_message(report.message, describe(error));

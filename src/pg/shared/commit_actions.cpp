@@ -5,6 +5,10 @@
 
 extern "C" {
 #include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/pg_extension.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
 }
 
 namespace securatlas::pg::at_commit {
@@ -56,6 +60,14 @@ void tell() noexcept {
     }
 }
 
+// Who commits a prepared transaction knows nothing of it. But its locks stay until its end, after a
+// crash, too: one on nothing tells that it has something to tell.
+LOCKTAG mark_of_prepared() {
+    LOCKTAG tag;
+    SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ExtensionRelationId, InvalidOid, 1);
+    return tag;
+}
+
 extern "C" void securatlas_at_transaction_end(XactEvent event, void*) {
     if (!pending.any) return;
     switch (event) {
@@ -64,18 +76,18 @@ extern "C" void securatlas_at_transaction_end(XactEvent event, void*) {
             forget();
             break;
         case XACT_EVENT_ABORT:
+        case XACT_EVENT_PREPARE:
             forget();
             break;
-        case XACT_EVENT_PRE_PREPARE:
-            ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                            errmsg("cannot PREPARE a transaction that has changed jobs or made or "
-                                   "cancelled HTTP requests")));
+        case XACT_EVENT_PRE_PREPARE: {
+            const LOCKTAG tag = mark_of_prepared();
+            (void)LockAcquire(&tag, RowExclusiveLock, false, false);
             break;
+        }
         case XACT_EVENT_PARALLEL_COMMIT:
         case XACT_EVENT_PARALLEL_ABORT:
         case XACT_EVENT_PRE_COMMIT:
         case XACT_EVENT_PARALLEL_PRE_COMMIT:
-        case XACT_EVENT_PREPARE:
             break;
     }
 }
@@ -137,6 +149,25 @@ void request_cancelled(std::int64_t id) {
     } else {
         to.cancelled_overflowed = true;
     }
+}
+
+bool prepared_have_news() {
+    return call([] {
+        if (RecoveryInProgress()) return false;
+        const LOCKTAG tag = mark_of_prepared();
+        if (LockAcquire(&tag, ShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL) return true;
+        (void)LockRelease(&tag, ShareLock, false);
+        return false;
+    });
+}
+
+void tell_of_prepared() noexcept {
+    DatabaseTable::want_scheduler(MyDatabaseId);
+    DatabaseTable::notify_everywhere();
+    DatabaseTable::notify_extension_changed(MyDatabaseId);
+    DatabaseTable::notify(MyDatabaseId, nullptr, 0, true);
+    DatabaseTable::wake_http_worker(MyDatabaseId);
+    HttpTable::tell_cancelled(MyDatabaseId, nullptr, 0, true);
 }
 
 }  // namespace securatlas::pg::at_commit

@@ -1,6 +1,6 @@
 // What a transaction of a user's session tells the background processes when it commits. A
-// rollback tells nothing. A prepared transaction cannot tell anything at its commit, so that
-// PREPARE TRANSACTION is refused once there is something to tell.
+// rollback tells nothing. PREPARE TRANSACTION leaves a mark, by which COMMIT PREPARED, in whatever
+// session, knows that there is something to tell.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +25,14 @@ void extension_changed();
 
 // The transaction has made requests. Its commit waits for the disk, whatever synchronous_commit is.
 void wake_http_worker();
+
+// Whether a prepared transaction of this database has something to tell. To be asked before one is
+// committed.
+bool prepared_have_news();
+
+// A prepared transaction was committed, nobody knows what it did: all of this database's processes
+// are to look at everything.
+void tell_of_prepared() noexcept;
 
 // A request was taken out of the queue, and may be in the http worker's hands.
 void request_cancelled(std::int64_t id);
