@@ -302,4 +302,32 @@ SELECT * FROM cron.job;
 UPDATE cron.job SET active = true;
 DELETE FROM cron.job;
 
+-- An error that a function of ours meets inside comes out with all that PostgreSQL knows of it, and
+-- one of ours as long as it is.
+SELECT cron.schedule('whole', '@yearly', 'SELECT 1') > 0 AS made;
+SELECT cron.schedule_in_database('whole', '@yearly', 'SELECT 1', current_database(), 'regress_cron_worker') > 0 AS made;
+DO $$
+DECLARE
+    schema_name text;
+    table_name text;
+    constraint_name text;
+    context text;
+BEGIN
+    BEGIN
+        PERFORM cron.alter_job(max(jobid), username => current_user) FROM cron.job;
+    EXCEPTION WHEN OTHERS THEN
+        GET STACKED DIAGNOSTICS schema_name = SCHEMA_NAME, table_name = TABLE_NAME,
+            constraint_name = CONSTRAINT_NAME, context = PG_EXCEPTION_CONTEXT;
+        RAISE WARNING '%: %.%, %; its statement: %, this block: % times', SQLSTATE, schema_name, table_name,
+            constraint_name, context ~ 'SQL statement "\s*UPDATE cron.job',
+            (SELECT count(*) FROM regexp_matches(context, 'inline_code_block', 'g'));
+    END;
+    BEGIN
+        PERFORM cron.schedule_in_database('x', '@yearly', 'SELECT 1', current_database(), repeat('x', 10000));
+    EXCEPTION WHEN OTHERS THEN
+        RAISE WARNING '%: % characters', SQLSTATE, length(SQLERRM);
+    END;
+END $$;
+DELETE FROM cron.job;
+
 DROP ROLE regress_cron_worker, regress_cron_stranger;

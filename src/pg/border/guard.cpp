@@ -1,6 +1,6 @@
 #include "securatlas/pg/border/guard.hpp"
 
-#include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <new>
 
@@ -9,11 +9,8 @@ namespace {
 
 std::string text_or_empty(const char* text) { return text == nullptr ? std::string() : text; }
 
-template <std::size_t N>
-void copy_text(char (&to)[N], std::string_view from) noexcept {
-    const std::size_t length = (std::min)(from.size(), N - 1);
-    std::memcpy(to, from.data(), length);
-    to[length] = '\0';
+char* copy_of(const std::string& text) noexcept {
+    return text.empty() ? nullptr : strdup(text.c_str());
 }
 
 int encode_sqlstate(std::string_view state) noexcept {
@@ -21,27 +18,41 @@ int encode_sqlstate(std::string_view state) noexcept {
     return MAKE_SQLSTATE(state[0], state[1], state[2], state[3], state[4]);
 }
 
-// A text cut at a buffer's end must not end within a character.
-void clip(char* text) {
-    const int length = static_cast<int>(std::strlen(text));
-    text[pg_mbcliplen(text, length, length)] = '\0';
+// 0, as all that stands in an ereport().
+int release(const Report& report) {
+    free(report.message);
+    free(report.detail);
+    free(report.hint);
+    return 0;
+}
+
+// Puts the error back where it was caught. Frees it in between, which ReThrowError() does not.
+[[noreturn]] void throw_again(std::shared_ptr<void>* origin) {
+    sigjmp_buf* const outer = PG_exception_stack;
+    sigjmp_buf here;
+    if (sigsetjmp(here, 0) == 0) {
+        PG_exception_stack = &here;
+        ReThrowError(static_cast<ErrorData*>(origin->get()));
+    }
+    PG_exception_stack = outer;
+    delete origin;
+    PG_RE_THROW();
 }
 
 }  // namespace
 
 void throw_caught(MemoryContext caller) {
-    // Not the caller's context: it may be as short-lived as the transaction that failed.
-    MemoryContextSwitchTo(TopMemoryContext);
+    // In a context of its own: the caller's may be as short-lived as the transaction that failed.
+    MemoryContext own =
+        AllocSetContextCreate(TopMemoryContext, "securatlas_sched error", ALLOCSET_SMALL_SIZES);
+    MemoryContextSwitchTo(own);
     ErrorData* data = CopyErrorData();
     FlushErrorState();
     MemoryContextSwitchTo(caller);
-    struct Free {
-        ErrorData* data;
-        ~Free() { FreeErrorData(data); }
-    } free{data};
-    throw Error(unpack_sql_state(data->sqlerrcode), text_or_empty(data->message),
-                text_or_empty(data->detail), text_or_empty(data->hint),
-                text_or_empty(data->context));
+    const std::shared_ptr<void> origin(data, [own](void*) { MemoryContextDelete(own); });
+    throw Error(Error(unpack_sql_state(data->sqlerrcode), text_or_empty(data->message),
+                      text_or_empty(data->detail), text_or_empty(data->hint)),
+                text_or_empty(data->context), origin);
 }
 
 Report describe_current_exception() noexcept {
@@ -50,29 +61,31 @@ Report describe_current_exception() noexcept {
     try {
         throw;
     } catch (const Error& error) {
+        if (error.origin() != nullptr) {
+            report.origin = new (std::nothrow) std::shared_ptr<void>(error.origin());
+            if (report.origin != nullptr) return report;
+        }
         report.sqlstate = encode_sqlstate(error.sqlstate());
-        copy_text(report.message, error.message());
-        copy_text(report.detail, error.detail());
-        copy_text(report.hint, error.hint());
+        report.message = copy_of(error.message());
+        report.detail = copy_of(error.detail());
+        report.hint = copy_of(error.hint());
     } catch (const std::bad_alloc&) {
         report.sqlstate = ERRCODE_OUT_OF_MEMORY;
-        copy_text(report.message, "out of memory");
+        report.message = strdup("out of memory");
     } catch (const std::exception& error) {
-        copy_text(report.message, error.what());
+        report.message = strdup(error.what());
     } catch (...) {
-        copy_text(report.message, "unknown C++ exception");
+        report.message = strdup("unknown C++ exception");
     }
     return report;
 }
 
 void raise(const Report& report) {
-    Report clipped = report;
-    clip(clipped.message);
-    clip(clipped.detail);
-    clip(clipped.hint);
-    ereport(ERROR, (errcode(clipped.sqlstate), errmsg_internal("%s", clipped.message),
-                    clipped.detail[0] != '\0' ? errdetail_internal("%s", clipped.detail) : 0,
-                    clipped.hint[0] != '\0' ? errhint("%s", clipped.hint) : 0));
+    if (report.origin != nullptr) throw_again(report.origin);
+    const char* message = report.message != nullptr ? report.message : "out of memory";
+    ereport(ERROR, (errcode(report.sqlstate), errmsg_internal("%s", message),
+                    report.detail != nullptr ? errdetail_internal("%s", report.detail) : 0,
+                    report.hint != nullptr ? errhint("%s", report.hint) : 0, release(report)));
     pg_unreachable();
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <exception>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -13,19 +14,26 @@ namespace securatlas::pg {
 class Error : public std::exception {
   public:
     // `sqlstate` has five characters.
-    Error(std::string sqlstate, std::string message, std::string detail = {}, std::string hint = {},
-          std::string context = {})
+    Error(std::string sqlstate, std::string message, std::string detail = {}, std::string hint = {})
         : sqlstate_(std::move(sqlstate)),
           message_(std::move(message)),
           detail_(std::move(detail)),
-          hint_(std::move(hint)),
-          context_(std::move(context)) {}
+          hint_(std::move(hint)) {}
+
+    // One that PostgreSQL reported; `origin` is its ErrorData, which has more than is here.
+    Error(Error parts, std::string context, std::shared_ptr<void> origin)
+        : Error(std::move(parts)) {
+        context_ = std::move(context);
+        origin_ = std::move(origin);
+    }
 
     const std::string& sqlstate() const { return sqlstate_; }
     const std::string& message() const { return message_; }
     const std::string& detail() const { return detail_; }
     const std::string& hint() const { return hint_; }
     const std::string& context() const { return context_; }
+    // Null if PostgreSQL did not report it.
+    const std::shared_ptr<void>& origin() const { return origin_; }
     const char* what() const noexcept override { return message_.c_str(); }
 
   private:
@@ -34,6 +42,7 @@ class Error : public std::exception {
     std::string detail_;
     std::string hint_;
     std::string context_;
+    std::shared_ptr<void> origin_;
 };
 
 }  // namespace securatlas::pg

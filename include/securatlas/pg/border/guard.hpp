@@ -53,18 +53,19 @@ auto call(F&& body) -> std::invoke_result_t<F&> {
     throw_caught(caller);
 }
 
-// An exception as plain data, that a jump may leave behind.
+// An exception as plain data, whose memory raise() frees.
 struct Report {
+    std::shared_ptr<void>* origin;  // PostgreSQL's ErrorData; null: what follows is all
     int sqlstate;
-    char message[2048];
-    char detail[2048];
-    char hint[1024];
+    char* message;  // each may be null
+    char* detail;
+    char* hint;
 };
 
 // To be called in a catch handler only. Never throws, allocates nothing in PostgreSQL.
 Report describe_current_exception() noexcept;
 
-// ereport(ERROR) of the report.
+// ereport(ERROR) of the report; what PostgreSQL reported is thrown again with all that it had.
 [[noreturn]] void raise(const Report& report);
 
 // Door 2. Runs `body`, which may throw; ereports what it throws, when no destructor and no
