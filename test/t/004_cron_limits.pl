@@ -27,7 +27,7 @@ $node->safe_psql('postgres', 'CREATE ROLE anna LOGIN; GRANT USAGE ON SCHEMA cron
 # Two long ones first, then short ones, of two roles, a millisecond apart.
 $node->safe_psql('postgres', q{
 	SELECT cron.schedule_in_database('run ' || i, '@at ' || (now() + interval '1 second' + i * interval '1 ms')::text,
-	           CASE WHEN i <= 2 THEN 'SELECT pg_sleep(2.5); ' ELSE '' END || $c$} . effect() . q{$c$,
+	           CASE WHEN i <= 2 THEN 'SELECT pg_sleep(4); ' ELSE '' END || $c$} . effect() . q{$c$,
 	           'postgres', CASE WHEN i % 2 = 0 THEN 'anna' ELSE current_user END)
 	  FROM generate_series(1, 8) AS i});
 wait_for($node, q{
