@@ -4,12 +4,13 @@ package Sched;
 use strict;
 use warnings;
 use Exporter 'import';
+use IPC::Run ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(
-  new_node install wait_for wait_until scheduler_pid our_pids is_gone cpu_ticks log_count
+  new_node install ask wait_for wait_until scheduler_pid our_pids is_gone cpu_ticks log_count
   kill_server
   make_effects effect settle exactly_once
 );
@@ -44,13 +45,29 @@ sub install
 	return scheduler_pid($node, $database);
 }
 
+# The result of a query as text; undef if the server does not answer. The query is an argument of
+# psql: one that ends at once, because the server is restarting, must not leave a broken pipe.
+sub ask
+{
+	my ($node, $database, $sql) = @_;
+	my ($out, $err);
+	my @psql = ('psql', '-X', '-A', '-t', '-q', '-d', $node->connstr($database), '-c', $sql);
+	IPC::Run::run(\@psql, '<', \undef, '>', \$out, '2>', \$err) or return;
+	chomp $out;
+	return $out;
+}
+
 # Polls until the query's result is `expected`; ends the test if it never is.
 sub wait_for
 {
 	my ($node, $sql, $expected, $what, $database) = @_;
 	$database //= 'postgres';
-	$node->poll_query_until($database, $sql, $expected)
-	  or BAIL_OUT_here($node, $database, "timed out: $what");
+	my $deadline = time() + $PostgreSQL::Test::Utils::timeout_default;
+	while ((ask($node, $database, $sql) // '') ne $expected)
+	{
+		BAIL_OUT_here($node, $database, "timed out: $what") if time() > $deadline;
+		select(undef, undef, undef, 0.05);
+	}
 	pass($what);
 	return;
 }
@@ -90,9 +107,9 @@ sub scheduler_pid
 	my $query = "SELECT pid FROM pg_stat_activity
 	  WHERE backend_type = 'securatlas_sched scheduler' AND datname = '$database'
 	    AND pid = (SELECT pid FROM cron.scheduler_status)";
-	$node->poll_query_until($database, "SELECT EXISTS ($query)")
-	  or die "no scheduler in $database";
-	return $node->safe_psql($database, $query);
+	my $pid;
+	wait_until(sub { $pid = ask($node, $database, $query); return $pid }, "a scheduler in $database");
+	return $pid;
 }
 
 # Processes of the extension: all of them, or those of one kind (launcher, scheduler, job worker).
@@ -100,8 +117,12 @@ sub our_pids
 {
 	my ($node, $kind) = @_;
 	my $pattern = defined $kind ? "securatlas_sched $kind" : 'securatlas_sched %';
-	return split /\n/, $node->safe_psql('postgres',
-		"SELECT pid FROM pg_stat_activity WHERE backend_type LIKE '$pattern' ORDER BY pid");
+	my $pids;
+	wait_until(sub {
+		$pids = ask($node, 'postgres',
+			"SELECT pid FROM pg_stat_activity WHERE backend_type LIKE '$pattern' ORDER BY pid");
+		return defined $pids }, 'the server answers');
+	return split /\n/, $pids;
 }
 
 sub proc_stat
