@@ -164,6 +164,19 @@ SELECT change, pg_temp.refusal(format('SELECT cron.configure_job(''c'', %s)', ch
     ($$missed => 'ALL'$$), ($$log_runs => 'some'$$), ($$max_retries => -1$$), ($$max_retries => 1001$$),
     ($$max_failures => 0$$), ($$max_failures => -5$$), ($$max_runtime => '0'$$), ($$max_runtime => '-1 s'$$),
     ($$retry_period => '0'$$), ($$catchup_window => '-1 s'$$), ($$jitter => '-1 s'$$)) AS v(change);
+-- Rules are taken back by their names.
+BEGIN;
+SELECT cron.reset_job_rules('c', 'timezone', 'max_runtime', 'max_failures', 'catchup_window');
+SELECT timezone, max_runtime, max_retries, retry_period, overlap_policy, missed, catchup_window, jitter, max_failures, log_runs
+  FROM cron.job WHERE jobname = 'c';
+SELECT cron.reset_job_rules(:c_jobid, VARIADIC '{max_retries,retry_period,overlap_policy,missed,jitter,log_runs}');
+SELECT timezone, max_runtime, max_retries, retry_period, overlap_policy, missed, catchup_window, jitter, max_failures, log_runs
+  FROM cron.job WHERE jobname = 'c';
+SELECT call, pg_temp.refusal('SELECT cron.' || call) FROM (VALUES
+    ('reset_job_rules(''no_such_job'', ''jitter'')'), ('reset_job_rules(0, ''jitter'')'), ('reset_job_rules(''c'', ''command'')'),
+    ('reset_job_rules(''c'', ''jitter; DROP TABLE cron.job'')'), ('reset_job_rules(''c'', NULL)'),
+    ('reset_job_rules(''c'', VARIADIC NULL)')) AS v(call);
+ROLLBACK;
 SELECT pg_temp.refusal($$SELECT cron.configure_job('no_such_job', max_retries => 1)$$);
 SELECT pg_temp.refusal($$SELECT cron.configure_job(0, max_retries => 1)$$);
 SELECT pg_temp.refusal($$SELECT cron.configure_job(NULL::text, max_retries => 1)$$);

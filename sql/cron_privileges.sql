@@ -156,7 +156,11 @@ RESET ROLE;
 SET ROLE regress_cron_noinherit;
 SELECT * FROM cron.job;
 SELECT pg_temp.refusal($$SELECT cron.unschedule('second')$$);
+-- But to schedule as another role it is enough to be able to become it.
+SELECT cron.schedule_in_database('for alice', '0 0 1 1 *', 'SELECT 1', current_database(), 'regress_cron_alice') > 0 AS made;
+SELECT * FROM cron.job WHERE jobname = 'for alice';
 RESET ROLE;
+SELECT username, cron.unschedule(jobid) FROM cron.job WHERE jobname = 'for alice';
 -- They see all, and change nothing.
 SET ROLE regress_cron_monitor;
 SELECT jobname, username FROM cron.job ORDER BY jobname;

@@ -133,6 +133,9 @@ SELECT pg_temp.refusal($$SELECT cron.next_runs('@daily', 10001)$$);
 SELECT pg_temp.refusal($$SELECT cron.next_runs('@daily', after => NULL)$$);
 -- The end of time.
 SELECT count(*) FROM cron.next_runs('@daily', after => 'infinity');
-SELECT count(*) FROM cron.next_runs('@daily', after => '294276-12-31 00:00Z');
+SELECT schedule, (SELECT count(*) FROM cron.next_runs(schedule, after => after)) AS runs
+  FROM unnest('{@daily,* * * * *,@every 1 hour,@at 2000-01-01}'::text[]) AS schedule,
+       unnest('{294276-12-31 00:00Z,294247-01-10 04:00:54.775806Z,294247-01-10 04:00:54.775807Z,100000-01-01Z}'::timestamptz[]) AS after
+ ORDER BY 1, after;
 -- Nothing was left behind by what was refused.
 SELECT count(*) FROM cron.job WHERE jobname = 'refused';

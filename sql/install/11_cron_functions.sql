@@ -58,6 +58,12 @@ CREATE FUNCTION cron.configure_job(
         log_runs text DEFAULT NULL)
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_configure_job_named';
 COMMENT ON FUNCTION cron.configure_job(text, text, interval, int, interval, text, text, interval, interval, int, text) IS 'Sets the rules of a job; what is NULL stays as it is.';
+CREATE FUNCTION cron.reset_job_rules(job_id bigint, VARIADIC rules text[])
+    RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_reset_job_rules';
+COMMENT ON FUNCTION cron.reset_job_rules(bigint, text[]) IS 'Gives the rules of these names, as cron.configure_job() calls them, the values that a new job has.';
+CREATE FUNCTION cron.reset_job_rules(job_name text, VARIADIC rules text[])
+    RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_reset_job_rules_named';
+COMMENT ON FUNCTION cron.reset_job_rules(text, text[]) IS 'Gives the rules of these names, as cron.configure_job() calls them, the values that a new job has.';
 CREATE FUNCTION cron.schedule_once(job_name text, run_at timestamptz, command text)
     RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_schedule_once';
 COMMENT ON FUNCTION cron.schedule_once(text, timestamptz, text) IS 'Makes a job that runs once and goes when it has succeeded; returns its id.';

@@ -6,6 +6,9 @@
 #include "securatlas/pg/cron/jobs.hpp"
 
 extern "C" {
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
 #include "utils/timestamp.h"
 }
 
@@ -34,6 +37,32 @@ inline std::optional<bool> bool_argument(FunctionCallInfo fcinfo, int index) {
 inline std::optional<core::Instant> instant_argument(FunctionCallInfo fcinfo, int index) {
     if (PG_NARGS() <= index || PG_ARGISNULL(index)) return std::nullopt;
     return pg::to_instant(PG_GETARG_TIMESTAMPTZ(index));
+}
+
+// An array of texts, whatever its dimensions.
+inline std::optional<std::vector<std::optional<std::string>>> texts_argument(
+    FunctionCallInfo fcinfo, int index) {
+    if (PG_NARGS() <= index || PG_ARGISNULL(index)) return std::nullopt;
+    struct Elements {
+        Datum* values;
+        bool* nulls;
+        int count;
+    };
+    const Elements elements = pg::call([fcinfo, index] {
+        Elements found{};
+        deconstruct_array(PG_GETARG_ARRAYTYPE_P(index), TEXTOID, -1, false, TYPALIGN_INT,
+                          &found.values, &found.nulls, &found.count);
+        return found;
+    });
+    std::vector<std::optional<std::string>> texts;
+    for (int i = 0; i < elements.count; ++i) {
+        if (elements.nulls[i]) {
+            texts.emplace_back();
+        } else {
+            texts.emplace_back(pg::call([&] { return TextDatumGetCString(elements.values[i]); }));
+        }
+    }
+    return texts;
 }
 
 // An interval as a text that means the same in every session, and its length.

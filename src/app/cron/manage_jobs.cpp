@@ -211,6 +211,20 @@ void configure_job(const JobName& job, const pg::jobs::Changes& changes) {
     pg::jobs::change(found.id, changes);
 }
 
+void reset_job_rules(const JobName& job, const Rules& rules) {
+    if (!rules) throw null_argument("rules");
+    const pg::jobs::Found found = find_job(job);
+    for (const OptionalText& rule : *rules) {
+        const std::string& name = required(rule, "rule");
+        if (std::find(pg::jobs::kRules.begin(), pg::jobs::kRules.end(), name) ==
+            pg::jobs::kRules.end()) {
+            throw pg::Error(kInvalid, "unknown rule: " + name, "",
+                            "Rules are called as the arguments of cron.configure_job().");
+        }
+        pg::jobs::reset_rule(found.id, name);
+    }
+}
+
 void unschedule_job(const JobName& job) { pg::jobs::remove_as_owner(find_job(job).id); }
 
 void pause_job(const JobName& job, const OptionalText& note) {

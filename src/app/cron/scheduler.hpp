@@ -75,6 +75,7 @@ class SchedulerProcess {
     std::vector<core::Event> held_events_;  // answers to claims, until unknown_runs_ is empty
     std::vector<pg::runs::RunRow> unknown_runs_;
     std::vector<std::int64_t> changed_jobs_;
+    std::vector<std::int64_t> jobs_to_reload_;  // what was to be loaded, and could not
     std::vector<std::int64_t> requested_runs_;
     std::vector<std::int64_t> cancelled_runs_;
     bool reload_all_ = false;

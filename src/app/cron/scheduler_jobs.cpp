@@ -1,5 +1,6 @@
 // What the scheduler of a database knows: at its start, and when jobs have changed.
 #include <unordered_set>
+#include <utility>
 
 #include "cron/planning_state.hpp"
 #include "cron/scheduler.hpp"
@@ -54,6 +55,7 @@ bool SchedulerProcess::start() {
     }
     all_requested_ = true;
     callbacks_.look_at_all();
+    changed_jobs_ = std::exchange(jobs_to_reload_, {});
     started.adopted = adopted;
     events_.emplace_back(std::move(started));
     transaction.commit();
@@ -89,7 +91,16 @@ void SchedulerProcess::load_all_jobs() {
 }
 
 void SchedulerProcess::load_job(const pg::jobs::PlanRow& row) {
-    auto job = loader_.load(row);
+    core::Result<core::Job, std::string> job = core::Failure{std::string()};
+    try {
+        job = loader_.load(row);
+    } catch (const pg::Error& error) {
+        // The server lacks something, and the row may be right: this job is looked at again.
+        note_error(error);
+        known_jobs_.insert(row.id);
+        jobs_to_reload_.push_back(row.id);
+        return;
+    }
     if (job) {
         known_jobs_.insert(row.id);
         events_.emplace_back(core::JobLoaded{std::move(job).value()});
@@ -126,7 +137,7 @@ void SchedulerProcess::reload_changed_jobs() {
         }
     }
     transaction.commit();
-    changed_jobs_.clear();
+    changed_jobs_ = std::exchange(jobs_to_reload_, {});
     reload_all_ = false;
 }
 

@@ -59,6 +59,11 @@ Datum configure(const JobName& job, FunctionCallInfo fcinfo) {
     return void_datum();
 }
 
+Datum reset(const JobName& job, FunctionCallInfo fcinfo) {
+    app::reset_job_rules(job, ext::texts_argument(fcinfo, 1));
+    return void_datum();
+}
+
 }  // namespace
 
 extern "C" {
@@ -72,6 +77,8 @@ PG_FUNCTION_INFO_V1(securatlas_unschedule);
 PG_FUNCTION_INFO_V1(securatlas_unschedule_named);
 PG_FUNCTION_INFO_V1(securatlas_configure_job);
 PG_FUNCTION_INFO_V1(securatlas_configure_job_named);
+PG_FUNCTION_INFO_V1(securatlas_reset_job_rules);
+PG_FUNCTION_INFO_V1(securatlas_reset_job_rules_named);
 PG_FUNCTION_INFO_V1(securatlas_run_job);
 PG_FUNCTION_INFO_V1(securatlas_run_job_named);
 PG_FUNCTION_INFO_V1(securatlas_cancel_run);
@@ -155,6 +162,14 @@ PGDLLEXPORT Datum securatlas_configure_job(PG_FUNCTION_ARGS) {
 
 PGDLLEXPORT Datum securatlas_configure_job_named(PG_FUNCTION_ARGS) {
     return entry_point([fcinfo] { return configure(by_name(fcinfo), fcinfo); });
+}
+
+PGDLLEXPORT Datum securatlas_reset_job_rules(PG_FUNCTION_ARGS) {
+    return entry_point([fcinfo] { return reset(by_id(fcinfo), fcinfo); });
+}
+
+PGDLLEXPORT Datum securatlas_reset_job_rules_named(PG_FUNCTION_ARGS) {
+    return entry_point([fcinfo] { return reset(by_name(fcinfo), fcinfo); });
 }
 
 PGDLLEXPORT Datum securatlas_run_job(PG_FUNCTION_ARGS) {

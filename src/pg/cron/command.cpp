@@ -6,6 +6,7 @@
 #include "border/statement_runner.hpp"
 #include "border/user_code.hpp"
 #include "cron/run_texts.hpp"
+#include "securatlas/core/text.hpp"
 #include "securatlas/pg/border/convert.hpp"
 #include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/border/process.hpp"
@@ -14,6 +15,7 @@
 
 extern "C" {
 #include "access/xact.h"
+#include "mb/pg_wchar.h"
 #include "pgstat.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
@@ -106,13 +108,22 @@ class RunScope {
 
     // What pg_stat_activity and the server log show of the run.
     void announce(const runs::Task& task) {
+        constexpr int kShownName = 90;
         char name[NAMEDATALEN * 2];
         const auto run = static_cast<long long>(run_.order.run);
         const auto job = static_cast<long long>(run_.order.occurrence.job);
         if (task.job_name.empty()) {
             snprintf(name, sizeof name, "cron: %lld [%lld]", job, run);
         } else {
-            snprintf(name, sizeof name, "cron: %s [%lld]", task.job_name.c_str(), run);
+            const int length = static_cast<int>(task.job_name.size());
+            snprintf(name, sizeof name, "cron: %.*s [%lld]",
+                     pg_mbcliplen(task.job_name.c_str(), length, kShownName), task.job_name.c_str(),
+                     run);
+        }
+        // A line of the log stays one line, whatever the name holds.
+        for (char& c : name) {
+            if (c == '\0') break;
+            if (core::is_control(c)) c = '?';
         }
         SetConfigOption("application_name", name, PGC_USERSET, PGC_S_SESSION);
         debug_query_string = task.command.c_str();

@@ -374,6 +374,19 @@ UPDATE cron.job
                     changes.role ? Parameter::of_oid(*changes.role) : Parameter::null(OIDOID)});
 }
 
+void reset_rule(std::int64_t id, std::string_view rule) {
+    static auto& statements = *new std::unordered_map<std::string, Statement>;
+    const std::string name(rule);
+    auto found = statements.find(name);
+    if (found == statements.end()) {
+        const char* text = query("UPDATE cron.job SET " + name, " = DEFAULT WHERE jobid = $1");
+        found = statements.emplace(name, Statement(text)).first;
+    }
+    OwnerScope owner;
+    Spi spi;
+    found->second.execute({Parameter::of(id)});
+}
+
 void remove_as_owner(std::int64_t id) {
     OwnerScope owner;
     Spi spi;

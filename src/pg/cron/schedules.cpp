@@ -1,7 +1,12 @@
 #include "securatlas/pg/cron/schedules.hpp"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
+#include <system_error>
 #include <unordered_map>
 
 #include "securatlas/pg/border/convert.hpp"
@@ -10,6 +15,7 @@
 
 extern "C" {
 #include "pgtime.h"
+#include "storage/fd.h"
 #include "utils/datetime.h"
 #include "utils/timestamp.h"
 }
@@ -64,9 +70,29 @@ bool looks_like_posix_rule(std::string_view canonical) {
                         [](char c) { return c >= 'a' && c <= 'z'; });
 }
 
+// Makes sure that a file can be opened: PostgreSQL closes one of its own for it. Throws Error if
+// there is none to close.
+void free_a_descriptor(const std::string& name) {
+    const int failure = call([] {
+        const int fd = BasicOpenFile("/dev/null", O_RDONLY);
+        if (fd < 0) return errno;
+        close(fd);
+        return 0;
+    });
+    if (failure == 0) return;
+    throw Error("53000", "could not look for time zone \"" + name +
+                             "\": " + std::generic_category().message(failure));
+}
+
 const pg_tz* load_zone(const std::string& name) {
     if (name.empty() || name.size() > TZ_STRLEN_MAX) return nullptr;
-    const pg_tz* zone = call([&name] { return pg_tzset(name.c_str()); });
+    const auto look = [&name] { return call([&name] { return pg_tzset(name.c_str()); }); };
+    const pg_tz* zone = look();
+    if (zone == nullptr) {
+        // It opens a file, and says the same whether there is none or no descriptor for it.
+        free_a_descriptor(name);
+        zone = look();
+    }
     if (zone == nullptr) return nullptr;
     const char* canonical = pg_get_timezone_name(const_cast<pg_tz*>(zone));
     if (looks_like_posix_rule(canonical) && !in_zone_database(canonical)) return nullptr;
@@ -118,6 +144,7 @@ core::Result<core::Interval, std::string> read_interval(std::string_view text) {
         return core::Interval{interval->month, interval->day, core::Duration(interval->time)};
     } catch (const Error& error) {
         // The input function of a type does nothing that would have to be rolled back.
+        if (!is_no_schedule(error)) throw;
         return core::Failure{error.message()};
     }
 }
@@ -138,6 +165,7 @@ core::Result<core::Instant, std::string> read_timestamp(std::string_view text, p
         if (TIMESTAMP_NOT_FINITE(time)) return core::Failure{std::string("it must be finite")};
         return to_instant(time);
     } catch (const Error& error) {
+        if (!is_no_schedule(error)) throw;
         return core::Failure{error.message()};
     }
 }
@@ -177,8 +205,9 @@ std::shared_ptr<const core::Zone> find_zone(std::string_view name) {
     return cached;
 }
 
-ZonedSchedule read_schedule(std::string_view text, std::string_view timezone) {
-    std::string zone_name(timezone.empty() ? std::string_view(settings().timezone) : timezone);
+namespace {
+
+ZonedSchedule parse_zoned(std::string_view text, std::string zone_name) {
     core::Schedule schedule = parse(text, require_pg_zone(zone_name));
     if (const auto named = schedule.zone()) {
         zone_name = *named;
@@ -187,6 +216,24 @@ ZonedSchedule read_schedule(std::string_view text, std::string_view timezone) {
     }
     return {std::make_shared<const core::Schedule>(std::move(schedule)), find_zone(zone_name),
             zone_name};
+}
+
+}  // namespace
+
+ZonedSchedule read_schedule(std::string_view text, std::string_view timezone) {
+    const std::string zone(timezone.empty() ? std::string_view(settings().timezone) : timezone);
+    // A function checks what it writes, and the trigger on what was written needs it again.
+    struct Last {
+        std::string text;
+        std::string zone;
+        ZonedSchedule read;
+    };
+    static auto& last = *new Last;
+    if (last.read.schedule == nullptr || last.text != text || last.zone != zone) {
+        ZonedSchedule read = parse_zoned(text, zone);
+        last = {std::string(text), zone, std::move(read)};
+    }
+    return last.read;
 }
 
 bool is_no_schedule(const Error& error) { return error.sqlstate().starts_with("22"); }

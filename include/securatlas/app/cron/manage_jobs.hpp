@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "securatlas/core/time.hpp"
 #include "securatlas/pg/cron/jobs.hpp"
@@ -40,6 +41,9 @@ void alter_job(const Alteration& alteration);
 using JobName = std::variant<std::optional<std::int64_t>, OptionalText>;
 
 void configure_job(const JobName& job, const pg::jobs::Changes& changes);
+// nullopt: NULL, in the array or instead of it.
+using Rules = std::optional<std::vector<OptionalText>>;
+void reset_job_rules(const JobName& job, const Rules& rules);
 void unschedule_job(const JobName& job);
 void pause_job(const JobName& job, const OptionalText& note);
 void resume_job(const JobName& job);

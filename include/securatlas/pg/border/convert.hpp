@@ -18,6 +18,9 @@ inline constexpr core::Duration kEpochDifference =
 constexpr core::Instant to_instant(TimestampTz time) {
     if (time == DT_NOEND) return core::kNever;
     if (time == DT_NOBEGIN) return core::kLongAgo;
+    // PostgreSQL's years go a little further than the core's.
+    constexpr core::Instant kLast = core::kNever - core::Duration(1);
+    if (core::Duration(time) >= kLast.time_since_epoch() - kEpochDifference) return kLast;
     return core::Instant(core::Duration(time) + kEpochDifference);
 }
 

@@ -1,6 +1,7 @@
 // The catalog of jobs: cron.job and cron.job_dependency.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -125,6 +126,14 @@ void give_to_role(const std::vector<RoleOid>& roles, RoleOid to);
 void triggers_enabled(std::uint32_t table);
 
 void change(std::int64_t id, const Changes& changes);
+// The rules that configure() sets, as their columns are called.
+inline constexpr std::array<const char*, 10> kRules = {
+    "timezone", "max_runtime",    "max_retries", "retry_period", "overlap_policy",
+    "missed",   "catchup_window", "jitter",      "max_failures", "log_runs"};
+
+// Gives a rule the value that a new job has.
+void reset_rule(std::int64_t id, std::string_view rule);
+
 void remove_as_owner(std::int64_t id);
 void add_dependency(std::int64_t job, std::int64_t after, std::string_view condition);
 bool remove_dependency(std::int64_t job, std::int64_t after);
