@@ -227,6 +227,7 @@ RunReport execute_run(const RunOrder& order, const runs::Task& task) {
     RunReport report;
     report.order = order;
     report.pid = MyProcPid;
+    report.encoding = GetDatabaseEncoding();
     report.started_at = state.started_at;
     try {
         refuse_if_cancelled(order);
@@ -256,11 +257,13 @@ RunReport failed_report(const RunOrder& order, const std::exception& error) {
     RunReport report;
     report.order = order;
     report.pid = MyProcPid;
+    report.encoding = GetDatabaseEncoding();
     report.started_at = core::kLongAgo;
     report.ended_at = now();
     const auto* known = dynamic_cast<const Error*>(&error);
     assign_text(report.sqlstate, known != nullptr ? known->sqlstate() : "XX000");
-    assign_message(report.message, std::string("ERROR: ") + error.what());
+    assign_message(report.message,
+                   known != nullptr ? describe(*known) : std::string("ERROR: ") + error.what());
     return report;
 }
 

@@ -3,9 +3,11 @@
 #include <cstring>
 #include <unordered_map>
 
+#include "securatlas/pg/border/encoding.hpp"
 #include "securatlas/pg/border/guard.hpp"
 
 extern "C" {
+#include "mb/pg_wchar.h"
 #include "storage/dsm.h"
 #include "utils/resowner.h"
 }
@@ -15,6 +17,7 @@ namespace {
 
 // The segment's content: this, then the texts one after another.
 struct Header {
+    int encoding;  // of the texts
     std::size_t command_size;
     std::size_t job_name_size;
     std::size_t database_size;
@@ -39,12 +42,26 @@ std::string take(const char*& from, std::size_t size) {
     return text;
 }
 
+// A database of SQL_ASCII says nothing about its texts.
+std::string in_encoding_of_database(const std::string& text, int from) {
+    const bool is_known = from != PG_SQL_ASCII;
+    const auto converted =
+        to_database_text(text, pg_encoding_to_char(is_known ? from : GetDatabaseEncoding()), false);
+    if (converted) return *converted;
+    throw Error("22P05",
+                "the command or the name of the job has a character that the encoding of this "
+                "database lacks",
+                std::string("It comes from a database of encoding ") + pg_encoding_to_char(from) +
+                    ", this one has " + GetDatabaseEncodingName() + ".");
+}
+
 }  // namespace
 
 std::uint32_t send_parcel(const Task& task) {
-    const Header header{task.command.size(), task.job_name.size(), task.database.size(),
-                        task.username.size(),
-                        task.max_runtime ? task.max_runtime->count() : std::int64_t{0}};
+    const Header header{
+        GetDatabaseEncoding(), task.command.size(),
+        task.job_name.size(),  task.database.size(),
+        task.username.size(),  task.max_runtime ? task.max_runtime->count() : std::int64_t{0}};
     const std::size_t size = sizeof header + header.command_size + header.job_name_size +
                              header.database_size + header.username_size;
     dsm_segment* segment = call([size] {
@@ -77,12 +94,14 @@ Task read_parcel(std::uint32_t parcel) {
     std::memcpy(&header, from, sizeof header);
     from += sizeof header;
     task.wanted = true;
-    task.command = take(from, header.command_size);
-    task.job_name = take(from, header.job_name_size);
+    const std::string command = take(from, header.command_size);
+    const std::string job_name = take(from, header.job_name_size);
     task.database = take(from, header.database_size);
     task.username = take(from, header.username_size);
     if (header.max_runtime_us > 0) task.max_runtime = core::Duration(header.max_runtime_us);
     call([segment] { dsm_detach(segment); });
+    task.command = in_encoding_of_database(command, header.encoding);
+    task.job_name = in_encoding_of_database(job_name, header.encoding);
     return task;
 }
 

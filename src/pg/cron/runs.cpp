@@ -4,9 +4,11 @@
 #include "border/owner_scope.hpp"
 #include "border/spi.hpp"
 #include "cron/run_texts.hpp"
+#include "securatlas/pg/border/encoding.hpp"
 
 extern "C" {
 #include "catalog/namespace.h"
+#include "mb/pg_wchar.h"
 #include "storage/lmgr.h"
 #include "utils/lsyscache.h"
 }
@@ -176,7 +178,20 @@ UPDATE cron.job_run_details r
     statement.execute({Parameter::of(ids), Parameter::of(pids), Parameter::of(times)});
 }
 
+namespace {
+
+// Its worker may be of a database with another encoding, or have died with half a character.
+std::string message_of(const RunReport& report) {
+    const std::string_view text(report.message.data());
+    const int encoding = report.encoding < 0 ? GetDatabaseEncoding() : report.encoding;
+    const auto converted = to_database_text(text, pg_encoding_to_char(encoding), true);
+    return converted ? *converted : valid_text(text);
+}
+
+}  // namespace
+
 std::optional<core::RunOutcome> record_outcome(const RunReport& report) {
+    const std::string message = message_of(report);
     static Statement statement(R"(
 UPDATE cron.job_run_details
    SET status = $2, return_message = $3, sqlstate = $4, reason = $5, job_pid = COALESCE($6, job_pid),
@@ -198,8 +213,7 @@ UPDATE cron.job_run_details
     Statement::each_row([&status](const Row& row) { status = row.as_text(1); });
     if (status == "succeeded") return core::RunOutcome::succeeded;
     statement.execute(
-        {run, Parameter::of(outcome_text(report.outcome)),
-         Parameter::of(std::string_view(report.message.data())),
+        {run, Parameter::of(outcome_text(report.outcome)), Parameter::of(std::string_view(message)),
          Parameter::of(std::string_view(report.sqlstate.data())),
          reason.empty() ? Parameter::null(TEXTOID) : Parameter::of(std::string_view(reason)),
          report.pid == 0 ? Parameter::null(INT4OID) : Parameter::of(std::int32_t{report.pid}),

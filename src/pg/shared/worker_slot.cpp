@@ -7,6 +7,7 @@
 #include "securatlas/pg/shared/shared_memory.hpp"
 
 extern "C" {
+#include "mb/pg_wchar.h"
 #include "storage/ipc.h"
 #include "utils/timestamp.h"
 }
@@ -39,6 +40,7 @@ RunReport death_report(const WorkerSlotState& slot, const RunOrder& order) {
     report.order = order;
     report.outcome = core::RunOutcome::failed;
     report.pid = slot.pid;
+    report.encoding = GetDatabaseEncoding();
     report.started_at = slot.started_at;
     report.ended_at = to_instant(GetCurrentTimestamp());
     report.sqlstate = self.fatal_sqlstate;

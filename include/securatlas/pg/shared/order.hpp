@@ -58,6 +58,7 @@ struct RunReport {
     core::Instant ended_at{};
     std::array<char, 6> sqlstate{};
     std::array<char, 64> reason{};
+    std::int32_t encoding = -1;  // PostgreSQL's number of the message's; -1: that of the database
     std::array<char, kReportTextSize> message{};
 };
 
