@@ -4,6 +4,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
+use Catalog;
 use Sched;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -38,6 +39,7 @@ my $facts = q{
 	UNION ALL SELECT count(*), 0, max(at) FROM effects};
 my $facts_other = 'SELECT count(*), max(runid), max(end_time) FROM cron.job_run_details';
 my ($before, $before_other) = ($old->safe_psql('postgres', $facts), $old->safe_psql('other', $facts_other));
+my $catalog = catalog($old, 'postgres');
 $old->stop;
 
 my $bin = $old->config_data('--bindir');
@@ -51,6 +53,7 @@ system_or_bail('cp', $old->data_dir . '/securatlas_sched.key', $new->data_dir);
 $new->append_conf('postgresql.conf', 'cron.launch_active_jobs = off');
 $new->start;
 is($new->safe_psql('postgres', $facts), $before, 'history, jobs, requests and effects are there, and nothing ran');
+is(differences('after', catalog($new, 'postgres'), 'before', $catalog), '', 'the catalogs are as they were');
 is($new->safe_psql('other', $facts_other), $before_other, 'nor in the other database');
 $new->safe_psql('postgres', 'ALTER SYSTEM SET cron.launch_active_jobs = on; SELECT pg_reload_conf()');
 wait_for($new, q{SELECT count(DISTINCT jobid) FROM effects WHERE at > pg_postmaster_start_time()}, '2',
