@@ -1,11 +1,11 @@
 #include "securatlas/pg/border/replication.hpp"
 
 #include "border/owner_scope.hpp"
+#include "securatlas/pg/border/compat.hpp"
 
 extern "C" {
 #include "commands/trigger.h"
 #include "replication/logicalworker.h"
-#include "replication/origin.h"
 #include "tcop/pquery.h"
 #include "utils/portal.h"
 }
@@ -13,7 +13,7 @@ extern "C" {
 namespace securatlas::pg {
 
 bool is_replicated_change() {
-    return IsLogicalWorker() || replorigin_session_origin != InvalidRepOriginId;
+    return IsLogicalWorker() || session_has_origin();
 }
 
 bool is_loading() {

@@ -6,6 +6,7 @@ extern "C" {
 #include "catalog/pg_proc.h"
 #include "executor/executor.h"
 #include "replication/slot.h"
+#include "replication/origin.h"
 #include "storage/proc.h"
 #include "tcop/pquery.h"
 #include "utils/acl.h"
@@ -64,6 +65,15 @@ inline bool role_may_execute(Oid role, Oid function) {
     return pg_proc_aclcheck(function, role, ACL_EXECUTE) == ACLCHECK_OK;
 #else
     return object_aclcheck(ProcedureRelationId, function, role, ACL_EXECUTE) == ACLCHECK_OK;
+#endif
+}
+
+// Whether the session replays what another server has written (pg_replication_origin_session_setup).
+inline bool session_has_origin() {
+#if PG_VERSION_NUM < 190000
+    return replorigin_session_origin != InvalidRepOriginId;
+#else
+    return replorigin_xact_state.origin != InvalidReplOriginId;
 #endif
 }
 
