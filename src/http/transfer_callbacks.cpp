@@ -15,6 +15,16 @@ constexpr const char* kOutOfMemory = "Out of memory";
 // Of one body, in one call of drive(): more would keep all others waiting.
 constexpr std::size_t kMaxBytesInTurn = 1024 * 1024;
 
+// Nobody has asked for a transfer coding but chunked, and libcurl unpacks others by itself, however
+// large they become.
+bool is_packed_by_transfer(const std::vector<core::Header>& headers) {
+    return std::ranges::any_of(headers, [](const core::Header& header) {
+        return core::equal_ignoring_case(header.name, "Transfer-Encoding") &&
+               !core::equal_ignoring_case(header.value, "chunked") &&
+               !core::equal_ignoring_case(header.value, "identity");
+    });
+}
+
 }  // namespace
 
 bool Transfer::address_is_blocked(const std::optional<core::IpAddress>& address) const {
@@ -51,6 +61,10 @@ bool Transfer::append(std::string_view data) {
 // longer than it may be, and whoever sends it could go on for ever.
 std::size_t Transfer::take_body(std::string_view data) {
     if (!std::exchange(is_body_known_, true)) {
+        if (is_packed_by_transfer(head_.headers())) {
+            stop_ = {.error = curl_easy_strerror(CURLE_BAD_CONTENT_ENCODING)};
+            return CURL_WRITEFUNC_ERROR;
+        }
         const auto* coding = core::find_header(head_.headers(), "Content-Encoding");
         if (coding != nullptr && core::equal_ignoring_case(*coding, "gzip")) decoder_.emplace();
     }

@@ -2,6 +2,7 @@
 # never end. The engine is a library that only the http worker has.
 use strict;
 use warnings;
+use File::Copy qw(copy);
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 use HttpStub;
@@ -53,5 +54,26 @@ is(has_curl($backend), 'no', 'a backend that makes requests has none');
 is(has_curl($node->{_pid}), 'no', 'nor has the postmaster');
 is(has_curl($_), 'no', 'nor any other process of the extension') for our_pids($node, 'launcher'), our_pids($node, 'scheduler');
 $session->quit;
+
+# After an update of the files the server has the old one of the two libraries in memory. Here another
+# library of PostgreSQL has the name of the new one.
+my $elsewhere = PostgreSQL::Test::Utils::tempdir;
+chomp(my $libdir = `pg_config --pkglibdir`);
+copy("$libdir/plpgsql.so", "$elsewhere/securatlas_sched_http.so") or die "copy: $!";
+sub set_path
+{
+	my ($path) = @_;
+	$node->safe_psql('postgres', "ALTER SYSTEM SET dynamic_library_path = '$path'");
+	$node->safe_psql('postgres', 'SELECT pg_reload_conf()');
+	$node->poll_query_until('postgres', "SELECT current_setting('dynamic_library_path') = '$path'") or die;
+	return;
+}
+set_path("$elsewhere:\$libdir");
+$node->safe_psql('postgres', 'SELECT net.worker_restart()');
+my $later = $node->safe_psql('postgres', "SELECT net.http_get('" . $stub->url('/later') . "')");
+wait_until(sub { log_count($node, 'library securatlas_sched_http is of another version') > 0 }, 'the log says that it is another one');
+wait_for($node, "SELECT reason FROM net.requests WHERE id = $later", 'the http worker is not running', 'requests wait meanwhile');
+set_path('$libdir');
+wait_for($node, "SELECT status_code FROM net._http_response WHERE id = $later", '200', 'and are sent when it is there');
 $node->stop;
 done_testing();

@@ -103,6 +103,18 @@ TEST_F(EngineBombTest, IsNotUnpackedBehindItsLimit) {
     EXPECT_EQ(completed.outcome, Outcome::answered);
 }
 
+TEST_F(EngineBombTest, IsNotTakenAsATransferEncoding) {
+    const std::string packed = bomb();
+    const LoopbackServer server([&](Connection& connection, const ReceivedRequest&) {
+        connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n" + packed);
+        return false;
+    });
+    const Completed completed = complete(limited(server.url("/"), 100 * kMegabyte));
+    EXPECT_EQ(completed.outcome, Outcome::broken);
+    EXPECT_EQ(completed.error, curl_easy_strerror(CURLE_BAD_CONTENT_ENCODING));
+    EXPECT_EQ(engine_->bytes_held(), 0U);
+}
+
 TEST_F(EngineBombTest, TakesNoMoreThanItsShareOfATurn) {
     engine_->configure({.max_bytes_held = 400 * kMegabyte});
     const std::string packed = bomb();
