@@ -1,15 +1,9 @@
 #include "net/http_attempt.hpp"
 
 #include "securatlas/core/backoff.hpp"
-#include "securatlas/core/net/header_rules.hpp"
-#include "securatlas/core/net/url.hpp"
 
 namespace securatlas::app {
 namespace {
-
-core::Failure<std::string> damaged(std::string_view what) {
-    return core::Failure{"request cannot be sent: " + std::string(what)};
-}
 
 // What the response asks for, else backoff.
 core::Duration delay(const http::Completed& completed, const Attempt& attempt, double random) {
@@ -29,33 +23,23 @@ std::string failure_text(const http::Completed& completed) {
 
 core::Result<Prepared, std::string> prepare_attempt(pg::requests::QueuedRequest row,
                                                     std::size_t max_response_bytes) {
-    const auto method = core::parse_method(row.method);
-    if (!method) return damaged("unknown method");
-    auto url = core::Url::parse(row.url);
-    if (!url) return damaged(url.error().message);
-    if (!row.problem.empty()) return damaged(row.problem);
-    const auto retry = core::parse_retry_mode(row.retry);
-    if (!retry) return damaged("unknown retry mode");
-    if (!row.idempotency_key.empty() &&
-        core::find_header(row.headers, core::kIdempotencyKey) == nullptr) {
-        row.headers.push_back({core::kIdempotencyKey, row.idempotency_key});
+    if (!row.problem.empty()) {
+        return core::Failure{"request cannot be sent: " + row.problem};
     }
-    for (const core::Header& header : row.headers) {
-        if (const auto error = core::check_header(header)) return damaged(error->message);
-    }
-    const bool may_resend = core::should_retry(*retry, core::Outcome::broken, *method, row.own_key);
+    const bool may_resend =
+        core::should_retry(row.retry, core::Outcome::broken, row.method, row.own_key);
     Attempt attempt{.host = std::move(row.host),
                     .bytes = row.body.size(),
-                    .method = *method,
-                    .retry = *retry,
+                    .method = row.method,
+                    .retry = row.retry,
                     .own_key = row.own_key,
                     .number = row.attempts + 1,
                     .max = row.max_attempts,
                     .is_probe = false};
     return Prepared{std::move(attempt),
                     {.id = row.id,
-                     .method = *method,
-                     .url = std::move(url).value(),
+                     .method = row.method,
+                     .url = std::move(*row.url),
                      .headers = std::move(row.headers),
                      .body = std::move(row.body),
                      .timeout = row.timeout,

@@ -29,7 +29,7 @@ struct Prepared {
     http::Request request;
 };
 
-// Checks the row again, which somebody may have damaged; the failure says what is wrong with it.
+// The failure says what is wrong with the row.
 core::Result<Prepared, std::string> prepare_attempt(pg::requests::QueuedRequest row,
                                                     std::size_t max_response_bytes);
 

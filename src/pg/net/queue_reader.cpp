@@ -4,6 +4,7 @@
 
 #include "border/spi.hpp"
 #include "net/sealed_headers.hpp"
+#include "securatlas/core/net/header_rules.hpp"
 #include "securatlas/core/net/secret_reference.hpp"
 #include "securatlas/pg/border/encoding.hpp"
 #include "securatlas/pg/border/json.hpp"
@@ -48,21 +49,47 @@ void read_headers(QueuedRequest& request, const Row& row, int plain, int sealed)
 QueuedRequest queued_request(const Row& row) {
     QueuedRequest request{.id = core::RequestId{row.as_int64(1)},
                           .host = row.as_text(2),
-                          .method = row.as_text(3),
-                          .url = row.as_text(4),
+                          .method = core::Method::get,
+                          .url = std::nullopt,
                           .headers = {},
                           .body = row.as_bytes(6),
                           .timeout = std::chrono::milliseconds(row.as_int32(7)),
                           .ready_at = row.as_instant(8),
                           .attempts = row.as_int32(9),
                           .max_attempts = row.as_int32(10),
-                          .retry = row.as_text(11),
+                          .retry = core::RetryMode::never,
                           .expires_at = row.is_null(12) ? core::kNever : row.as_instant(12),
                           .idempotency_key = row.as_text(13),
                           .own_key = row.as_bool(14),
                           .problem = {}};
+    if (const auto method = core::parse_method(row.as_text(3))) {
+        request.method = *method;
+    } else {
+        request.problem = "unknown method";
+    }
+    if (auto url = core::Url::parse(row.as_text(4))) {
+        request.url = std::move(url).value();
+    } else {
+        request.problem = url.error().message;
+    }
+    if (const auto retry = core::parse_retry_mode(row.as_text(11))) {
+        request.retry = *retry;
+    } else {
+        request.problem = "unknown retry mode";
+    }
     read_headers(request, row, 5, 15);
     return request;
+}
+
+// When the secrets are in: they may hold anything.
+void finish_headers(QueuedRequest& request) {
+    if (!request.idempotency_key.empty() &&
+        core::find_header(request.headers, core::kIdempotencyKey) == nullptr) {
+        request.headers.push_back({core::kIdempotencyKey, request.idempotency_key});
+    }
+    for (const core::Header& header : request.headers) {
+        if (const auto error = core::check_header(header)) request.problem = error->message;
+    }
 }
 
 Needs needs_of(const Row& row) {
@@ -204,6 +231,7 @@ Ready read_ready(const ReadPlan& plan) {
         });
     }
     put_all_secrets(ready.requests, needs);
+    for (QueuedRequest& request : ready.requests) finish_headers(request);
     return ready;
 }
 

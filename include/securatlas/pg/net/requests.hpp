@@ -11,6 +11,7 @@
 
 #include "securatlas/core/net/request.hpp"
 #include "securatlas/core/net/retry_policy.hpp"
+#include "securatlas/core/net/url.hpp"
 #include "securatlas/core/time.hpp"
 #include "securatlas/pg/shared/shared_state.hpp"
 
@@ -66,23 +67,22 @@ bool try_lock();
 bool may_have_requests();
 
 // A row of the queue, as it is to be sent: with its sealed headers opened and its secrets put in.
-// Its texts are as they stand in the table, and may be damaged.
 struct QueuedRequest {
     core::RequestId id{};
     std::string host;
-    std::string method;
-    std::string url;
+    core::Method method = core::Method::get;
+    std::optional<core::Url> url;  // there if there is no problem
     std::vector<core::Header> headers;
     std::string body;
     std::chrono::milliseconds timeout{};
     core::Instant ready_at = core::kLongAgo;
     int attempts = 0;  // that have ended
     int max_attempts = 0;
-    std::string retry;
+    core::RetryMode retry = core::RetryMode::never;
     core::Instant expires_at = core::kNever;
     std::string idempotency_key;
     bool own_key = false;  // the key is the caller's
-    std::string problem;   // why it cannot be sent; empty: it can
+    std::string problem;   // why the row, which somebody may have damaged, cannot be sent; or empty
 };
 
 // What is to be read: of each host behind `after_host` (all if that is empty) the oldest requests
