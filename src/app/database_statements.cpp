@@ -31,7 +31,7 @@ QuietDatabase::~QuietDatabase() {
     if (held_ != 0) pg::DatabaseTable::release(held_);
 }
 
-void database_created(std::string_view name) {
+void database_opened(std::string_view name) {
     if (const auto database = pg::find_new_database_oid(name)) {
         pg::at_commit::want_scheduler(*database);
     }

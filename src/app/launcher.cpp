@@ -21,13 +21,22 @@ namespace {
 // Schedulers that are starting at the same time; the others wait.
 constexpr std::size_t kMaxStarting = 4;
 constexpr core::Duration kRetryPause = std::chrono::seconds(1);
+constexpr core::Duration kPauseAfterError = std::chrono::milliseconds(500);
 
 class Launcher {
   public:
     void run() {
         pg::DatabaseTable::attach_launcher();
-        unvisited_ = existing_databases();
-        while (true) pg::wait(turn());
+        while (true) {
+            try {
+                if (!std::exchange(has_looked_, true)) unvisited_ = existing_databases();
+                pg::wait(turn());
+            } catch (const std::exception& error) {
+                pg::write_log(pg::LogLevel::warning,
+                              std::string("securatlas_sched launcher: ") + error.what());
+                pg::pause(kPauseAfterError);
+            }
+        }
     }
 
   private:
@@ -68,8 +77,8 @@ class Launcher {
 
     void launch(pg::DatabaseOid database) {
         pg::DatabaseTable::set_starting(database);
-        if (const auto launched = pg::launch_scheduler(database)) {
-            starting_.insert_or_assign(database, *launched);
+        if (auto launched = pg::launch_scheduler(database)) {
+            starting_.insert_or_assign(database, std::move(*launched));
             slots_are_out_ = false;
             return;
         }
@@ -100,6 +109,7 @@ class Launcher {
     }
 
     std::unordered_map<pg::DatabaseOid, pg::Launched> starting_;
+    bool has_looked_ = false;
     std::vector<pg::DatabaseOid> unvisited_;  // since the start of the server
     bool is_overcrowded_ = false;             // and the log says so
     bool slots_are_out_ = false;

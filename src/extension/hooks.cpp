@@ -51,10 +51,10 @@ const char* template_of(const CreatedbStmt* statement) {
     return "template1";
 }
 
-bool moves_tablespace(const AlterDatabaseStmt* statement) {
+bool has_option(const AlterDatabaseStmt* statement, const char* name) {
     ListCell* cell = nullptr;
     foreach (cell, statement->options) {
-        if (strcmp(lfirst_node(DefElem, cell)->defname, "tablespace") == 0) return true;
+        if (strcmp(lfirst_node(DefElem, cell)->defname, name) == 0) return true;
     }
     return false;
 }
@@ -74,7 +74,7 @@ DatabaseStatement describe(const Node* node) {
         }
         case T_AlterDatabaseStmt: {
             const auto* alter = reinterpret_cast<const AlterDatabaseStmt*>(node);
-            if (moves_tablespace(alter)) return {alter->dbname, nullptr};
+            if (has_option(alter, "tablespace")) return {alter->dbname, nullptr};
             return {};
         }
         default:
@@ -106,6 +106,9 @@ bool concerns_jobs(const Node* node) {
             return true;
         case T_AlterTableStmt:
             return enables_triggers(reinterpret_cast<const AlterTableStmt*>(node));
+        case T_AlterDatabaseStmt:
+            return has_option(reinterpret_cast<const AlterDatabaseStmt*>(node),
+                              "allow_connections");
         default:
             return false;
     }
@@ -124,7 +127,7 @@ bool has_jobs() {
     return true;
 }
 
-// What follows for jobs from such a statement, after it has succeeded in this database.
+// What follows for jobs from such a statement, after it has succeeded.
 void follow(const Node* node) {
     struct Roles {
         Oid* items;
@@ -165,6 +168,9 @@ void follow(const Node* node) {
             pg::at_commit::notify_everything();
             return;
         }
+        case T_AlterDatabaseStmt:
+            app::database_opened(reinterpret_cast<const AlterDatabaseStmt*>(node)->dbname);
+            return;
         default:
             return;
     }
@@ -200,7 +206,7 @@ void securatlas_process_utility(PlannedStmt* statement, const char* query, bool 
             run_next(statement, query, read_only, context, parameters, environment, receiver,
                      completion);
         });
-        if (concerned.creates != nullptr) app::database_created(concerned.creates);
+        if (concerned.creates != nullptr) app::database_opened(concerned.creates);
     });
 }
 

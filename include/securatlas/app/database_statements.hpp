@@ -21,7 +21,8 @@ class QuietDatabase {
     pg::DatabaseOid held_ = 0;
 };
 
-// A database was made: it may hold the extension, if its template does.
-void database_created(std::string_view name);
+// A database was made, and holds the extension if its template does; or one may accept connections
+// that did not.
+void database_opened(std::string_view name);
 
 }  // namespace securatlas::app

@@ -16,6 +16,7 @@ namespace {
 constexpr std::size_t kExplainAtOnce = 200;
 constexpr core::Duration kFirstPause = std::chrono::milliseconds(50);
 constexpr core::Duration kLongestPause = std::chrono::seconds(1);
+constexpr core::Duration kFollowPause = std::chrono::seconds(1);
 
 // The report of a run that cannot be handed to any worker.
 pg::RunReport refusal(const pg::RunOrder& order, const pg::Error& error) {
@@ -178,8 +179,8 @@ Dispatcher::Handed Dispatcher::hand(Known& known, core::Duration monotonic_now) 
         case pg::WorkerTable::Assignment::reserved:
             break;
     }
-    if (const auto launched = pg::launch_job_worker(assigned.slot, assigned.generation)) {
-        pending_.push_back({assigned.slot, assigned.generation, *launched, known.order});
+    if (auto launched = pg::launch_job_worker(assigned.slot, assigned.generation)) {
+        pending_.push_back({assigned.slot, assigned.generation, std::move(*launched), known.order});
         pause_ = core::Duration(0);
         slots_are_out_ = false;
         return Handed::yes;
@@ -280,8 +281,11 @@ std::vector<core::ExplainWait> Dispatcher::explain_waits(core::Duration since,
 }
 
 std::optional<core::Duration> Dispatcher::next_try(core::Duration monotonic_now) const {
-    if (ready_count_ == 0 || try_at_ <= monotonic_now) return std::nullopt;
-    return try_at_ - monotonic_now;
+    std::optional<core::Duration> next;
+    if (ready_count_ > 0 && try_at_ > monotonic_now) next = try_at_ - monotonic_now;
+    // The postmaster tells of a worker that did not live by the latch alone.
+    if (!pending_.empty()) next = (std::min)(next.value_or(kFollowPause), kFollowPause);
+    return next;
 }
 
 }  // namespace securatlas::app

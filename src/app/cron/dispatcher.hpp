@@ -57,7 +57,8 @@ class Dispatcher {
     std::vector<core::ExplainWait> explain_waits(core::Duration since,
                                                  core::Duration monotonic_now);
 
-    // When to try again although nothing happened: server-wide worker slots are out.
+    // When to try again although nothing happened: server-wide worker slots are out, or workers are
+    // starting.
     std::optional<core::Duration> next_try(core::Duration monotonic_now) const;
 
   private:

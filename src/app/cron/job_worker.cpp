@@ -27,8 +27,13 @@ pg::runs::Task read_task(const pg::RunOrder& order) {
     }
 }
 
-// The run was cancelled, or its job is gone, since it was handed out; its row says so.
+// The run was cancelled, or its job is gone, since it was handed out; its row says so. But the
+// command of a run from another database is gone with the scheduler that sent it.
 pg::RunReport unwanted_report(const pg::RunOrder& order) {
+    if (order.parcel != 0) {
+        return pg::failed_report(
+            order, pg::Error("57P01", "the scheduler ended before the run could start"));
+    }
     pg::RunReport report;
     report.order = order;
     report.outcome = core::RunOutcome::cancelled;
@@ -53,16 +58,15 @@ pg::WorkerReport execute(const pg::Order& order, CallbackRunner& callbacks) {
 // Waits for the next order. False: none came.
 bool wait_for_order() {
     const core::Duration since = pg::monotonic_now();
-    while (!pg::WorkerSlot::take()) {
+    while (true) {
+        pg::heed_signals();
+        if (pg::WorkerSlot::take()) return true;
         const core::Duration left =
             since + pg::settings().worker_idle_timeout - pg::monotonic_now();
-        if (left <= core::Duration(0) || pg::WorkerSlot::asked_to_leave()) {
-            if (pg::WorkerSlot::leave_if_idle()) return false;
-            continue;
-        }
-        pg::wait(left);
+        const bool is_overdue = left <= core::Duration(0);
+        if (pg::WorkerSlot::leave(is_overdue)) return false;
+        pg::wait(is_overdue ? core::Duration::max() : left);
     }
-    return true;
 }
 
 }  // namespace

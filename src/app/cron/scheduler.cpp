@@ -38,25 +38,19 @@ core::Scheduler::Random random_source() {
     return [engine] { return std::uniform_real_distribution<double>(0.0, 1.0)(*engine); };
 }
 
-pg::InstalledExtension look_for_extension() {
+pg::InstalledExtension look_for_extension(pg::DatabaseOid database) {
+    pg::DatabaseTable::begin_look(database);
     pg::Transaction transaction;
     pg::InstalledExtension found = pg::installed_extension();
     transaction.commit();
     return found;
 }
 
-unsigned find_extension() {
-    pg::Transaction transaction;
-    const unsigned extension = pg::extension_oid();
-    transaction.commit();
-    return extension;
-}
-
 // Waits as long as the extension is of another version than the library. False: it is gone.
-bool wait_for_version() {
+bool wait_for_version(pg::DatabaseOid database) {
     bool told = false;
     while (true) {
-        const pg::InstalledExtension found = look_for_extension();
+        const pg::InstalledExtension found = look_for_extension(database);
         if (found.state != pg::InstalledExtension::State::other_version) {
             return found.state == pg::InstalledExtension::State::matching;
         }
@@ -77,27 +71,26 @@ struct Overloaded : Handlers... {
 
 }  // namespace
 
-SchedulerProcess::SchedulerProcess(pg::DatabaseOid database, unsigned extension)
+SchedulerProcess::SchedulerProcess(pg::DatabaseOid database)
     : database_(database),
-      extension_(extension),
       machine_(random_source()),
       dispatcher_(database),
       random_(random_source()) {}
 
 void SchedulerProcess::run() {
-    while (!extension_is_gone_ && !try_start()) {
-        pg::wait(kPauseAfterError);
-        check_extension();
-    }
-    while (!extension_is_gone_) {
+    while (true) {
         try {
-            turn();
+            if (!is_started_) is_started_ = start();
+            if (is_started_) turn();
+            if (extension_is_gone_) break;
+            pg::wait(is_started_ ? sleep_time() : kPauseAfterError);
         } catch (const pg::Error& error) {
             note_error(error);
+            if (extension_is_gone_) break;
+            pg::pause(kPauseAfterError);
         }
-        if (extension_is_gone_) break;
-        pg::wait(sleep_time());
     }
+    pg::DatabaseTable::detach_scheduler(database_, extension_is_another_);
 }
 
 // ---- a turn --------------------------------------------------------------------------------
@@ -160,15 +153,15 @@ void SchedulerProcess::take_notices() {
     if (check_extension_) check_extension();
 }
 
+// One that was dropped and made again has other tables: what is in memory is of the former ones.
 void SchedulerProcess::check_extension() {
-    pg::Transaction transaction;
-    const pg::InstalledExtension found = pg::installed_extension();
-    // Dropped and made again, it is another one: nothing that is known counts.
-    extension_is_gone_ = pg::extension_oid() != extension_;
-    transaction.commit();
+    const pg::InstalledExtension found = look_for_extension(database_);
     check_extension_ = false;
     // The next scheduler of this database waits until it is the library's version again.
     if (found.state == pg::InstalledExtension::State::other_version) pg::exit_process(true);
+    if (extension_ == 0) extension_ = found.id;
+    extension_is_gone_ = found.id == 0 || found.id != extension_;
+    extension_is_another_ = extension_is_gone_ && found.id != 0;
 }
 
 // Settings that the jobs in memory depend on.
@@ -329,9 +322,9 @@ void SchedulerProcess::publish() {
 }
 
 void SchedulerProcess::note_error(const pg::Error& error) {
-    check_extension_ = true;
-    error_pause_ = kPauseAfterError;
-    if (error.sqlstate() == pg::kExtensionIsLocked) return;  // no fault of anybody's
+    // Tables that vanish are an error for whoever is using them, and nobody's mistake.
+    check_extension();
+    if (extension_is_gone_ || error.sqlstate() == pg::kExtensionIsLocked) return;
     pg::assign_text(status_.last_error, error.message());
     pg::write_log(pg::LogLevel::warning,
                   "securatlas_sched scheduler: " + error.message() + " (" + error.sqlstate() + ")");
@@ -407,30 +400,29 @@ core::Duration SchedulerProcess::sleep_time() {
     if (http_wanted_ && pg::net_settings().send_requests) {
         sleep = (std::min)(sleep, next_http_launch_ - monotonic);
     }
-    if (error_pause_) {
-        // After an error nothing is tried at once, however much is due.
-        sleep = *error_pause_;
-        error_pause_.reset();
-    } else if (!events_.empty()) {
-        sleep = core::Duration(0);
-    }
+    if (!events_.empty()) sleep = core::Duration(0);
     return sleep;
 }
 
 void run_scheduler(pg::DatabaseOid database) {
     pg::accept_signals();
     pg::connect_as_superuser(database);
-    if (look_for_extension().state == pg::InstalledExtension::State::absent) {
-        pg::DatabaseTable::forget(database);
-        return;
-    }
     if (!pg::DatabaseTable::attach_scheduler(database)) return;
-    if (wait_for_version()) SchedulerProcess(database, find_extension()).run();
-    // Whoever still works for this database ends, and records nothing any more.
-    pg::DatabaseTable::forget(database);
-    pg::WorkerTable::dismiss_all(database);
-    // Dropped and made again in one transaction.
-    if (find_extension() != 0) pg::DatabaseTable::want_scheduler(database);
+    while (true) {
+        try {
+            if (!wait_for_version(database)) {
+                pg::DatabaseTable::detach_scheduler(database, false);
+            } else {
+                SchedulerProcess(database).run();
+            }
+            return;
+        } catch (const std::exception& error) {
+            // Without memory for a step, what is in memory is not to be trusted: from the tables.
+            pg::write_log(pg::LogLevel::warning,
+                          std::string("securatlas_sched scheduler: starts anew: ") + error.what());
+        }
+        pg::pause(kPauseAfterError);
+    }
 }
 
 }  // namespace securatlas::app

@@ -19,7 +19,7 @@ namespace securatlas::app {
 
 class SchedulerProcess {
   public:
-    SchedulerProcess(pg::DatabaseOid database, unsigned extension);
+    explicit SchedulerProcess(pg::DatabaseOid database);
 
     // Returns when the extension is gone from the database.
     void run();
@@ -27,7 +27,6 @@ class SchedulerProcess {
   private:
     static constexpr int kRoundsPerTurn = 4;
 
-    bool try_start();
     bool start();
     std::vector<core::AdoptedRun> adopt_runs();
 
@@ -62,13 +61,15 @@ class SchedulerProcess {
     core::Duration sleep_time();
 
     pg::DatabaseOid database_;
-    unsigned extension_;  // its oid: another one is another extension
+    std::uint32_t extension_ = 0;  // its number; 0: not looked for yet
     core::Scheduler machine_;
     Dispatcher dispatcher_;
     HistoryWriter writer_;
     JobLoader loader_;
     SchedulerCallbacks callbacks_;
     core::Scheduler::Random random_;
+
+    std::vector<pg::RunReport> former_reports_;  // of runs that ended before the start
 
     // What was told and is not worked off yet. Cleared only when it is.
     std::vector<core::Event> events_;
@@ -83,6 +84,8 @@ class SchedulerProcess {
     bool all_requested_ = false;
     bool check_extension_ = false;
     bool extension_is_gone_ = false;
+    bool extension_is_another_ = false;
+    bool is_started_ = false;
     bool http_wanted_ = false;
 
     std::unordered_set<std::int64_t> known_jobs_;
@@ -93,7 +96,6 @@ class SchedulerProcess {
     std::optional<pg::Launched> http_launch_;
     core::Duration next_http_launch_{0};
     std::optional<core::Duration> next_show_;
-    std::optional<core::Duration> error_pause_;
     core::Duration explain_at_{0};
     core::Duration purge_at_{0};
     core::Duration purge_responses_at_{0};

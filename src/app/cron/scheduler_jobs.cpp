@@ -21,19 +21,13 @@ constexpr int kJobsPerPage = 5000;
 
 // ---- start ---------------------------------------------------------------------------------
 
-// False: the history is locked, or something failed; it is tried again.
-bool SchedulerProcess::try_start() {
-    try {
-        return start();
-    } catch (const pg::Error& error) {
-        note_error(error);
-    }
-    events_.clear();
-    known_jobs_.clear();
-    return false;
-}
-
+// False: the history is locked. It is tried again, also after an Error.
 bool SchedulerProcess::start() {
+    check_extension();
+    if (extension_is_gone_) return false;
+    (void)settings_changed();  // the jobs are loaded with these; they may be read anew meanwhile
+    events_.clear();           // of a start that failed
+    known_jobs_.clear();
     pg::ExtensionTransaction transaction(pg::Tables::cron);
     if (!pg::runs::try_lock_history()) return false;
     http_wanted_ = pg::requests::may_have_requests();  // from a former life
@@ -59,18 +53,35 @@ bool SchedulerProcess::start() {
     started.adopted = adopted;
     events_.emplace_back(std::move(started));
     transaction.commit();
+    for (const pg::RunReport& report : std::exchange(former_reports_, {})) take_report(report);
     return true;
 }
 
+// Runs that workers have, or have ended since the last scheduler collected.
 std::vector<core::AdoptedRun> SchedulerProcess::adopt_runs() {
+    const auto found = pg::WorkerTable::take_over(database_);
     std::vector<core::AdoptedRun> adopted;
-    for (const pg::OrderInProgress& found : pg::WorkerTable::in_progress(database_)) {
-        if (found.pid == 0) continue;
-        if (const auto* run = std::get_if<pg::RunOrder>(&found.order)) {
+    for (const pg::OrderInProgress& one : found.in_progress) {
+        if (const auto* run = std::get_if<pg::RunOrder>(&one.order)) {
             adopted.push_back({run->run, run->occurrence});
         } else {
-            callbacks_.adopt(std::get<pg::CallbackOrder>(found.order).role);
+            callbacks_.adopt(std::get<pg::CallbackOrder>(one.order).role);
         }
+    }
+    for (const pg::WorkerReport& one : found.reports) {
+        if (const auto* report = std::get_if<pg::RunReport>(&one)) {
+            // A run that died with its worker was interrupted, and its row tells what it may have
+            // left; but only its report tells of one in another database, or without a row. What a
+            // worker gave back unbegun was interrupted, too.
+            const bool is_in_its_row = report->order.logged && report->order.parcel == 0;
+            if (!report->died || !is_in_its_row) former_reports_.push_back(*report);
+        } else if (const auto* callbacks = std::get_if<pg::CallbackReport>(&one)) {
+            take_report(*callbacks);
+        }
+    }
+    for (const pg::RunReport& report : former_reports_) {
+        const bool counts = report.recorded && report.outcome == core::RunOutcome::failed;
+        adopted.push_back({report.order.run, report.order.occurrence, counts});
     }
     return adopted;
 }

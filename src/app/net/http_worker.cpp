@@ -95,7 +95,9 @@ HttpWorker::HttpWorker(pg::DatabaseOid database)
       limits_(limits_options(slots_)),
       queues_(slots_),
       sends_(pg::net_settings().send_requests),
-      idle_since_(pg::monotonic_now()) {}
+      idle_since_(pg::monotonic_now()) {
+    pg::wait_also_for(engine_->wait_fd());
+}
 
 void HttpWorker::run() {
     while (true) {
@@ -108,9 +110,9 @@ void HttpWorker::run() {
         // While transfers are busy, skip the sleep; every 32nd turn go through it, to notice the
         // latch and the postmaster's death.
         if (busy_turns_ % kBusyTurns != 0) {
-            pg::check_interrupts();
+            pg::heed_signals();
         } else {
-            pg::wait(sleep_time(), engine_->wait_fd());
+            pg::wait(sleep_time());
         }
     }
 }
@@ -411,7 +413,18 @@ void run_http_worker(pg::DatabaseOid database) {
     pg::connect_as_superuser(database);
     if (!extension_is_here() || !pg::DatabaseTable::attach_http_worker(database)) return;
     pg::requests::prepare_process();
-    HttpWorker(database).run();
+    while (true) {
+        try {
+            HttpWorker(database).run();
+            return;
+        } catch (const std::exception& error) {
+            // Without memory for a turn, what is in memory is not to be trusted; the queue has all.
+            pg::write_log(
+                pg::LogLevel::warning,
+                std::string("securatlas_sched http worker: starts anew: ") + error.what());
+        }
+        pg::pause(kPauseAfterError);
+    }
 }
 
 }  // namespace securatlas::app

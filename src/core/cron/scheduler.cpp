@@ -115,6 +115,8 @@ void Scheduler::State::take(const Started& event) {
         ActiveRun& run = add_run(*job, adopted.occurrence);
         run.id = adopted.run;
         run.manual = adopted.occurrence.trigger == RunTrigger::manual;
+        int& failures = job->job.consecutive_failures;
+        if (adopted.is_counted && !run.manual && failures > 0) --failures;
         move(*job, run, RunState::running);
     }
     std::unordered_map<JobId, std::vector<InterruptedRun>> interrupted;

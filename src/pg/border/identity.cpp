@@ -24,6 +24,10 @@ extern "C" {
 namespace securatlas::pg {
 namespace {
 
+// The connection limit of a database whose DROP was interrupted, since 15.4; a server before that
+// knows no such value.
+constexpr int kInvalidDatabase = -2;
+
 // C world.
 bool role_may_log_in(Oid role) {
     HeapTuple tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
@@ -153,7 +157,7 @@ std::vector<DatabaseOid> connectable_databases() {
         List found{static_cast<Oid*>(palloc(sizeof(Oid))), 0};
         while (HeapTuple tuple = heap_getnext(scan, ForwardScanDirection)) {
             const auto* row = reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple));
-            if (!row->datallowconn) continue;
+            if (!row->datallowconn || row->datconnlimit == kInvalidDatabase) continue;
             found.items = static_cast<Oid*>(repalloc(found.items, sizeof(Oid) * (found.count + 1)));
             found.items[found.count++] = row->oid;
         }

@@ -5,9 +5,9 @@
 #include "securatlas/pg/border/convert.hpp"
 #include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/cron/settings.hpp"
+#include "securatlas/pg/shared/bell.hpp"
 
 extern "C" {
-#include "catalog/pg_authid.h"
 #include "pgstat.h"
 #include "portability/instr_time.h"
 #include "postmaster/bgworker.h"
@@ -29,8 +29,41 @@ constexpr core::Duration kLongestSleep = std::chrono::minutes(1);
 constinit unsigned version = 0;  // of the configuration
 constinit int descriptors = 0;   // that were acquired
 
-void set_for_process(const char* name, const char* value) {
-    SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
+// What this process waits for.
+struct Waiting {
+    WaitEventSet* events = nullptr;
+    int fd = PGINVALID_SOCKET;
+    Bell* bell = nullptr;
+    std::uint32_t heard = 0;  // rings that the work looked for since then knows of
+};
+constinit Waiting waiting;
+
+std::uint32_t rings() {
+    return waiting.bell == nullptr ? 0 : waiting.bell->rings.load(std::memory_order_acquire);
+}
+
+// C world. Made once: a set for each sleep would cost an epoll descriptor each time.
+WaitEventSet* wait_events() {
+    if (waiting.events != nullptr) return waiting.events;
+    WaitEventSet* events = create_wait_event_set(3);
+    AddWaitEventToSet(events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, nullptr);
+    AddWaitEventToSet(events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, nullptr, nullptr);
+    if (waiting.fd != PGINVALID_SOCKET) {
+        AddWaitEventToSet(events, WL_SOCKET_READABLE, waiting.fd, nullptr, nullptr);
+    }
+    waiting.events = events;
+    return events;
+}
+
+void sleep_for(core::Duration timeout) {
+    call([timeout] {
+        const core::Duration sleep =
+            (std::max)(core::Duration(0), (std::min)(timeout, kLongestSleep));
+        const long milliseconds = std::chrono::ceil<std::chrono::milliseconds>(sleep).count();
+        WaitEvent event;
+        (void)WaitEventSetWait(wait_events(), milliseconds, &event, 1, PG_WAIT_EXTENSION);
+        ResetLatch(MyLatch);
+    });
 }
 
 }  // namespace
@@ -44,52 +77,45 @@ core::Duration monotonic_now() {
 
 core::Instant server_start() { return to_instant(PgStartTime); }
 
-void connect_as_superuser(unsigned int database) {
-    call([database] {
-        BackgroundWorkerInitializeConnectionByOid(database, BOOTSTRAP_SUPERUSERID, 0);
-        set_for_process("search_path", "pg_catalog, pg_temp");
-        set_for_process("statement_timeout", "0");
-        // These processes avoid to wait for locks; where they have to, it is not for long.
-        set_for_process("lock_timeout", "1s");
-        set_for_process("idle_in_transaction_session_timeout", "0");
-        set_for_process("default_transaction_isolation", "read committed");
-        set_for_process("default_transaction_read_only", "off");
-        set_for_process("default_transaction_deferrable", "off");
-        set_for_process("session_replication_role", "replica");
-        set_for_process("row_security", "off");
-        // Its statements are small; loading the compiler would cost more than all of them.
-        set_for_process("jit", "off");
-    });
-}
-
-void connect_to_shared_catalogs() {
-    call([] { BackgroundWorkerInitializeConnection(nullptr, nullptr, 0); });
-}
-
-void connect_as_role(unsigned int database, unsigned int role) {
-    call([database, role] { BackgroundWorkerInitializeConnectionByOid(database, role, 0); });
-    apply_log_min_messages();
-}
-
 void accept_signals() {
     pqsignal(SIGHUP, SignalHandlerForConfigReload);
     pqsignal(SIGTERM, die);
     pqsignal(SIGINT, StatementCancelHandler);
+    // A SIGHUP that came before, since this process was forked, was ignored.
+    ConfigReloadPending = 1;
     BackgroundWorkerUnblockSignals();
 }
 
-void wait(core::Duration timeout, int fd) {
-    call([timeout, fd] {
-        int events = WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH;
-        if (fd >= 0) events |= WL_SOCKET_READABLE;
-        const core::Duration sleep =
-            (std::max)(core::Duration(0), (std::min)(timeout, kLongestSleep));
-        const long milliseconds = std::chrono::ceil<std::chrono::milliseconds>(sleep).count();
-        (void)WaitLatchOrSocket(MyLatch, events, fd >= 0 ? fd : PGINVALID_SOCKET, milliseconds,
-                                PG_WAIT_EXTENSION);
-        ResetLatch(MyLatch);
+void listen_to(Bell& bell) noexcept {
+    waiting.bell = &bell;
+    waiting.heard = rings();
+}
+
+void wait_also_for(int fd) {
+    call([fd] {
+        if (waiting.events != nullptr) FreeWaitEventSet(waiting.events);
+        waiting.events = nullptr;
+        waiting.fd = fd;
     });
-    check_interrupts();
+}
+
+// PostgreSQL's rule: reset the latch, look at interrupts and at the work, only then wait.
+void wait(core::Duration timeout) {
+    heed_signals();
+    // Whatever reset the latch since work was last looked for.
+    const bool is_called = rings() != waiting.heard;
+    sleep_for(is_called ? core::Duration(0) : timeout);
+    waiting.heard = rings();
+    heed_signals();
+}
+
+void pause(core::Duration time) {
+    const core::Duration until = monotonic_now() + time;
+    heed_signals();
+    for (auto left = time; left > core::Duration(0); left = until - monotonic_now()) {
+        sleep_for(left);
+        heed_signals();
+    }
 }
 
 unsigned configuration_version() { return version; }
@@ -129,6 +155,11 @@ void check_interrupts() {
             ++version;
         }
     });
+}
+
+void heed_signals() {
+    QueryCancelPending = 0;
+    check_interrupts();
 }
 
 void exit_process(bool failed) {

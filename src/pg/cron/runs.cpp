@@ -88,8 +88,11 @@ bool try_lock_history() {
         const Oid schema = get_namespace_oid("cron", true);
         const Oid history =
             OidIsValid(schema) ? get_relname_relid("job_run_details", schema) : InvalidOid;
-        // A dropped extension is found elsewhere; here it is as good as locked.
-        return OidIsValid(history) && ConditionalLockRelationOid(history, RowExclusiveLock);
+        if (!OidIsValid(history)) {
+            ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+                            errmsg("relation \"cron.job_run_details\" does not exist")));
+        }
+        return ConditionalLockRelationOid(history, RowExclusiveLock);
     });
 }
 

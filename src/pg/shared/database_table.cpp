@@ -2,55 +2,35 @@
 #include <csignal>
 #include <utility>
 
-#include "securatlas/pg/border/convert.hpp"
 #include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/border/process.hpp"
 #include "securatlas/pg/shared/http_table.hpp"
-#include "securatlas/pg/shared/shared_memory.hpp"
+#include "shared/database_entry.hpp"
 
 extern "C" {
 #include "storage/ipc.h"
-#include "storage/procarray.h"
 }
 
 namespace securatlas::pg {
 namespace {
-
-constexpr core::Duration kFirstRestartPause = std::chrono::seconds(1);
-constexpr core::Duration kLongestRestartPause = std::chrono::minutes(1);
 
 DatabaseState* find_or_add(SharedState& state, DatabaseOid database) noexcept {
     DatabaseState* entry = find_database(state, database);
     if (entry != nullptr) return entry;
     entry = find_database(state, 0);
     if (entry == nullptr) return nullptr;
-    memset(static_cast<void*>(entry), 0, sizeof *entry);
-    entry->database = database;
+    clear_entry(*entry, database);
     return entry;
 }
 
-void wake_launcher(SharedState& state) noexcept {
-    if (state.launcher_latch != nullptr) SetLatch(state.launcher_latch);
-}
-
 void want(DatabaseState* entry) noexcept {
-    if (entry != nullptr && entry->scheduler == SchedulerState::absent) {
+    if (entry == nullptr) return;
+    if (entry->scheduler == SchedulerState::absent) {
         entry->scheduler = SchedulerState::wanted;
         entry->retry_at = core::kLongAgo;
+    } else {
+        entry->wanted_again = true;
     }
-}
-
-// A backend that holds a database and died without releasing it holds it no longer.
-bool held(DatabaseState& entry) {
-    if (entry.holder != 0 && BackendPidGetProc(entry.holder) == nullptr) entry.holder = 0;
-    return entry.holder != 0;
-}
-
-void pause_before_restart(DatabaseState& entry) {
-    core::Duration pause = kFirstRestartPause;
-    for (int i = 0; i < entry.failures && pause < kLongestRestartPause; ++i) pause *= 2;
-    entry.retry_at = now() + (std::min)(pause, kLongestRestartPause);
-    ++entry.failures;
 }
 
 // Once for each role, however many of its responses are recorded before the scheduler looks.
@@ -73,33 +53,7 @@ void detach_launcher(int, Datum) {
     SharedState& state = *shared_state();
     SharedLock lock(state);
     state.launcher_pid = 0;
-    state.launcher_latch = nullptr;
-}
-
-// The scheduler exits: the launcher starts it again, unless the database was forgotten.
-void detach_scheduler(int, Datum database) {
-    SharedState& state = *shared_state();
-    SharedLock lock(state);
-    DatabaseState* entry = find_database(state, DatumGetObjectId(database));
-    if (entry == nullptr || entry->status.pid != MyProcPid) return;
-    entry->status.pid = 0;
-    entry->scheduler_latch = nullptr;
-    entry->scheduler = SchedulerState::wanted;
-    entry->overflowed = true;  // whatever it had been told is lost
-    pause_before_restart(*entry);
-    wake_launcher(state);
-}
-
-void detach_http_worker(int, Datum database) {
-    SharedState& state = *shared_state();
-    SharedLock lock(state);
-    DatabaseState* entry = find_database(state, DatumGetObjectId(database));
-    if (entry == nullptr || entry->http_pid != MyProcPid) return;
-    entry->http_pid = 0;
-    entry->http_latch = nullptr;
-    // An idle worker has left the table before it exits: this one may have had work.
-    entry->http_wanted = true;
-    wake_scheduler(state, entry->database);
+    state.launcher_bell.latch = nullptr;
 }
 
 }  // namespace
@@ -163,7 +117,7 @@ void DatabaseTable::notify_extension_changed(DatabaseOid database) noexcept {
     if (entry == nullptr) return;
     entry->check_extension = true;
     wake_scheduler(*state, database);
-    if (entry->http_latch != nullptr) SetLatch(entry->http_latch);
+    entry->http_bell.ring();
 }
 
 void DatabaseTable::wake_http_worker(DatabaseOid database) noexcept {
@@ -173,11 +127,8 @@ void DatabaseTable::wake_http_worker(DatabaseOid database) noexcept {
     DatabaseState* entry = find_database(*state, database);
     if (entry == nullptr) return;
     entry->http_wanted = true;
-    if (entry->http_latch != nullptr) {
-        SetLatch(entry->http_latch);
-    } else {
-        wake_scheduler(*state, database);
-    }
+    entry->http_bell.ring();
+    if (entry->http_pid == 0) wake_scheduler(*state, database);
 }
 
 bool DatabaseTable::restart_http_worker(DatabaseOid database) {
@@ -232,7 +183,14 @@ void DatabaseTable::attach_launcher() {
     {
         SharedLock lock(state);
         state.launcher_pid = MyProcPid;
-        state.launcher_latch = MyLatch;
+        state.launcher_bell.latch = MyLatch;
+        listen_to(state.launcher_bell);
+        // Whom a former launcher was starting when it ended, nobody looks after.
+        for (DatabaseState& entry : state.databases) {
+            if (entry.database == 0 || entry.scheduler != SchedulerState::starting) continue;
+            entry.scheduler = SchedulerState::wanted;
+            pause_before_restart(entry);
+        }
     }
     call([] { before_shmem_exit(detach_launcher, 0); });
 }
@@ -316,102 +274,7 @@ void DatabaseTable::forget(DatabaseOid database) {
     SharedLock lock(state);
     DatabaseState* entry = find_database(state, database);
     if (entry == nullptr) return;
-    if (entry->http_pid != 0) kill(entry->http_pid, SIGTERM);
-    entry->database = 0;
-}
-
-// ---- the scheduler -------------------------------------------------------------------------
-
-bool DatabaseTable::attach_scheduler(DatabaseOid database) {
-    SharedState& state = require_shared_state();
-    {
-        SharedLock lock(state);
-        DatabaseState* entry = find_database(state, database);
-        if (entry == nullptr || held(*entry) || entry->status.pid != 0) return false;
-        entry->scheduler = SchedulerState::running;
-        entry->scheduler_latch = MyLatch;
-        entry->status = SchedulerStatus{};
-        entry->status.pid = MyProcPid;
-        entry->status.started = now();
-        entry->notice_count = 0;
-        entry->overflowed = false;
-        entry->check_extension = false;
-    }
-    call([database] { before_shmem_exit(detach_scheduler, ObjectIdGetDatum(database)); });
-    return true;
-}
-
-Notices DatabaseTable::take_notices(DatabaseOid database) {
-    SharedState& state = require_shared_state();
-    Notices taken;
-    taken.notices.reserve(kNoticeCapacity);
-    SharedLock lock(state);
-    DatabaseState* entry = find_database(state, database);
-    if (entry == nullptr) return taken;
-    taken.notices.assign(entry->notices, entry->notices + entry->notice_count);
-    taken.overflowed = entry->overflowed;
-    taken.check_extension = entry->check_extension;
-    taken.http_wanted = entry->http_wanted && entry->http_pid == 0;
-    entry->notice_count = 0;
-    entry->overflowed = false;
-    entry->check_extension = false;
-    return taken;
-}
-
-void DatabaseTable::publish(DatabaseOid database, const SchedulerStatus& status) {
-    SharedState& state = require_shared_state();
-    SharedLock lock(state);
-    DatabaseState* entry = find_database(state, database);
-    if (entry == nullptr || entry->status.pid != MyProcPid) return;
-    const SchedulerStatus before = entry->status;
-    entry->status = status;
-    entry->status.pid = before.pid;
-    entry->status.started = before.started;
-    entry->failures = 0;
-}
-
-// ---- the http worker -----------------------------------------------------------------------
-
-bool DatabaseTable::attach_http_worker(DatabaseOid database) {
-    SharedState& state = require_shared_state();
-    {
-        SharedLock lock(state);
-        DatabaseState* entry = find_database(state, database);
-        if (entry == nullptr || held(*entry) || entry->http_pid != 0) return false;
-        entry->http_pid = MyProcPid;
-        entry->http_latch = MyLatch;
-        entry->http_wanted = false;
-    }
-    call([database] { before_shmem_exit(detach_http_worker, ObjectIdGetDatum(database)); });
-    return true;
-}
-
-bool DatabaseTable::take_http_wanted(DatabaseOid database) {
-    SharedState& state = require_shared_state();
-    SharedLock lock(state);
-    DatabaseState* entry = find_database(state, database);
-    return entry != nullptr && std::exchange(entry->http_wanted, false);
-}
-
-bool DatabaseTable::detach_http_worker_if_idle(DatabaseOid database) {
-    SharedState& state = require_shared_state();
-    SharedLock lock(state);
-    DatabaseState* entry = find_database(state, database);
-    if (entry == nullptr) return true;
-    if (entry->http_wanted) {
-        entry->http_wanted = false;
-        return false;
-    }
-    entry->http_pid = 0;
-    entry->http_latch = nullptr;
-    return true;
-}
-
-Pid DatabaseTable::http_worker_pid(DatabaseOid database) {
-    SharedState& state = require_shared_state();
-    SharedLock lock(state);
-    const DatabaseState* entry = find_database(state, database);
-    return entry == nullptr ? 0 : entry->http_pid;
+    forget_entry(state, *entry);
 }
 
 }  // namespace securatlas::pg

@@ -161,8 +161,8 @@ void HttpTable::tell_cancelled(DatabaseOid database, const std::int64_t* ids, st
     }
     tell_recorded();
     SharedLock lock(*state);
-    const DatabaseState* entry = find_database(*state, database);
-    if (entry != nullptr && entry->http_latch != nullptr) SetLatch(entry->http_latch);
+    DatabaseState* entry = find_database(*state, database);
+    if (entry != nullptr) entry->http_bell.ring();
 }
 
 HttpWorkerStatus HttpTable::worker(DatabaseOid database) {

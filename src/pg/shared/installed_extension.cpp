@@ -51,35 +51,42 @@ extern "C" void securatlas_relation_changed(Datum, Oid relation) {
     if (!OidIsValid(relation) || relation == ExtensionRelationId) memory.matches = false;
 }
 
-// C world. Null: there is none. Read from the table, because before PostgreSQL 18 it has no cache.
-const char* read_version() {
+struct Found {
+    const char* version;  // null: there is none
+    Oid id;
+};
+
+// C world. Read from the table: before PostgreSQL 18 it has no cache, and since then whoever is
+// called by a commit may not have heard yet of what it has changed in the catalogs.
+Found read_extension() {
     Relation catalog = table_open(ExtensionRelationId, AccessShareLock);
     ScanKeyData key;
     ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
                 CStringGetDatum(kName));
     SysScanDesc scan = systable_beginscan(catalog, ExtensionNameIndexId, true, nullptr, 1, &key);
-    const char* version = nullptr;
+    Found found{nullptr, InvalidOid};
     HeapTuple tuple = systable_getnext(scan);
     if (HeapTupleIsValid(tuple)) {
         bool is_null = false;
         const Datum value =
             heap_getattr(tuple, Anum_pg_extension_extversion, RelationGetDescr(catalog), &is_null);
-        version = is_null ? "" : TextDatumGetCString(value);
+        found.version = is_null ? "" : TextDatumGetCString(value);
+        found.id = reinterpret_cast<Form_pg_extension>(GETSTRUCT(tuple))->oid;
     }
     systable_endscan(scan);
     table_close(catalog, AccessShareLock);
-    return version;
+    return found;
 }
 
 }  // namespace
 
 InstalledExtension installed_extension() {
-    const char* version = call([] { return read_version(); });
-    if (version == nullptr) return {InstalledExtension::State::absent, {}};
+    const auto [version, id] = call([] { return read_extension(); });
+    if (version == nullptr) return {InstalledExtension::State::absent, {}, 0};
     const bool matches = strcmp(version, kLibraryVersion) == 0;
     return {
         matches ? InstalledExtension::State::matching : InstalledExtension::State::other_version,
-        version};
+        version, id};
 }
 
 bool has_extension() { return installed_extension().state != InstalledExtension::State::absent; }

@@ -40,9 +40,11 @@ std::optional<Launched> launch(BackgroundWorker worker) {
 
 }  // namespace
 
+void Launched::Free::operator()(BackgroundWorkerHandle* handle) const { pfree(handle); }
+
 Launched::State Launched::state() const {
     pid_t pid = 0;
-    switch (GetBackgroundWorkerPid(static_cast<BackgroundWorkerHandle*>(handle_), &pid)) {
+    switch (GetBackgroundWorkerPid(handle_.get(), &pid)) {
         case BGWH_NOT_YET_STARTED:
             return State::starting;
         case BGWH_STARTED:

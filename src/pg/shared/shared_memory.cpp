@@ -83,8 +83,9 @@ DatabaseState* find_database(SharedState& state, DatabaseOid database) noexcept 
 }
 
 void wake_scheduler(SharedState& state, DatabaseOid owner) noexcept {
+    if (owner == 0) return;
     DatabaseState* entry = find_database(state, owner);
-    if (entry != nullptr && entry->scheduler_latch != nullptr) SetLatch(entry->scheduler_latch);
+    if (entry != nullptr) entry->scheduler_bell.ring();
 }
 
 }  // namespace securatlas::pg

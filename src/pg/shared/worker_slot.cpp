@@ -38,6 +38,7 @@ void remember_fatal(ErrorData* error) {
 RunReport death_report(const WorkerSlotState& slot, const RunOrder& order) {
     RunReport report;
     report.order = order;
+    report.died = true;
     report.outcome = core::RunOutcome::failed;
     report.pid = slot.pid;
     report.encoding = GetDatabaseEncoding();
@@ -64,23 +65,21 @@ CallbackReport death_report(const WorkerSlotState& slot, const CallbackOrder& or
 // The slot is no longer this process'.
 void let_go(SharedState& state, WorkerSlotState& slot) {
     slot.pid = 0;
-    slot.latch = nullptr;
+    slot.bell.latch = nullptr;
     self.slot = nullptr;
     // A free slot is for anybody who waits for one, not only for the owner.
-    for (DatabaseState& database : state.databases) {
-        if (database.scheduler_latch != nullptr) SetLatch(database.scheduler_latch);
-    }
+    for (DatabaseState& database : state.databases) database.scheduler_bell.ring();
 }
 
 // Runs after ShutdownPostgres, which aborts the transaction: before_shmem_exit hooks run in
 // reverse order, and this one is registered before the connection is made.
-void leave(int, Datum) {
+void leave_slot(int, Datum) {
     SharedState* state = shared_state();
     if (state == nullptr || self.slot == nullptr) return;
     SharedLock lock(*state);
     WorkerSlotState& slot = *self.slot;
-    if (find_database(*state, slot.owner) == nullptr) {
-        slot.state = SlotState::free;  // nobody is left who would collect a report
+    if (slot.owner == 0) {
+        slot.state = SlotState::free;
     } else if (slot.state == SlotState::busy) {
         slot.report = std::visit(
             [&slot](const auto& order) -> WorkerReport { return death_report(slot, order); },
@@ -106,14 +105,15 @@ void WorkerSlot::attach(int index, std::uint32_t generation) {
         if (meant) {
             slot.state = SlotState::busy;
             slot.pid = MyProcPid;
-            slot.latch = MyLatch;
+            slot.bell.latch = MyLatch;
             self.slot = &slot;
+            listen_to(slot.bell);
         }
     }
     if (!meant) exit_process(false);
     self.next_log_hook = emit_log_hook;
     emit_log_hook = remember_fatal;
-    call([] { before_shmem_exit(leave, 0); });
+    call([] { before_shmem_exit(leave_slot, 0); });
 }
 
 Target WorkerSlot::target() { return self.slot->target; }
@@ -126,16 +126,12 @@ std::optional<Order> WorkerSlot::take() {
     return self.slot->order;
 }
 
-bool WorkerSlot::leave_if_idle() {
+bool WorkerSlot::leave(bool is_overdue) {
     SharedLock lock(require_shared_state());
-    if (self.slot->state != SlotState::idle && self.slot->state != SlotState::leaving) return false;
-    self.slot->state = SlotState::leaving;
-    return true;
-}
-
-bool WorkerSlot::asked_to_leave() {
-    SharedLock lock(require_shared_state());
-    return self.slot->state == SlotState::leaving;
+    WorkerSlotState& slot = *self.slot;
+    if (slot.state == SlotState::idle && is_overdue) slot.state = SlotState::leaving;
+    slot.overdue = is_overdue;
+    return slot.state == SlotState::leaving;
 }
 
 bool WorkerSlot::give_back() {
@@ -145,7 +141,7 @@ bool WorkerSlot::give_back() {
     const auto* run = std::get_if<RunOrder>(&slot.order);
     if (run != nullptr && cancel_requested(run->run)) return false;
     slot.report = ReturnedOrder{slot.order, slot.target};
-    slot.state = SlotState::dead;
+    slot.state = slot.owner == 0 ? SlotState::free : SlotState::dead;
     let_go(state, slot);
     return true;
 }
@@ -164,6 +160,7 @@ void WorkerSlot::report(const WorkerReport& report) {
     SharedState& state = require_shared_state();
     SharedLock lock(state);
     self.slot->report = report;
+    self.slot->overdue = false;
     self.slot->state = SlotState::done;
     wake_scheduler(state, self.slot->owner);
 }

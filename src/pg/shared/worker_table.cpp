@@ -6,6 +6,13 @@
 namespace securatlas::pg {
 namespace {
 
+// The database may have been forgotten while its scheduler still works: what it reserved then would
+// stay for ever.
+bool collects(SharedState& state, DatabaseOid owner) {
+    const DatabaseState* entry = find_database(state, owner);
+    return entry != nullptr && entry->status.pid == MyProcPid;
+}
+
 bool same_target(const WorkerSlotState& slot, DatabaseOid owner, const Target& target) {
     return slot.owner == owner && slot.target == target;
 }
@@ -14,6 +21,7 @@ void give(WorkerSlotState& slot, const Order& order) {
     slot.order = order;
     slot.started_at = core::kLongAgo;
     slot.calling.reset();
+    slot.overdue = false;
     slot.cancel_run = 0;
 }
 
@@ -23,7 +31,7 @@ bool give_to_idle(SharedState& state, DatabaseOid owner, const Target& target, c
         if (slot.state != SlotState::idle || !same_target(slot, owner, target)) continue;
         give(slot, order);
         slot.state = SlotState::busy;
-        SetLatch(slot.latch);
+        slot.bell.ring();
         return true;
     }
     return false;
@@ -39,7 +47,7 @@ bool make_one_leave(SharedState& state) {
     }
     if (idle == nullptr) return false;
     idle->state = SlotState::leaving;
-    SetLatch(idle->latch);
+    idle->bell.ring();
     return true;
 }
 
@@ -60,12 +68,44 @@ WorkerTable::Assigned reserve(SharedState& state, DatabaseOid owner, const Targe
                                   : WorkerTable::Assignment::full};
 }
 
+std::size_t slot_count(const SharedState& state) {
+    return static_cast<std::size_t>(state.slot_count);
+}
+
+// Ended orders; their slots have no order any more.
+void collect(SharedState& state, DatabaseOid owner, std::vector<WorkerReport>& reports) {
+    for (int i = 0; i < state.slot_count; ++i) {
+        WorkerSlotState& slot = state.slots[i];
+        if (slot.owner != owner) continue;
+        if (slot.state == SlotState::done) {
+            slot.state = SlotState::idle;
+            if (slot.overdue) slot.bell.ring();
+        } else if (slot.state == SlotState::dead) {
+            slot.state = SlotState::free;
+        } else {
+            continue;
+        }
+        reports.push_back(slot.report);
+    }
+}
+
+void find_in_progress(const SharedState& state, DatabaseOid owner,
+                      std::vector<OrderInProgress>& orders) {
+    for (int i = 0; i < state.slot_count; ++i) {
+        const WorkerSlotState& slot = state.slots[i];
+        if (slot.owner != owner) continue;
+        if (slot.state != SlotState::busy && slot.state != SlotState::reserved) continue;
+        orders.push_back({slot.order, slot.pid, slot.started_at});
+    }
+}
+
 }  // namespace
 
 WorkerTable::Assigned WorkerTable::assign(DatabaseOid owner, const Target& target,
                                           const Order& order) {
     SharedState& state = require_shared_state();
     SharedLock lock(state);
+    if (!collects(state, owner)) return {Assignment::full};
     if (give_to_idle(state, owner, target, order)) return {Assignment::handed};
     return reserve(state, owner, target, order);
 }
@@ -73,7 +113,7 @@ WorkerTable::Assigned WorkerTable::assign(DatabaseOid owner, const Target& targe
 bool WorkerTable::assign_to_idle(DatabaseOid owner, const Target& target, const Order& order) {
     SharedState& state = require_shared_state();
     SharedLock lock(state);
-    return give_to_idle(state, owner, target, order);
+    return collects(state, owner) && give_to_idle(state, owner, target, order);
 }
 
 void WorkerTable::make_room() {
@@ -94,36 +134,34 @@ bool WorkerTable::release_reserved(int index, std::uint32_t generation) {
 std::vector<WorkerReport> WorkerTable::collect(DatabaseOid owner) {
     SharedState& state = require_shared_state();
     std::vector<WorkerReport> reports;
-    reports.reserve(
-        static_cast<std::size_t>(state.slot_count));  // nothing allocates under the lock
+    reports.reserve(slot_count(state));  // nothing allocates under the lock
     SharedLock lock(state);
-    for (int i = 0; i < state.slot_count; ++i) {
-        WorkerSlotState& slot = state.slots[i];
-        if (slot.owner != owner) continue;
-        if (slot.state == SlotState::done) {
-            slot.state = SlotState::idle;
-        } else if (slot.state == SlotState::dead) {
-            slot.state = SlotState::free;
-        } else {
-            continue;
-        }
-        reports.push_back(slot.report);
-    }
+    pg::collect(state, owner, reports);
     return reports;
 }
 
 std::vector<OrderInProgress> WorkerTable::in_progress(DatabaseOid owner) {
     SharedState& state = require_shared_state();
     std::vector<OrderInProgress> orders;
-    orders.reserve(static_cast<std::size_t>(state.slot_count));
+    orders.reserve(slot_count(state));
+    SharedLock lock(state);
+    find_in_progress(state, owner, orders);
+    return orders;
+}
+
+WorkerTable::TakenOver WorkerTable::take_over(DatabaseOid owner) {
+    SharedState& state = require_shared_state();
+    TakenOver taken;
+    taken.reports.reserve(slot_count(state));
+    taken.in_progress.reserve(slot_count(state));
     SharedLock lock(state);
     for (int i = 0; i < state.slot_count; ++i) {
-        const WorkerSlotState& slot = state.slots[i];
-        if (slot.owner != owner) continue;
-        if (slot.state != SlotState::busy && slot.state != SlotState::reserved) continue;
-        orders.push_back({slot.order, slot.pid, slot.started_at});
+        WorkerSlotState& slot = state.slots[i];
+        if (slot.owner == owner && slot.state == SlotState::reserved) slot.state = SlotState::free;
     }
-    return orders;
+    pg::collect(state, owner, taken.reports);
+    find_in_progress(state, owner, taken.in_progress);
+    return taken;
 }
 
 WorkerCounts WorkerTable::counts(DatabaseOid owner) {
@@ -156,16 +194,15 @@ bool WorkerTable::cancel(DatabaseOid owner, core::RunId run) {
     return false;
 }
 
-void WorkerTable::dismiss_all(DatabaseOid owner) {
-    SharedState& state = require_shared_state();
-    SharedLock lock(state);
+void abandon_slots(SharedState& state, DatabaseOid owner) noexcept {
     for (int i = 0; i < state.slot_count; ++i) {
         WorkerSlotState& slot = state.slots[i];
-        if (slot.owner != owner || slot.state == SlotState::free) continue;
-        if (slot.state == SlotState::reserved || slot.state == SlotState::dead) {
-            slot.state = SlotState::free;
-        } else if (slot.pid != 0) {
+        if (slot.owner != owner) continue;
+        slot.owner = 0;
+        if (slot.pid != 0) {
             kill(slot.pid, SIGTERM);
+        } else {
+            slot.state = SlotState::free;
         }
     }
 }

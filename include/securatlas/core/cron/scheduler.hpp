@@ -54,10 +54,12 @@ struct InterruptedRun {
     bool transactional;  // true: it left no effects
 };
 
-// A run that was handed to a worker in a former life of the scheduler and is still running.
+// A run that was handed to a worker in a former life of the scheduler. RunEnded follows as for
+// every run, also if it has ended meanwhile.
 struct AdoptedRun {
     RunId run;
     Occurrence occurrence;
+    bool is_counted = false;  // the job's consecutive_failures count it already
 };
 
 // Planning starts. Comes once, first, together with (after) the JobLoaded of all jobs. Occurrences

@@ -7,10 +7,12 @@ extern "C" {
 #include "executor/executor.h"
 #include "replication/slot.h"
 #include "replication/origin.h"
+#include "storage/latch.h"
 #include "storage/proc.h"
 #include "tcop/pquery.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
+#include "utils/guc_tables.h"
 #include "utils/jsonb.h"
 }
 
@@ -38,6 +40,34 @@ inline void* allocate_setting_extra(std::size_t size) {
     return malloc(size);
 #else
     return guc_malloc(LOG, size);
+#endif
+}
+
+// C world. All settings that this process knows.
+inline config_generic** all_settings(int* count) {
+#if PG_VERSION_NUM < 160000
+    *count = GetNumConfigOptions();
+    return get_guc_variables();
+#else
+    return get_guc_variables(count);
+#endif
+}
+
+// Timeouts that PostgreSQL starts in every process that has them set.
+inline constexpr const char* kTimeouts[] = {
+    "statement_timeout",
+    "idle_in_transaction_session_timeout",
+#if PG_VERSION_NUM >= 170000
+    "transaction_timeout",
+#endif
+};
+
+// C world. For the life of the process.
+inline WaitEventSet* create_wait_event_set(int events) {
+#if PG_VERSION_NUM < 170000
+    return CreateWaitEventSet(TopMemoryContext, events);
+#else
+    return CreateWaitEventSet(nullptr, events);
 #endif
 }
 

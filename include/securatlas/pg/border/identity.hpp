@@ -46,7 +46,7 @@ bool may_see(RoleOid role);
 // The owner of the database, or a superuser.
 bool owns_database(DatabaseOid database);
 
-// Databases that accept connections.
+// Databases that accept connections and are not the remains of a DROP DATABASE.
 std::vector<DatabaseOid> connectable_databases();
 
 // True if the table is the extension's.

@@ -29,3 +29,6 @@ extern "C" {
 // clang-format on
 
 #include "securatlas/pg/border/compat.hpp"
+
+// Numbers of 8 bytes go into a Datum by value.
+static_assert(sizeof(Datum) == 8);

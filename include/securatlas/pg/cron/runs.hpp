@@ -14,7 +14,8 @@ namespace securatlas::pg::runs {
 
 // ---- for the scheduler (inside its transaction, with its rights) ------------------------------
 
-// False if somebody keeps the history locked; the transaction cannot write runs then. Never waits.
+// False if somebody keeps the history locked; the transaction cannot write runs then. Throws Error
+// 42P01 if there is none any more. Never waits.
 bool try_lock_history();
 
 // A run as its row names it.

@@ -13,7 +13,8 @@ struct InstalledExtension {
         other_version,  // ALTER EXTENSION ... UPDATE has to be run, or the server to be restarted
     };
     State state;
-    std::string version;  // of the extension; empty if it is absent
+    std::string version;   // of the extension; empty if it is absent
+    std::uint32_t id = 0;  // another one if it is dropped and made again; 0 if it is absent
 };
 
 // What the catalog says now. Needs a transaction.

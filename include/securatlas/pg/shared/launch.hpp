@@ -2,9 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 
 #include "securatlas/pg/shared/shared_state.hpp"
+
+struct BackgroundWorkerHandle;  // PostgreSQL's
 
 namespace securatlas::pg {
 
@@ -13,11 +16,14 @@ class Launched {
   public:
     enum class State { starting, running, ended };
 
-    explicit Launched(void* handle) : handle_(handle) {}
+    explicit Launched(BackgroundWorkerHandle* handle) : handle_(handle) {}
     State state() const;
 
   private:
-    void* handle_;  // PostgreSQL's BackgroundWorkerHandle; a few bytes, owned by the process
+    struct Free {
+        void operator()(BackgroundWorkerHandle* handle) const;
+    };
+    std::unique_ptr<BackgroundWorkerHandle, Free> handle_;
 };
 
 // nullopt: the server has no worker slot left (max_worker_processes). This process' latch is set

@@ -50,6 +50,7 @@ inline constexpr std::size_t kReportTextSize = 2048;
 // How a run ended.
 struct RunReport {
     RunOrder order;
+    bool died = false;  // its worker's process ended before the run did
     core::RunOutcome outcome = core::RunOutcome::failed;
     bool recorded = false;  // the outcome is in the run's row; else the scheduler writes it
     bool transactional = true;

@@ -2,12 +2,12 @@
 #pragma once
 
 #include "securatlas/pg/border/prelude.hpp"
+#include "securatlas/pg/shared/bell.hpp"
 #include "securatlas/pg/shared/http_table.hpp"
 #include "securatlas/pg/shared/shared_state.hpp"
 
 extern "C" {
 #include "storage/condition_variable.h"
-#include "storage/latch.h"
 #include "storage/lwlock.h"
 }
 
@@ -32,10 +32,13 @@ enum class SlotState : std::int32_t {
 struct WorkerSlotState {
     SlotState state;
     std::uint32_t generation;  // counts the slot's workers
+    // The database whose scheduler collects what the slot reports; 0: nobody does any more, and the
+    // slot is free as soon as its worker is gone.
     DatabaseOid owner;
     Target target;
     Pid pid;
-    Latch* latch;
+    Bell bell;     // of the worker
+    bool overdue;  // in `done`: the worker is to leave as soon as its report is collected
     Order order;
     core::Instant started_at;             // of a run
     std::optional<CallbackCall> calling;  // of callbacks
@@ -49,13 +52,15 @@ enum class SchedulerState : std::int32_t { absent, wanted, starting, running };
 struct DatabaseState {
     DatabaseOid database;  // 0: the entry is free
     SchedulerState scheduler;
+    // A scheduler was asked for since the one that is there last looked for the extension.
+    bool wanted_again;
     Pid holder;  // backend that keeps the processes out; 0: none
-    Latch* scheduler_latch;
+    Bell scheduler_bell;
     SchedulerStatus status;
     core::Instant retry_at;  // not to be started before
     std::int32_t failures;   // in a row
     Pid http_pid;
-    Latch* http_latch;
+    Bell http_bell;
     bool http_wanted;  // work came since the http worker last looked
     bool check_extension;
     bool overflowed;
@@ -111,7 +116,7 @@ struct SharedState {
     LWLock* lock;
     HttpState http;
     Pid launcher_pid;
-    Latch* launcher_latch;
+    Bell launcher_bell;
     bool overcrowded;  // a database that asked for a scheduler got no entry
     DatabaseState databases[kMaxDatabases];
     int slot_count;
@@ -142,10 +147,16 @@ class SharedLock {
     LWLock* lock_;
 };
 
-// The entry of a database, or null. To be called with the lock held.
+// The functions below are to be called with the lock held.
+
+// The entry of a database, or null.
 DatabaseState* find_database(SharedState& state, DatabaseOid database) noexcept;
 
-// Sets the latch of the owner's scheduler, if there is one. To be called with the lock held.
+// Rings for the owner's scheduler, if there is one.
 void wake_scheduler(SharedState& state, DatabaseOid owner) noexcept;
+
+// Nobody collects any more what the slots of this owner report: slots without a worker are free
+// now, the others when their workers, which are asked to end (SIGTERM), are gone.
+void abandon_slots(SharedState& state, DatabaseOid owner) noexcept;
 
 }  // namespace securatlas::pg

@@ -71,8 +71,14 @@ class WorkerTable {
     // number. False if no worker has it. Any process may call it.
     static bool cancel(DatabaseOid owner, core::RunId run);
 
-    // Asks all workers of the owner to end now (SIGTERM), and forgets reserved slots.
-    static void dismiss_all(DatabaseOid owner);
+    // What a new scheduler finds of the owner's, at one instant: orders that workers have, and
+    // reports that nobody has collected. They are collected then. Of reservations the workers are
+    // not known to live: should one come, it ends at once.
+    struct TakenOver {
+        std::vector<OrderInProgress> in_progress;
+        std::vector<WorkerReport> reports;
+    };
+    static TakenOver take_over(DatabaseOid owner);
 };
 
 // The job worker's view of its own slot.
@@ -88,11 +94,9 @@ class WorkerSlot {
     // The next order, nullopt if there is none yet.
     static std::optional<Order> take();
 
-    // True: no order came, and the process is to exit (its slot is free already).
-    static bool leave_if_idle();
-
-    // Asked to make room for a worker of another target.
-    static bool asked_to_leave();
+    // True: the process is to exit, because its place is wanted, or because no order came and it is
+    // overdue. An overdue worker whose report nobody has collected yet is called when it is.
+    static bool leave(bool is_overdue);
 
     // Gives back an order that was not begun, for another worker of the target, and the slot with
     // it: the process is to exit. False: it is to be cancelled, which this worker has to do.
@@ -171,12 +175,18 @@ class DatabaseTable {
     static bool scheduler_is_running(DatabaseOid database);
     // When the next database that waits for its restart may be started.
     static std::optional<core::Instant> next_start();
-    // The database is gone, or does not hold the extension.
+    // The database is gone. Whoever works for it ends.
     static void forget(DatabaseOid database);
 
     // -- the scheduler
     // False if another scheduler is there already, or the database is held.
     static bool attach_scheduler(DatabaseOid database);
+    // The extension is looked for now: whoever asks for a scheduler from here on may have made it.
+    static void begin_look(DatabaseOid database);
+    // The scheduler found no extension: whoever works for the database ends. The database is
+    // forgotten, unless a scheduler was asked for since begin_look() or `again` says that the
+    // extension is there anew: then another scheduler follows.
+    static void detach_scheduler(DatabaseOid database, bool again);
     static Notices take_notices(DatabaseOid database);
     static void publish(DatabaseOid database, const SchedulerStatus& status);
 

@@ -1,0 +1,198 @@
+// DatabaseTable as the scheduler and the http worker of a database see it.
+#include <algorithm>
+#include <csignal>
+#include <utility>
+
+#include "securatlas/pg/border/guard.hpp"
+#include "securatlas/pg/border/process.hpp"
+#include "securatlas/pg/shared/http_table.hpp"
+#include "shared/database_entry.hpp"
+
+extern "C" {
+#include "storage/ipc.h"
+#include "storage/procarray.h"
+}
+
+namespace securatlas::pg {
+namespace {
+
+constexpr core::Duration kFirstRestartPause = std::chrono::seconds(1);
+constexpr core::Duration kLongestRestartPause = std::chrono::minutes(1);
+
+// The scheduler exits: the launcher starts it again, unless the database was forgotten.
+void leave_as_scheduler(int, Datum database) {
+    SharedState& state = *shared_state();
+    SharedLock lock(state);
+    DatabaseState* entry = find_database(state, DatumGetObjectId(database));
+    if (entry == nullptr || entry->status.pid != MyProcPid) return;
+    entry->status.pid = 0;
+    entry->scheduler_bell.latch = nullptr;
+    entry->scheduler = SchedulerState::wanted;
+    entry->overflowed = true;  // whatever it had been told is lost
+    pause_before_restart(*entry);
+    wake_launcher(state);
+}
+
+void leave_as_http_worker(int, Datum database) {
+    SharedState& state = *shared_state();
+    SharedLock lock(state);
+    DatabaseState* entry = find_database(state, DatumGetObjectId(database));
+    if (entry == nullptr || entry->http_pid != MyProcPid) return;
+    entry->http_pid = 0;
+    entry->http_bell.latch = nullptr;
+    // An idle worker has left the table before it exits: this one may have had work.
+    entry->http_wanted = true;
+    wake_scheduler(state, entry->database);
+}
+
+}  // namespace
+
+// ---- entries -------------------------------------------------------------------------------
+
+void clear_entry(DatabaseState& entry, DatabaseOid database) noexcept {
+    memset(static_cast<void*>(&entry), 0, sizeof entry);
+    entry.database = database;
+    entry.retry_at = core::kLongAgo;
+}
+
+void forget_entry(SharedState& state, DatabaseState& entry) noexcept {
+    if (entry.http_pid != 0) kill(entry.http_pid, SIGTERM);
+    abandon_slots(state, entry.database);
+    entry.database = 0;
+}
+
+void wake_launcher(SharedState& state) noexcept { state.launcher_bell.ring(); }
+
+bool held(DatabaseState& entry) {
+    if (entry.holder != 0 && BackendPidGetProc(entry.holder) == nullptr) entry.holder = 0;
+    return entry.holder != 0;
+}
+
+void pause_before_restart(DatabaseState& entry) {
+    core::Duration pause = kFirstRestartPause;
+    for (int i = 0; i < entry.failures && pause < kLongestRestartPause; ++i) pause *= 2;
+    entry.retry_at = now() + (std::min)(pause, kLongestRestartPause);
+    ++entry.failures;
+}
+
+// ---- the scheduler -------------------------------------------------------------------------
+
+bool DatabaseTable::attach_scheduler(DatabaseOid database) {
+    SharedState& state = require_shared_state();
+    {
+        SharedLock lock(state);
+        DatabaseState* entry = find_database(state, database);
+        if (entry == nullptr || held(*entry) || entry->status.pid != 0) return false;
+        entry->scheduler = SchedulerState::running;
+        entry->scheduler_bell.latch = MyLatch;
+        listen_to(entry->scheduler_bell);
+        entry->wanted_again = false;
+        entry->status = SchedulerStatus{};
+        entry->status.pid = MyProcPid;
+        entry->status.started = now();
+        entry->notice_count = 0;
+        entry->overflowed = false;
+        entry->check_extension = false;
+    }
+    call([database] { before_shmem_exit(leave_as_scheduler, ObjectIdGetDatum(database)); });
+    return true;
+}
+
+void DatabaseTable::begin_look(DatabaseOid database) {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    DatabaseState* entry = find_database(state, database);
+    if (entry != nullptr) entry->wanted_again = false;
+}
+
+void DatabaseTable::detach_scheduler(DatabaseOid database, bool again) {
+    SharedState& state = require_shared_state();
+    HttpTable::forget(database);
+    SharedLock lock(state);
+    DatabaseState* entry = find_database(state, database);
+    if (entry == nullptr || entry->status.pid != MyProcPid) return;
+    const bool is_wanted = again || entry->wanted_again;
+    const Pid holder = entry->holder;
+    forget_entry(state, *entry);
+    if (!is_wanted) return;
+    clear_entry(*entry, database);
+    entry->holder = holder;
+    entry->scheduler = SchedulerState::wanted;
+    wake_launcher(state);
+}
+
+Notices DatabaseTable::take_notices(DatabaseOid database) {
+    SharedState& state = require_shared_state();
+    Notices taken;
+    taken.notices.reserve(kNoticeCapacity);
+    SharedLock lock(state);
+    DatabaseState* entry = find_database(state, database);
+    if (entry == nullptr) return taken;
+    taken.notices.assign(entry->notices, entry->notices + entry->notice_count);
+    taken.overflowed = entry->overflowed;
+    taken.check_extension = entry->check_extension;
+    taken.http_wanted = entry->http_wanted && entry->http_pid == 0;
+    entry->notice_count = 0;
+    entry->overflowed = false;
+    entry->check_extension = false;
+    return taken;
+}
+
+void DatabaseTable::publish(DatabaseOid database, const SchedulerStatus& status) {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    DatabaseState* entry = find_database(state, database);
+    if (entry == nullptr || entry->status.pid != MyProcPid) return;
+    const SchedulerStatus before = entry->status;
+    entry->status = status;
+    entry->status.pid = before.pid;
+    entry->status.started = before.started;
+    entry->failures = 0;
+}
+
+// ---- the http worker -----------------------------------------------------------------------
+
+bool DatabaseTable::attach_http_worker(DatabaseOid database) {
+    SharedState& state = require_shared_state();
+    {
+        SharedLock lock(state);
+        DatabaseState* entry = find_database(state, database);
+        if (entry == nullptr || held(*entry) || entry->http_pid != 0) return false;
+        entry->http_pid = MyProcPid;
+        entry->http_bell.latch = MyLatch;
+        listen_to(entry->http_bell);
+        entry->http_wanted = false;
+    }
+    call([database] { before_shmem_exit(leave_as_http_worker, ObjectIdGetDatum(database)); });
+    return true;
+}
+
+bool DatabaseTable::take_http_wanted(DatabaseOid database) {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    DatabaseState* entry = find_database(state, database);
+    return entry != nullptr && std::exchange(entry->http_wanted, false);
+}
+
+bool DatabaseTable::detach_http_worker_if_idle(DatabaseOid database) {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    DatabaseState* entry = find_database(state, database);
+    if (entry == nullptr) return true;
+    if (entry->http_wanted) {
+        entry->http_wanted = false;
+        return false;
+    }
+    entry->http_pid = 0;
+    entry->http_bell.latch = nullptr;
+    return true;
+}
+
+Pid DatabaseTable::http_worker_pid(DatabaseOid database) {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    const DatabaseState* entry = find_database(state, database);
+    return entry == nullptr ? 0 : entry->http_pid;
+}
+
+}  // namespace securatlas::pg
