@@ -28,7 +28,7 @@ SELECT net.http_post('http://example.com/', body := NULL, params := NULL,
                      headers := '{"Idempotency-Key": "mine"}') AS keyed \gset
 SELECT method, url, headers, convert_from(body, 'UTF8') AS body, timeout_milliseconds
   FROM net.http_request_queue ORDER BY id;
-SELECT created = ready_at AS ready, created_by::regrole, runid, attempts,
+SELECT created = ready_at AS ready, created_by = current_user::regrole AS own, runid, attempts,
        max_attempts = current_setting('net.max_attempts')::int AS max, retry, sealed_headers,
        expires_at, on_response, store_response, last_error,
        idempotency_key = 'mine' AS own_key, length(idempotency_key) AS key
@@ -158,7 +158,7 @@ SELECT net.wake();
 SELECT net.http_get('http://127.0.0.1:1/nobody') AS nobody \gset
 SELECT net._await_response(:nobody);
 -- libcurl's words for it differ from version to version.
-SELECT status_code, content, timed_out, error_msg ILIKE '%connect to server%' AS says_why, attempts, method, url, created_by::regrole,
+SELECT status_code, content, timed_out, error_msg ILIKE '%connect to server%' AS says_why, attempts, method, url, created_by = current_user::regrole AS own,
        content_bytes, truncated, headers
   FROM net._http_response WHERE id = :nobody;
 SELECT status, message ILIKE '%connect to server%' AS says_why, response FROM net._http_collect_response(:nobody);

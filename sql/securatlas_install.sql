@@ -5,6 +5,7 @@ CREATE EXTENSION IF NOT EXISTS securatlas_sched;
 CREATE ROLE regress_install_owner LOGIN;
 CREATE ROLE regress_install_tables;
 CREATE ROLE regress_install_other;
+CREATE ROLE regress_install_boss SUPERUSER;
 GRANT USAGE ON SCHEMA securatlas, cron, net TO regress_install_owner;
 
 -- ==== one error lists all ======================================================================
@@ -43,7 +44,9 @@ SELECT securatlas.install('open_house', schedule_jobs => false);
 RESET ROLE;
 -- Nor where another role owns it, but where a superuser does.
 REVOKE CREATE ON SCHEMA open_house FROM PUBLIC;
+SET ROLE regress_install_boss;
 SELECT securatlas.install('open_house', schedule_jobs => false);
+RESET ROLE;
 REVOKE CREATE ON SCHEMA open_house FROM regress_install_other;
 ALTER SCHEMA open_house OWNER TO CURRENT_USER;
 GRANT USAGE, CREATE ON SCHEMA open_house TO regress_install_owner;
@@ -105,5 +108,5 @@ SELECT shared_house.fn_recompute_all_tenant_risk_scores();
 RESET ROLE;
 
 DROP SCHEMA shared_house CASCADE;
-DROP OWNED BY regress_install_owner, regress_install_tables, regress_install_other;
-DROP ROLE regress_install_owner, regress_install_tables, regress_install_other;
+DROP OWNED BY regress_install_owner, regress_install_tables, regress_install_other, regress_install_boss;
+DROP ROLE regress_install_owner, regress_install_tables, regress_install_other, regress_install_boss;
