@@ -13,6 +13,11 @@ extern "C" {
 #include "miscadmin.h"
 }
 
+#ifndef __linux__
+#error "securatlas_sched runs on Linux only: the http worker waits with epoll"
+#endif
+static_assert(sizeof(void*) == 8, "securatlas_sched runs on 64-bit machines only");
+
 namespace pg = securatlas::pg;
 
 extern "C" {
