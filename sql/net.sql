@@ -76,8 +76,9 @@ SELECT net.http_get('http://example.com/');
 ROLLBACK;
 
 -- ==== the limit ================================================================================
--- A role may have as many as are left free: one takes half of them, the next a half of the rest.
-SET net.max_pending_requests = 10;
+-- All roles together may have twice as many, a role as many as are left free: one takes half of the room,
+-- the next half of the rest.
+SET net.max_pending_requests = 5;
 BEGIN;
 CREATE ROLE "net first";
 CREATE ROLE net_second;
@@ -94,10 +95,10 @@ SELECT detail FROM error_of($$ SELECT net.http_get('http://example.com/') $$);
 RESET ROLE;
 SELECT net.http_get('http://example.com/') > 0 AS made;
 SELECT detail FROM error_of($$ SELECT net.http_get('http://example.com/') $$);
-SET net.max_pending_requests = 8;
+SET net.max_pending_requests = 4;
 SELECT * FROM error_of($$ SELECT net.http_get('http://example.com/') $$);
 ROLLBACK;
-SET net.max_pending_requests = 10;
+SET net.max_pending_requests = 5;
 BEGIN;
 SELECT count(net.http_get('http://example.com/')) FROM generate_series(1, 5);
 ROLLBACK;

@@ -178,37 +178,41 @@ SELECT created_by, count(*) FROM (SELECT created_by FROM net.http_request_queue 
     return count;
 }
 
+// Of the requests of all roles; `limit` is what one role may have if no other has any.
+std::int64_t room_for_all(std::int64_t limit) { return 2 * limit; }
+
 Error too_many(const Count& count, std::int64_t own, RoleOid role, std::int64_t limit) {
     constexpr const char* kHint =
         "Make requests again when some have been sent, or raise the limit.";
-    const std::string setting = "net.max_pending_requests is " + std::to_string(limit);
-    if (count.all >= limit) {
-        return Error("53400", "too many HTTP requests are waiting", setting + ".", kHint);
+    if (count.all >= room_for_all(limit)) {
+        return Error("53400", "too many HTTP requests are waiting",
+                     "net.max_pending_requests is " + std::to_string(limit) +
+                         ", and all roles together may have twice as many.",
+                     kHint);
     }
     const char* name = call([role] { return GetUserNameFromId(role, true); });
     return Error("53400",
                  "too many HTTP requests of role \"" + std::string(name != nullptr ? name : "") +
                      "\" are waiting",
-                 "It has " + std::to_string(own) + ", and others " +
-                     std::to_string(count.all - own) +
-                     "; a role may have as many as are free "
-                     "besides, and " +
-                     setting + ".",
+                 "It has " + std::to_string(own) + " and others have " +
+                     std::to_string(count.all - own) + "; net.max_pending_requests allows a role " +
+                     std::to_string(limit) + ", and fewer as others fill the queue.",
                  kHint);
 }
 
 // A role may have as many as are left free, so that whoever comes later finds room: one alone takes
-// half of them, n take n/(n+1). Fewer than half of all need not be counted.
+// half of the room, which is the limit, and n take n/(n+1). Up to the limit nothing need be
+// counted.
 void check_limit(Oid queue, RoleOid role) {
     static auto* const count = new Count;
     const TransactionId transaction = call([] { return GetTopTransactionId(); });
     if (estimate.transaction != transaction) estimate = {transaction, rows_by_statistics(queue)};
     const std::int64_t limit = net_settings().max_pending_requests;
-    if (2 * ++estimate.rows <= limit) return;
-    const auto is_over = [&] { return count->all + count->by_role[role] >= limit; };
+    if (++estimate.rows <= limit) return;
+    const auto is_over = [&] { return count->all + count->by_role[role] >= room_for_all(limit); };
     const bool is_recent =
         count->transaction == transaction || monotonic_now() < count->at + std::chrono::seconds(1);
-    if (!is_recent || is_over()) *count = count_up_to(limit);
+    if (!is_recent || is_over()) *count = count_up_to(room_for_all(limit));
     count->transaction = transaction;
     if (is_over()) throw too_many(*count, count->by_role[role], role, limit);
     ++count->all;

@@ -97,7 +97,7 @@ void define_net_settings() {
                   &variables.max_response_bytes, 1024 * 1024, 0, 256 * 1024 * 1024, PGC_SIGHUP,
                   GUC_UNIT_BYTE);
     define_number("net.max_pending_requests",
-                  "Requests that may wait in a database; a role may have as many as are left free.",
+                  "Requests of a role that may wait in a database; of all roles twice as many.",
                   &variables.max_pending_requests, 1'000'000, 1, INT_MAX, PGC_SUSET);
     define_number("net.max_connections_per_host",
                   "Requests of a database to one host that may be in flight at the same time.",

@@ -51,7 +51,7 @@ struct NewRequest {
 
 // Puts a request of the current role, and of the current run, into the queue, and wakes the http
 // worker when the transaction commits. Returns its id. Throws Error 53400 if
-// net.max_pending_requests wait already.
+// net.max_pending_requests of the role, or what others leave it, wait already.
 std::int64_t enqueue(const NewRequest& request);
 
 // ---- for the http worker and the scheduler (inside their transaction, with their rights) ------

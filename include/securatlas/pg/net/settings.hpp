@@ -17,7 +17,7 @@ struct NetSettings {
     int max_connections;                // requests of a database that are in flight at a time
     int max_attempts;                   // of requests that do not say it themselves
     std::size_t max_response_bytes;     // of a body; the rest is dropped
-    std::int64_t max_pending_requests;  // in the queue; more are refused
+    std::int64_t max_pending_requests;  // of a role in the queue; of all twice as many
     int max_connections_per_host;       // of max_connections
     int requests_per_second_per_host;   // 0: no limit
     core::FollowRedirects follow_redirects;
