@@ -1,6 +1,8 @@
 #include "cron/dispatcher.hpp"
 
 #include <algorithm>
+#include <exception>
+#include <utility>
 #include <variant>
 
 #include "securatlas/pg/border/error.hpp"
@@ -17,6 +19,10 @@ constexpr std::size_t kExplainAtOnce = 200;
 constexpr core::Duration kFirstPause = std::chrono::milliseconds(50);
 constexpr core::Duration kLongestPause = std::chrono::seconds(1);
 constexpr core::Duration kFollowPause = std::chrono::seconds(1);
+
+constexpr const char* kRowIsLocked = "waiting: another session has locked the row of the run";
+constexpr const char* kAtShare =
+    "waiting for a worker: the role has its share of them, and others come first";
 
 // The report of a run that cannot be handed to any worker.
 pg::RunReport refusal(const pg::RunOrder& order, const pg::Error& error) {
@@ -47,7 +53,7 @@ pg::Error worker_did_not_start() {
 
 }  // namespace
 
-void Dispatcher::know(const std::vector<pg::runs::RunRow>& runs) {
+void Dispatcher::add(const std::vector<pg::runs::RunRow>& runs) {
     std::map<std::pair<std::string, pg::RoleOid>, std::variant<pg::Target, pg::Error>> targets;
     for (const pg::runs::RunRow& run : runs) {
         const auto key = std::make_pair(run.database, run.role);
@@ -63,19 +69,19 @@ void Dispatcher::know(const std::vector<pg::runs::RunRow>& runs) {
         }
         const pg::RunOrder order{
             .run = run.run, .occurrence = run.occurrence, .logged = run.logged};
-        Known& known = known_[run.run];
-        known.order = order;
-        known.row = run;
+        Entry& entry = entries_[run.run];
+        entry.order = order;
+        entry.row = run;
         if (const auto* target = std::get_if<pg::Target>(&found->second)) {
-            known.target = *target;
-            known.failure.reset();
+            entry.target = *target;
+            entry.failure.reset();
         } else {
-            known.failure = refusal(order, std::get<pg::Error>(found->second));
+            entry.failure = refusal(order, std::get<pg::Error>(found->second));
         }
     }
 }
 
-void Dispatcher::forget(core::RunId run) { known_.erase(run); }
+void Dispatcher::forget(core::RunId run) { withdraw(run); }
 
 // Oldest first.
 Dispatcher::Key Dispatcher::key_of(const pg::Order& order) {
@@ -87,35 +93,37 @@ Dispatcher::Key Dispatcher::key_of(const pg::Order& order) {
 }
 
 void Dispatcher::make_ready(core::RunId run, core::Duration monotonic_now) {
-    const auto found = known_.find(run);
-    if (found != known_.end()) make_ready(found->second, monotonic_now);
+    const auto found = entries_.find(run);
+    if (found != entries_.end()) make_ready(found->second, monotonic_now);
 }
 
 void Dispatcher::make_callbacks_ready(const pg::Target& target, core::Instant due,
                                       core::Duration monotonic_now) {
-    Known& known = known_[target.role];
-    known.order = pg::CallbackOrder{.role = target.role, .due = due};
-    known.target = target;
-    make_ready(known, monotonic_now);
+    Entry& entry = entries_[target.role];
+    entry.order = pg::CallbackOrder{.role = target.role, .due = due};
+    entry.target = target;
+    make_ready(entry, monotonic_now);
 }
 
-void Dispatcher::make_ready(Known& known, core::Duration monotonic_now) {
-    known.ready_at = monotonic_now;
-    if (ready_[known.target].insert(key_of(known.order)).second) ++ready_count_;
+void Dispatcher::make_ready(Entry& entry, core::Duration monotonic_now) {
+    entry.ready_at = monotonic_now;
+    if (ready_[entry.target].insert(key_of(entry.order)).second) ++ready_count_;
 }
 
-void Dispatcher::remove_ready(const Known& known) {
-    const auto queue = ready_.find(known.target);
+void Dispatcher::remove_ready(const Entry& entry) {
+    const auto queue = ready_.find(entry.target);
     if (queue == ready_.end()) return;
-    ready_count_ -= queue->second.erase(key_of(known.order));
+    ready_count_ -= queue->second.erase(key_of(entry.order));
     if (queue->second.empty()) ready_.erase(queue);
 }
 
-bool Dispatcher::take_back(core::RunId run) {
-    const auto found = known_.find(run);
-    if (found == known_.end()) return false;
+bool Dispatcher::withdraw(core::RunId run) {
+    const auto found = entries_.find(run);
+    if (found == entries_.end()) return false;
     remove_ready(found->second);
-    known_.erase(found);
+    parked_.erase({found->second.parked_until, run});
+    ended(std::get<pg::RunOrder>(found->second.order));
+    entries_.erase(found);
     return true;
 }
 
@@ -131,56 +139,112 @@ std::map<pg::Target, Dispatcher::Queue>::iterator Dispatcher::oldest_queue(
     return oldest;
 }
 
-std::vector<pg::RunReport> Dispatcher::hand_out(core::Duration monotonic_now) {
-    std::vector<pg::RunReport> failures;
+void Dispatcher::hand_out(core::Duration monotonic_now,
+                          const std::function<void(const pg::RunReport&)>& report) {
+    end_parking(monotonic_now);
+    at_share_.clear();
     std::set<pg::Target> passed;  // targets that get no worker now
     for (auto queue = oldest_queue(passed); queue != ready_.end(); queue = oldest_queue(passed)) {
         const Item item = queue->second.begin()->second;
-        Known& known = known_.at(item);
-        if (known.failure) {
-            failures.push_back(*known.failure);
-        } else {
-            const Handed handed = hand(known, monotonic_now);
-            if (handed == Handed::no_room) break;
-            if (handed == Handed::not_now) {
-                passed.insert(known.target);
-                continue;
-            }
+        Entry& entry = entries_.at(item);
+        switch (try_to_hand(entry, monotonic_now)) {
+            case Handed::yes:
+                remove_ready(entry);
+                entries_.erase(item);
+                break;
+            case Handed::refused:
+                report(*entry.failure);
+                forget(std::get<core::RunId>(item));
+                break;
+            case Handed::parked:
+                remove_ready(entry);
+                parked_.insert({entry.parked_until, item});
+                break;
+            case Handed::no_room:
+                return;
+            case Handed::not_now:
+                passed.insert(entry.target);
+                break;
         }
-        remove_ready(known);
-        known_.erase(item);
     }
-    return failures;
 }
 
-Dispatcher::Handed Dispatcher::hand(Known& known, core::Duration monotonic_now) {
-    auto* run = std::get_if<pg::RunOrder>(&known.order);
-    if (run != nullptr && known.target.database != database_ && run->parcel == 0) {
-        if (!pack_for_elsewhere(known.row, *run)) {
-            known.failure = refusal(*run, pg::Error("57014", "the run was cancelled"));
-            return Handed::not_now;
+// What goes wrong with one is no fault of those behind it.
+Dispatcher::Handed Dispatcher::try_to_hand(Entry& entry, core::Duration monotonic_now) {
+    if (entry.failure) return Handed::refused;
+    try {
+        const Handed handed = hand(entry, monotonic_now);
+        if (handed == Handed::parked) park(entry, kRowIsLocked, monotonic_now);
+        return handed;
+    } catch (const std::exception& error) {
+        if (entry.parked_for.empty()) {
+            pg::write_log(pg::LogLevel::warning,
+                          std::string("securatlas_sched scheduler: could not hand out a run: ") +
+                              error.what());
         }
+        park(entry, std::string("could not be handed out yet: ") + error.what(), monotonic_now);
+        return Handed::parked;
     }
-    if (monotonic_now < try_at_) {
-        if (pg::WorkerTable::assign_to_idle(database_, known.target, known.order)) {
-            return Handed::yes;
-        }
+}
+
+void Dispatcher::park(Entry& entry, std::string reason, core::Duration monotonic_now) {
+    entry.parked_pause = entry.parked_pause == core::Duration(0)
+                             ? kFirstPause
+                             : (std::min)(entry.parked_pause * 2, kLongestPause);
+    entry.parked_until = monotonic_now + entry.parked_pause;
+    if (entry.parked_for != reason) entry.explained = false;
+    entry.parked_for = std::move(reason);
+}
+
+void Dispatcher::end_parking(core::Duration monotonic_now) {
+    while (!parked_.empty() && parked_.begin()->first <= monotonic_now) {
+        Entry& entry = entries_.at(parked_.begin()->second);
+        parked_.erase(parked_.begin());
+        ready_[entry.target].insert(key_of(entry.order));
+        ++ready_count_;
+    }
+}
+
+Dispatcher::Handed Dispatcher::hand(Entry& entry, core::Duration monotonic_now) {
+    using enum pg::WorkerTable::Assignment;
+    const bool slots_are_out_now = monotonic_now < try_at_;
+    const auto room = pg::WorkerTable::room_for(database_, entry.target);
+    if (room == share) {
+        at_share_.insert(entry.target);
+        return Handed::not_now;
+    }
+    if (slots_are_out_now && room != handed) {
         // Before a younger run gets it: a role whose runs are many does not keep the others out.
         pg::WorkerTable::make_room();
         return Handed::not_now;
     }
-    const auto assigned = pg::WorkerTable::assign(database_, known.target, known.order);
+    if (room == waiting || room == full) return Handed::no_room;
+
+    auto* run = std::get_if<pg::RunOrder>(&entry.order);
+    if (run != nullptr && entry.target.database != database_ && run->parcel == 0) {
+        if (!pack_for_elsewhere(entry, *run)) return Handed::parked;
+        if (entry.failure) return Handed::refused;
+    }
+    if (slots_are_out_now) {
+        return pg::WorkerTable::assign_to_idle(database_, entry.target, entry.order)
+                   ? Handed::yes
+                   : Handed::not_now;
+    }
+    pending_.reserve(pending_.size() + 1);
+    const auto assigned = pg::WorkerTable::assign(database_, entry.target, entry.order);
     switch (assigned.assignment) {
-        case pg::WorkerTable::Assignment::handed:
+        case handed:
             return Handed::yes;
-        case pg::WorkerTable::Assignment::waiting:
-        case pg::WorkerTable::Assignment::full:
+        case waiting:
+        case full:
             return Handed::no_room;
-        case pg::WorkerTable::Assignment::reserved:
+        case share:
+            return Handed::not_now;
+        case reserved:
             break;
     }
     if (auto launched = pg::launch_job_worker(assigned.slot, assigned.generation)) {
-        pending_.push_back({assigned.slot, assigned.generation, std::move(*launched), known.order});
+        pending_.push_back({assigned.slot, assigned.generation, std::move(*launched), entry.order});
         pause_ = core::Duration(0);
         slots_are_out_ = false;
         return Handed::yes;
@@ -191,12 +255,25 @@ Dispatcher::Handed Dispatcher::hand(Known& known, core::Duration monotonic_now) 
     return Handed::not_now;
 }
 
-bool Dispatcher::pack_for_elsewhere(const pg::runs::RunRow& row, pg::RunOrder& order) {
+// False: somebody has locked the run's row.
+bool Dispatcher::pack_for_elsewhere(Entry& entry, pg::RunOrder& order) {
     pg::ExtensionTransaction transaction(pg::Tables::cron);
-    const pg::runs::Task task = pg::runs::start_elsewhere(row);
-    transaction.commit_asynchronously();
-    if (!task.wanted) return false;
-    order.parcel = pg::runs::send_parcel(task);
+    if (entry.row.logged && !pg::runs::try_lock_history()) return false;
+    const auto task = pg::runs::mark_for_elsewhere(entry.row);
+    if (!task) return false;
+    if (!task->wanted) {
+        entry.failure = refusal(order, pg::Error("57014", "the run was cancelled"));
+        transaction.commit_asynchronously();
+        return true;
+    }
+    // Before the mark is committed: without a parcel the run has not begun.
+    order.parcel = pg::runs::send_parcel(*task);
+    try {
+        transaction.commit_asynchronously();
+    } catch (...) {
+        pg::runs::drop_parcel(std::exchange(order.parcel, 0));
+        throw;
+    }
     return true;
 }
 
@@ -213,16 +290,16 @@ void Dispatcher::slots_are_out(core::Duration monotonic_now) {
 
 void Dispatcher::returned(const pg::ReturnedOrder& returned, core::Duration monotonic_now) {
     const auto* run = std::get_if<pg::RunOrder>(&returned.order);
-    Known known;
-    known.order = returned.order;
-    known.target = returned.target;
+    Entry entry;
+    entry.order = returned.order;
+    entry.target = returned.target;
     if (run != nullptr) {
-        known.row.run = run->run;
-        known.row.occurrence = run->occurrence;
-        known.row.role = returned.target.role;
-        known.row.logged = run->logged;
+        entry.row.run = run->run;
+        entry.row.occurrence = run->occurrence;
+        entry.row.role = returned.target.role;
+        entry.row.logged = run->logged;
     }
-    const auto [place, is_new] = known_.insert_or_assign(key_of(returned.order).second, known);
+    const auto [place, is_new] = entries_.insert_or_assign(key_of(returned.order).second, entry);
     make_ready(place->second, monotonic_now);
 }
 
@@ -230,15 +307,15 @@ void Dispatcher::ended(const pg::RunOrder& order) {
     if (order.parcel != 0) pg::runs::drop_parcel(order.parcel);
 }
 
-std::vector<pg::WorkerReport> Dispatcher::follow_launches() {
-    std::vector<pg::WorkerReport> failures;
-    std::erase_if(pending_, [&failures](const Pending& pending) {
+void Dispatcher::follow_launches(std::vector<pg::WorkerReport>& reports) {
+    reports.reserve(reports.size() + pending_.size());
+    std::erase_if(pending_, [&reports](const Pending& pending) {
         const auto state = pending.launched.state();
         if (state == pg::Launched::State::starting) return false;
         // A worker that took its slot reports by itself, however it ends.
         if (state == pg::Launched::State::ended &&
             pg::WorkerTable::release_reserved(pending.slot, pending.generation)) {
-            failures.push_back(std::visit(
+            reports.push_back(std::visit(
                 [](const auto& order) -> pg::WorkerReport {
                     return refusal(order, worker_did_not_start());
                 },
@@ -246,7 +323,6 @@ std::vector<pg::WorkerReport> Dispatcher::follow_launches() {
         }
         return true;
     });
-    return failures;
 }
 
 std::optional<core::Instant> Dispatcher::oldest_wait() const {
@@ -261,20 +337,28 @@ std::optional<core::Instant> Dispatcher::oldest_wait() const {
 std::vector<core::ExplainWait> Dispatcher::explain_waits(core::Duration since,
                                                          core::Duration monotonic_now) {
     std::vector<core::ExplainWait> waits;
-    const std::string reason =
+    const auto explain = [&](const Item& item, const std::string& reason) {
+        const auto* run = std::get_if<core::RunId>(&item);
+        Entry& entry = entries_.at(item);
+        if (run == nullptr || entry.explained || entry.ready_at > since) return;
+        entry.explained = true;
+        waits.push_back({*run, reason});
+    };
+    for (const auto& [until, item] : parked_) {
+        if (waits.size() == kExplainAtOnce) return waits;
+        explain(item, entries_.at(item).parked_for);
+    }
+    const std::string slots =
         monotonic_now < try_at_ || slots_are_out_
             ? "waiting for a worker: all worker slots of the server are in use"
             : "waiting for a worker: cron.max_running_jobs (" +
                   std::to_string(pg::settings().max_running_jobs) + ") is reached";
+    const std::string share = kAtShare;
     for (const auto& [target, queue] : ready_) {
+        const std::string& reason = at_share_.contains(target) ? share : slots;
         for (const auto& [scheduled_at, item] : queue) {
             if (waits.size() == kExplainAtOnce) return waits;
-            const auto* run = std::get_if<core::RunId>(&item);
-            if (run == nullptr) continue;
-            Known& known = known_.at(item);
-            if (known.explained || known.ready_at > since) continue;
-            known.explained = true;
-            waits.push_back({*run, reason});
+            explain(item, reason);
         }
     }
     return waits;
@@ -285,6 +369,13 @@ std::optional<core::Duration> Dispatcher::next_try(core::Duration monotonic_now)
     if (ready_count_ > 0 && try_at_ > monotonic_now) next = try_at_ - monotonic_now;
     // The postmaster tells of a worker that did not live by the latch alone.
     if (!pending_.empty()) next = (std::min)(next.value_or(kFollowPause), kFollowPause);
+    // What other databases' runs of the role leave is told to nobody here.
+    if (!at_share_.empty()) next = (std::min)(next.value_or(kLongestPause), kLongestPause);
+    if (!parked_.empty()) {
+        const core::Duration left =
+            (std::max)(parked_.begin()->first - monotonic_now, core::Duration(0));
+        next = (std::min)(next.value_or(left), left);
+    }
     return next;
 }
 

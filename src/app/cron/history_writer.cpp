@@ -67,9 +67,9 @@ HistoryWriter::Written HistoryWriter::flush(core::Instant planned_until,
 }
 
 // New rows; with the last of them, how far they take the planning. Many claims are written in
-// portions, so that the first runs do not wait for the claims of the last. Until planned_until
-// moves, what keeps a run from being claimed again is its row: a portion with runs that have none
-// goes on to the end.
+// portions in which roles take turns, so that the first runs do not wait for the claims of the
+// last, and nobody for the ten thousand of another role. Until planned_until moves, what keeps a
+// run from being claimed again is its row: a portion with runs that have none goes on to the end.
 bool HistoryWriter::write_new(core::Instant planned_until, Written& written) {
     if (claims_.empty() && skips_.empty()) return true;
     pg::ExtensionTransaction transaction(pg::Tables::cron);
@@ -78,10 +78,9 @@ bool HistoryWriter::write_new(core::Instant planned_until, Written& written) {
     std::size_t done = 0;
     bool all_logged = true;
     while (done < claims_.size() && (done == 0 || !all_logged)) {
-        const auto first = claims_.begin() + static_cast<std::ptrdiff_t>(done);
-        const std::size_t count = (std::min)(claims_.size() - done, kRowsAtOnce);
-        write_claims({first, first + static_cast<std::ptrdiff_t>(count)}, here);
-        done += count;
+        const std::vector<core::ClaimRun> portion = claims_.at(done, kRowsAtOnce);
+        write_claims(portion, here);
+        done += portion.size();
         all_logged = std::all_of(here.runs.begin(), here.runs.end(),
                                  [](const pg::runs::RunRow& run) { return run.logged; });
     }
@@ -95,7 +94,7 @@ bool HistoryWriter::write_new(core::Instant planned_until, Written& written) {
         transaction.commit();
     }
     written = std::move(here);
-    claims_.erase(claims_.begin(), claims_.begin() + static_cast<std::ptrdiff_t>(done));
+    claims_.remove_first(done);
     skips_.clear();
     return true;
 }

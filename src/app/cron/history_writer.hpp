@@ -1,11 +1,11 @@
 // What the scheduler has to write into the history and into cron.job, kept until it is written.
 #pragma once
 
-#include <deque>
 #include <optional>
 #include <vector>
 
 #include "securatlas/core/cron/scheduler.hpp"
+#include "securatlas/core/cron/turns.hpp"
 #include "securatlas/pg/border/error.hpp"
 #include "securatlas/pg/cron/runs.hpp"
 
@@ -17,7 +17,7 @@ namespace securatlas::app {
 // what needs no writing.
 class HistoryWriter {
   public:
-    void add(core::ClaimRun claim) { claims_.push_back(std::move(claim)); }
+    void add(core::ClaimRun claim) { claims_.push(claim.owner, std::move(claim)); }
     void add(core::RecordSkip skip) { skips_.push_back(std::move(skip)); }
     void add(core::ExplainWait wait);
     void add(core::SkipRun skip);
@@ -53,7 +53,7 @@ class HistoryWriter {
     std::vector<std::int64_t> write_waits();
     void begin_pause(core::Duration monotonic_now);
 
-    std::deque<core::ClaimRun> claims_;
+    core::Turns<core::OwnerId, core::ClaimRun> claims_;
     std::vector<core::RecordSkip> skips_;
     std::vector<core::ExplainWait> waits_;
     std::vector<core::SkipRun> skipped_runs_;

@@ -50,6 +50,7 @@ core::Result<core::Job, std::string> JobLoader::load(const pg::jobs::PlanRow& ro
     const pg::Settings settings = pg::settings();
     return core::Job{
         .id = core::JobId{row.id},
+        .owner = core::OwnerId{row.role},
         .name = row.name.empty() ? std::to_string(row.id) : row.name,
         .schedule = std::move(zoned.schedule),
         .zone = std::move(zoned.zone),

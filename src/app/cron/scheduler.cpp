@@ -114,9 +114,8 @@ void SchedulerProcess::turn() {
         if (writer_.waiting_claims() > 0) break;
     }
     order_callbacks();
-    for (const pg::RunReport& report : dispatcher_.hand_out(pg::monotonic_now())) {
-        writer_.add_outcome(report);
-    }
+    dispatcher_.hand_out(pg::monotonic_now(),
+                         [this](const pg::RunReport& report) { add_outcome(report); });
     plan_next_show();
     start_http_worker();
     purge();
@@ -175,9 +174,12 @@ bool SchedulerProcess::settings_changed() {
 }
 
 void SchedulerProcess::collect_reports() {
-    const auto take = [this](const auto& report) { take_report(report); };
-    for (const auto& report : pg::WorkerTable::collect(database_)) std::visit(take, report);
-    for (const auto& report : dispatcher_.follow_launches()) std::visit(take, report);
+    pg::WorkerTable::collect(database_, reports_);
+    dispatcher_.follow_launches(reports_);
+    while (!reports_.empty()) {
+        std::visit([this](const auto& report) { take_report(report); }, reports_.back());
+        reports_.pop_back();  // not before: an error on the way loses none
+    }
 }
 
 void SchedulerProcess::take_report(const pg::CallbackReport& report) {
@@ -191,6 +193,10 @@ void SchedulerProcess::take_report(const pg::ReturnedOrder& returned) {
 void SchedulerProcess::take_report(const pg::RunReport& report) {
     dispatcher_.ended(report.order);
     shown_.erase(static_cast<std::int64_t>(report.order.run));
+    add_outcome(report);
+}
+
+void SchedulerProcess::add_outcome(const pg::RunReport& report) {
     if (report.recorded || !report.order.logged) {
         events_.push_back(core::RunEnded{report.order.run, report.outcome,
                                          core::is_retryable(report.sqlstate.data())});
@@ -201,15 +207,17 @@ void SchedulerProcess::take_report(const pg::RunReport& report) {
 
 void SchedulerProcess::read_requested_runs() {
     for (const std::int64_t id : cancelled_runs_) {
-        dispatcher_.take_back(core::RunId{id});
-        events_.push_back(core::RunEnded{core::RunId{id}, core::RunOutcome::cancelled, false});
+        const core::RunId run{id};
+        // One that has got a worker in the meantime is ended by it.
+        if (!dispatcher_.withdraw(run) && pg::WorkerTable::cancel(database_, run)) continue;
+        events_.push_back(core::RunEnded{run, core::RunOutcome::cancelled, false});
     }
     cancelled_runs_.clear();
     if (requested_runs_.empty() && !all_requested_) return;
     pg::ExtensionTransaction transaction(pg::Tables::cron);
     const auto rows = all_requested_ ? pg::runs::read_all_waiting_manual()
                                      : pg::runs::read_waiting(requested_runs_);
-    dispatcher_.know(rows);
+    dispatcher_.add(rows);
     transaction.commit();
     for (const pg::runs::RunRow& row : rows) {
         events_.push_back(
@@ -252,7 +260,7 @@ void SchedulerProcess::carry_out(const core::Command& command) {
 
 // A run that waits for a worker ends here; one in progress is told by its worker.
 void SchedulerProcess::cancel_run(core::RunId run) {
-    if (dispatcher_.take_back(run)) {
+    if (dispatcher_.withdraw(run)) {
         writer_.add(core::SkipRun{run, "cancelled: the next run took its place"});
         events_.push_back(core::RunEnded{run, core::RunOutcome::cancelled, false});
     } else {
@@ -263,15 +271,15 @@ void SchedulerProcess::cancel_run(core::RunId run) {
 // A claim is acknowledged only when it is known where its run is to be executed.
 void SchedulerProcess::take_written(HistoryWriter::Written written) {
     std::move(written.runs.begin(), written.runs.end(), std::back_inserter(unknown_runs_));
-    std::move(written.events.begin(), written.events.end(), std::back_inserter(held_events_));
+    std::move(written.events.begin(), written.events.end(), std::back_inserter(unanswered_));
     if (!unknown_runs_.empty()) {
         pg::Transaction transaction;
-        dispatcher_.know(unknown_runs_);
+        dispatcher_.add(unknown_runs_);
         transaction.commit();
         unknown_runs_.clear();
     }
-    std::move(held_events_.begin(), held_events_.end(), std::back_inserter(events_));
-    held_events_.clear();
+    std::move(unanswered_.begin(), unanswered_.end(), std::back_inserter(events_));
+    unanswered_.clear();
     if (written.error) note_error(*written.error);
 }
 

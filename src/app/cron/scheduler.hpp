@@ -41,6 +41,7 @@ class SchedulerProcess {
     bool settings_changed();
     void collect_reports();
     void take_report(const pg::RunReport& report);
+    void add_outcome(const pg::RunReport& report);
     void take_report(const pg::CallbackReport& report);
     void take_report(const pg::ReturnedOrder& returned);
     void read_requested_runs();
@@ -73,7 +74,8 @@ class SchedulerProcess {
 
     // What was told and is not worked off yet. Cleared only when it is.
     std::vector<core::Event> events_;
-    std::vector<core::Event> held_events_;  // answers to claims, until unknown_runs_ is empty
+    std::vector<pg::WorkerReport> reports_;
+    std::vector<core::Event> unanswered_;  // answers to claims, until unknown_runs_ is empty
     std::vector<pg::runs::RunRow> unknown_runs_;
     std::vector<std::int64_t> changed_jobs_;
     std::vector<std::int64_t> jobs_to_reload_;  // what was to be loaded, and could not

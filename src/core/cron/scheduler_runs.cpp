@@ -52,7 +52,7 @@ void Scheduler::State::move(JobState& job, ActiveRun& run, RunState to, std::str
         case RunState::planned:
             break;
         case RunState::claiming:
-            commands.push_back(ClaimRun{run.occurrence, std::move(reason)});
+            commands.push_back(ClaimRun{run.occurrence, std::move(reason), job.job.owner});
             break;
         case RunState::waiting:
             owners.emplace(run.id, job.job.id);

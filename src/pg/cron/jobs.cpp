@@ -11,12 +11,13 @@ namespace {
 constexpr std::string_view kPlanColumns = R"(
 SELECT jobid, jobname, schedule, timezone, planned_from, active, overlap_policy, missed,
        catchup_window, COALESCE(jitter, '0'), max_retries, retry_period, COALESCE(max_failures, 0),
-       replicated
+       replicated, COALESCE(roleid::oid, 0)
   FROM cron.job )";
 
 PlanRow plan_row(const Row& row) {
     return {
         .id = row.as_int64(1),
+        .role = row.as_oid(15),
         .name = row.as_text(2),
         .schedule = row.as_text(3),
         .timezone = row.as_text(4),

@@ -74,7 +74,12 @@ std::uint32_t send_parcel(const Task& task) {
     to = put(to + sizeof header, task.command);
     to = put(put(put(to, task.job_name), task.database), task.username);
     const std::uint32_t handle = dsm_segment_handle(segment);
-    sent_parcels()[handle] = segment;
+    try {
+        sent_parcels()[handle] = segment;
+    } catch (...) {
+        call([segment] { dsm_detach(segment); });
+        throw;
+    }
     return handle;
 }
 

@@ -319,14 +319,19 @@ void set_planned_until(core::Instant planned_until) {
     update.execute({Parameter::of(planned_until), Parameter::of_oid(MyDatabaseId)});
 }
 
-Task start_elsewhere(const RunRow& row) {
+std::optional<Task> mark_for_elsewhere(const RunRow& row) {
     static Statement mark(R"(
-UPDATE cron.job_run_details
-   SET status = 'running', transactional = false, start_time = clock_timestamp(), reason = NULL
- WHERE runid = $1 AND status = 'starting')");
+UPDATE cron.job_run_details SET transactional = false
+ WHERE runid = $1 AND status = 'starting'
+   AND runid IN (SELECT runid FROM cron.job_run_details WHERE runid = $1 FOR UPDATE SKIP LOCKED))");
+    static Statement look(
+        "SELECT FROM cron.job_run_details WHERE runid = $1 AND status = 'starting'");
+    const Parameter run = Parameter::of(static_cast<std::int64_t>(row.run));
     Spi spi;
-    const std::uint64_t marked = mark.execute({Parameter::of(static_cast<std::int64_t>(row.run))});
-    if (marked == 0 && row.logged) return Task{};
+    if (row.logged && mark.execute({run}) == 0) {
+        if (look.execute({run}) > 0) return std::nullopt;
+        return Task{};
+    }
     static Statement query(R"(
 SELECT COALESCE(r.command, j.command), COALESCE(r.jobname, j.jobname), j.max_runtime
   FROM (SELECT) one

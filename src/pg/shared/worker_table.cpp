@@ -1,7 +1,14 @@
+#include <algorithm>
 #include <csignal>
 
+#include "securatlas/core/cron/slot_share.hpp"
 #include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/shared/shared_memory.hpp"
+
+extern "C" {
+#include "miscadmin.h"
+#include "replication/logicallauncher.h"
+}
 
 namespace securatlas::pg {
 namespace {
@@ -35,6 +42,45 @@ bool give_to_idle(SharedState& state, DatabaseOid owner, const Target& target, c
         return true;
     }
     return false;
+}
+
+bool is_used(const WorkerSlotState& slot) {
+    switch (slot.state) {
+        case SlotState::reserved:
+        case SlotState::busy:
+            return true;
+        case SlotState::free:
+        case SlotState::idle:
+        case SlotState::leaving:
+        case SlotState::done:
+        case SlotState::dead:
+            return false;
+    }
+    return false;
+}
+
+// Slots for which the server can have workers, as far as that is known: max_worker_processes has to
+// do for our other processes, too.
+int usable_slots(const SharedState& state) {
+    int others = 1 + (max_logical_replication_workers > 0 ? 1 : 0);
+    for (const DatabaseState& database : state.databases) {
+        if (database.database == 0) continue;
+        others += (database.status.pid != 0 ? 1 : 0) + (database.http_pid != 0 ? 1 : 0);
+    }
+    return (std::min)(state.slot_count, max_worker_processes - others);
+}
+
+// A role's slots count whatever databases its runs are in.
+bool has_its_share(const SharedState& state, RoleOid role) {
+    int used = 0;
+    int used_by_role = 0;
+    for (int i = 0; i < state.slot_count; ++i) {
+        const WorkerSlotState& slot = state.slots[i];
+        if (!is_used(slot)) continue;
+        ++used;
+        if (slot.target.role == role) ++used_by_role;
+    }
+    return !core::may_have_slot(used_by_role, usable_slots(state) - used);
 }
 
 // Asks an idle worker to leave, unless one is leaving already. False: there is none.
@@ -106,8 +152,25 @@ WorkerTable::Assigned WorkerTable::assign(DatabaseOid owner, const Target& targe
     SharedState& state = require_shared_state();
     SharedLock lock(state);
     if (!collects(state, owner)) return {Assignment::full};
+    if (has_its_share(state, target.role)) return {Assignment::share};
     if (give_to_idle(state, owner, target, order)) return {Assignment::handed};
     return reserve(state, owner, target, order);
+}
+
+WorkerTable::Assignment WorkerTable::room_for(DatabaseOid owner, const Target& target) {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    if (has_its_share(state, target.role)) return Assignment::share;
+    bool is_free = false;
+    for (int i = 0; i < state.slot_count; ++i) {
+        const WorkerSlotState& slot = state.slots[i];
+        if (slot.state == SlotState::idle && same_target(slot, owner, target)) {
+            return Assignment::handed;
+        }
+        is_free = is_free || slot.state == SlotState::free;
+    }
+    if (is_free) return Assignment::reserved;
+    return make_one_leave(state) ? Assignment::waiting : Assignment::full;
 }
 
 bool WorkerTable::assign_to_idle(DatabaseOid owner, const Target& target, const Order& order) {
@@ -131,13 +194,11 @@ bool WorkerTable::release_reserved(int index, std::uint32_t generation) {
     return true;
 }
 
-std::vector<WorkerReport> WorkerTable::collect(DatabaseOid owner) {
+void WorkerTable::collect(DatabaseOid owner, std::vector<WorkerReport>& reports) {
     SharedState& state = require_shared_state();
-    std::vector<WorkerReport> reports;
-    reports.reserve(slot_count(state));  // nothing allocates under the lock
+    reports.reserve(reports.size() + slot_count(state));  // nothing allocates under the lock
     SharedLock lock(state);
     pg::collect(state, owner, reports);
-    return reports;
 }
 
 std::vector<OrderInProgress> WorkerTable::in_progress(DatabaseOid owner) {

@@ -14,6 +14,7 @@ namespace securatlas::core {
 
 enum class JobId : std::int64_t {};
 enum class RunId : std::int64_t {};
+enum class OwnerId : std::uint32_t {};  // of the role whose job it is
 
 // What happens when an occurrence is due while the job's last run is not finished.
 enum class OverlapPolicy { buffer_one, buffer_all, skip, cancel_other, allow };
@@ -31,6 +32,7 @@ struct Dependency {
 
 struct Job {
     JobId id{};
+    OwnerId owner{};
     std::string name;  // for texts only: the job's name, or its id where it has none
     std::shared_ptr<const Schedule> schedule;
     std::shared_ptr<const Zone> zone;

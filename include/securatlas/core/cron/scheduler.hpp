@@ -102,10 +102,11 @@ using Event =
 // ---- commands ------------------------------------------------------------------------------
 
 // Make the run's row (`starting`, with this reason, empty if it may start at once), then answer
-// with RunClaimed or RunRefused. All claims of one step belong into one transaction.
+// with RunClaimed or RunRefused.
 struct ClaimRun {
     Occurrence occurrence;
     std::string reason;
+    OwnerId owner{};  // of the job
 };
 
 // Make a row with status `skipped`, for `count` occurrences of which this is the latest.

@@ -20,6 +20,7 @@ namespace securatlas::pg::jobs {
 // A row as the scheduler needs it; texts are as they stand in the table and may be damaged.
 struct PlanRow {
     std::int64_t id;
+    RoleOid role;      // 0: it is gone
     std::string name;  // empty: none
     std::string schedule;
     std::string timezone;

@@ -91,10 +91,11 @@ void set_planned_until(core::Instant planned_until);
 // (0: none). Returns how many.
 std::uint64_t purge(core::Duration retention, int rows_per_job, int limit);
 
-// The task of a run, for a worker in another database; marks its row as `running` and not
-// transactional. Not wanted if it does not wait any more.
+// The task of a run, for a worker in another database. From here on its row says that it is not
+// transactional: effects and outcome cannot be one there. Not wanted if it does not wait any more;
+// nullopt if somebody has locked its row.
 struct Task;
-Task start_elsewhere(const RunRow& row);
+std::optional<Task> mark_for_elsewhere(const RunRow& row);
 
 // Puts a task where the worker of another database finds it. It stays there until it is dropped,
 // or this process is gone.

@@ -43,6 +43,7 @@ class WorkerTable {
         reserved,  // slot() is reserved for a new worker, which the caller launches
         waiting,   // no slot is free; an idle worker of another target was asked to leave
         full,      // all slots are busy
+        share,     // the role has its share of the slots (core::may_have_slot)
     };
     struct Assigned {
         Assignment assignment;
@@ -51,6 +52,10 @@ class WorkerTable {
     };
 
     static Assigned assign(DatabaseOid owner, const Target& target, const Order& order);
+
+    // What assign() would come to now: `reserved` if a slot is free, and nothing is reserved. For
+    // an order that costs something to make.
+    static Assignment room_for(DatabaseOid owner, const Target& target);
 
     // Only an idle worker: for when no new one can be started.
     static bool assign_to_idle(DatabaseOid owner, const Target& target, const Order& order);
@@ -62,7 +67,8 @@ class WorkerTable {
     static bool release_reserved(int slot, std::uint32_t generation);
 
     // Reports of ended orders; their workers are idle (or gone) afterwards.
-    static std::vector<WorkerReport> collect(DatabaseOid owner);
+    // Adds to `reports`: if there is no memory for them, nothing is collected and nothing lost.
+    static void collect(DatabaseOid owner, std::vector<WorkerReport>& reports);
 
     static std::vector<OrderInProgress> in_progress(DatabaseOid owner);
     static WorkerCounts counts(DatabaseOid owner);
