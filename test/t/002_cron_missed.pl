@@ -28,6 +28,7 @@ for my $name (sort keys %rules)
 	  if defined $rules{$name};
 }
 $node->safe_psql('postgres', "SELECT cron.pause('paused', 'on holiday')");
+wait_for($node, 'SELECT count(*) FROM cron.scheduler_state', '1', 'the scheduler has planned');
 $node->stop('immediate');
 
 # The same server without its scheduler makes the tables those of one that went away 3:30 minutes

@@ -8,7 +8,7 @@ use Sched;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = new_node('slots', max_worker_processes => 20, 'cron.max_running_jobs' => 3,
+my $node = new_node('slots', max_worker_processes => 20, 'cron.max_running_jobs' => 4,
 	'cron.worker_idle_timeout' => "'1 h'");
 $node->start;
 install($node);

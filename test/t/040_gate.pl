@@ -76,7 +76,7 @@ SELECT lanname, 'CREATE TABLE fires (a int); '
   FROM member WHERE prorettype = 'trigger'::regtype
 UNION ALL
 SELECT lanname, format('SELECT * FROM %s(%s)', m.oid::regproc, (
-	SELECT string_agg(CASE
+	SELECT string_agg(CASE WHEN m.provariadic <> 0 AND n = m.pronargs THEN 'VARIADIC ' ELSE '' END || CASE
 	           WHEN nulls OR typtype = 'c' THEN 'NULL'
 	           WHEN t.oid = 'float8[]'::regtype THEN '''{1,2,3,4}'''
 	           WHEN typcategory = 'A' OR typname IN ('json', 'jsonb') THEN '''{}'''
