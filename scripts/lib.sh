@@ -129,3 +129,55 @@ wait_until() {
         sleep 0.05
     done
 }
+
+# Roots of Debian suites: directories made by debootstrap, kept for the next time.
+: "${SUITE_ROOTS:=/var/tmp/securatlas_suites}"
+
+# The first site that apt has for packages, of Debian itself.
+mirror() {
+    apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -v security | sort -u | head -1
+}
+
+# make_root SUITE DIRECTORY: fails if the mirror cannot be reached.
+make_root() {
+    local suite=$1 root=$2
+    [ -e "$root/.complete" ] && return
+    need_packages debootstrap || return
+    rm -rf "$root"
+    # debootstrap checks signatures; a mirror that is a copy of a past day is as good.
+    mkdir -p "$root/etc/apt/apt.conf.d"
+    echo 'Acquire::Check-Valid-Until "false";' >"$root/etc/apt/apt.conf.d/10past-day"
+    debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" "$(mirror)" || return
+    touch "$root/.complete"
+}
+
+# copy_project DIRECTORY: the tree as it is, without what was built.
+copy_project() {
+    rm -rf "$1"
+    mkdir -p "$1"
+    (cd "$ROOT" && git ls-files -z --cached --others --exclude-standard |
+        while IFS= read -r -d '' file; do [ -e "$file" ] && printf '%s\0' "$file"; done |
+        tar --null -T - -cf -) | tar -C "$1" -xf -
+}
+
+# in_root DIRECTORY COMMAND...: in process and mount namespaces that end with the command, and with
+# NETWORK=none in a network namespace that has a loopback interface only.
+in_root() {
+    local root=$1 namespaces=(--mount --pid --fork --kill-child)
+    shift
+    [ "${NETWORK-}" != none ] || namespaces+=(--net)
+    cp /etc/resolv.conf "$root/etc/resolv.conf"
+    unshare "${namespaces[@]}" bash -ec '
+        root=$1
+        shift
+        [ "${NETWORK-}" != none ] || ip link set lo up
+        mount -t proc proc "$root/proc"
+        mount --rbind /dev "$root/dev"
+        mount -t tmpfs tmpfs "$root/dev/shm"
+        exec chroot "$root" env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+            HOME=/root LC_ALL=C DEBIAN_FRONTEND=noninteractive CI="${CI-}" "$@"
+    ' in_root "$root" "$@"
+}
+
+# update_packages DIRECTORY: the root's lists of packages; fails if the mirror cannot be reached.
+update_packages() { in_root "$1" apt-get -o APT::Update::Error-Mode=any update -qq; }

@@ -12,9 +12,7 @@ extern "C" {
 
 namespace securatlas::pg {
 
-bool is_replicated_change() {
-    return IsLogicalWorker() || session_has_origin();
-}
+bool is_replicated_change() { return IsLogicalWorker() || session_has_origin(); }
 
 bool is_loading() {
     if (is_replicated_change()) return true;

@@ -5,8 +5,8 @@ extern "C" {
 #include "catalog/pg_database.h"
 #include "catalog/pg_proc.h"
 #include "executor/executor.h"
-#include "replication/slot.h"
 #include "replication/origin.h"
+#include "replication/slot.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "tcop/pquery.h"
@@ -98,7 +98,8 @@ inline bool role_may_execute(Oid role, Oid function) {
 #endif
 }
 
-// Whether the session replays what another server has written (pg_replication_origin_session_setup).
+// Whether the session replays what another server has written
+// (pg_replication_origin_session_setup).
 inline bool session_has_origin() {
 #if PG_VERSION_NUM < 190000
     return replorigin_session_origin != InvalidRepOriginId;
