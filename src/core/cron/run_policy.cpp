@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdio>
 #include <string_view>
+#include <utility>
 
 #include "securatlas/core/backoff.hpp"
 #include "securatlas/core/cron/scheduler.hpp"
@@ -25,23 +26,39 @@ std::vector<Instant> instants_between(const NextAfter& next_after, Instant from,
     return found;
 }
 
-// The latest `limit` instants in (from, until], of which there are at least so many.
+void keep_latest(std::vector<Instant>& instants, std::size_t limit) {
+    if (instants.size() <= limit) return;
+    instants.erase(instants.begin(), instants.end() - static_cast<std::ptrdiff_t>(limit));
+}
+
+// The latest `limit` instants in (from, until], or all if there are fewer.
 std::vector<Instant> latest_instants(const NextAfter& next_after, Instant from, Instant until,
                                      std::size_t limit) {
+    // After `low` there are `limit` of them or more (or it is `from`), after `high` there are
+    // fewer.
     Instant low = from;
     Instant high = until;
-    std::vector<Instant> latest = instants_between(next_after, low, until, limit);
-    while (high - low > Duration(1)) {
+    for (Duration back = std::chrono::seconds(1); back < until - from; back *= 2) {
+        if (instants_between(next_after, until - back, until, limit).size() == limit) {
+            low = until - back;
+            break;
+        }
+        high = until - back;
+    }
+    // Fewer than `many` are all that there are after `low`.
+    const std::size_t many = 2 * limit;
+    std::vector<Instant> latest = instants_between(next_after, low, until, many);
+    while (latest.size() == many) {
+        low = latest[limit - 1];
         const Instant middle = low + (high - low) / 2;
-        std::vector<Instant> found = instants_between(next_after, middle, until, limit);
-        if (found.size() == limit) {
-            // The first of them does not matter below itself.
-            low = std::max(middle, found.front() - Duration(1));
-            latest = std::move(found);
-        } else {
+        std::vector<Instant> found = instants_between(next_after, middle, until, many);
+        if (found.size() < limit) {
             high = middle;
+        } else {
+            latest = std::move(found);
         }
     }
+    keep_latest(latest, limit);
     return latest;
 }
 
@@ -65,16 +82,17 @@ OverlapDecision decide_overlap(OverlapPolicy policy, std::size_t unfinished, std
 }
 
 MissedInstants find_missed(const NextAfter& next_after, Instant from, Instant until,
-                           std::size_t limit) {
+                           std::size_t limit, std::size_t most) {
     MissedInstants missed;
-    missed.latest = instants_between(next_after, from, until, kMaxCounted + 1);
-    missed.counted_all = missed.latest.size() <= kMaxCounted;
-    missed.count = std::min(missed.latest.size(), kMaxCounted);
-    if (!missed.counted_all) {
+    missed.latest = instants_between(next_after, from, until, most + 1);
+    missed.counted_all = missed.latest.size() <= most;
+    missed.count = std::min(missed.latest.size(), most);
+    if (missed.counted_all) {
+        keep_latest(missed.latest, limit);
+    } else {
         missed.latest = latest_instants(next_after, from, until, limit);
-    } else if (missed.latest.size() > limit) {
-        missed.latest.erase(missed.latest.begin(),
-                            missed.latest.end() - static_cast<std::ptrdiff_t>(limit));
+        missed.count = std::max(missed.count, missed.latest.size());
+        missed.counted_all = missed.latest.size() < limit;
     }
     return missed;
 }

@@ -40,6 +40,7 @@ Scheduler::~Scheduler() = default;
 std::vector<Command> Scheduler::step(Instant now, std::span<const Event> events) {
     State& state = *state_;
     state.now = now;
+    state.countable = kMaxCountedInStep;
     if (state.last_step != kLongAgo && now < state.last_step - kClockTolerance) {
         state.clock_set_back();
     }

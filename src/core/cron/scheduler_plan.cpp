@@ -125,9 +125,20 @@ void Scheduler::State::collect_interrupted(JobState& job, const std::vector<Inte
 
 void Scheduler::State::collect_missed(JobState& job, Instant from, Instant until,
                                       std::vector<MissedOccurrence> interrupted, const char* why) {
-    const MissedInstants missed =
-        find_missed([&job](Instant after) { return next_after(job.job, after); }, from, until,
-                    missed_limit(job.job.missed));
+    const auto next = [&job](Instant after) { return next_after(job.job, after); };
+    std::size_t limit = missed_limit(job.job.missed);
+    if (job.job.missed == MissedPolicy::all) {
+        // Those that may run are inside the window, mostly few.
+        const Instant window = std::max(from, now - job.job.catchup_window - kTick);
+        if (window < until) {
+            limit = std::min(limit, find_missed(next, window, until, 1, kMaxBuffered).count + 1);
+        } else {
+            limit = 1;
+        }
+    }
+    const std::size_t most = std::clamp(countable, kFewCounted, kMaxCounted);
+    const MissedInstants missed = find_missed(next, from, until, limit, most);
+    countable -= std::min(countable, missed.count);
     std::vector<MissedOccurrence> candidates;
     for (const Instant at : missed.latest) candidates.push_back({at, 1});
     const std::size_t looked_at = candidates.size();

@@ -139,6 +139,7 @@ struct Scheduler::State {
     bool started = false;
     Instant now = kLongAgo;  // of the step under way, else of the last one
     Instant last_step = kLongAgo;
+    std::size_t countable = 0;  // missed occurrences that this step may still count
     std::uint64_t next_sequence = 1;
     std::size_t present = 0;  // jobs that are not gone
     std::unordered_map<JobId, JobState> jobs;

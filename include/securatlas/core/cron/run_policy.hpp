@@ -21,6 +21,11 @@ inline constexpr std::size_t kMaxBuffered = 1000;
 // Missed occurrences of one job are counted up to here; beyond, the count is "at least".
 inline constexpr std::size_t kMaxCounted = 10000;
 
+// So many are counted in one step of the scheduler, of all jobs together. Each job after that is
+// counted up to kFewCounted only, so that a step stays short however many jobs there are.
+inline constexpr std::size_t kMaxCountedInStep = 1000000;
+inline constexpr std::size_t kFewCounted = 10;
+
 // ---- overlap -------------------------------------------------------------------------------
 
 enum class OverlapDecision {
@@ -41,15 +46,15 @@ using NextAfter = std::function<Instant(Instant)>;
 
 struct MissedInstants {
     std::vector<Instant> latest;  // ascending; the last `limit` of all, or all
-    std::size_t count = 0;        // of all; at most kMaxCounted
+    std::size_t count = 0;        // of all, or as many as are known of
     bool counted_all = true;      // false: there are more than `count`
 };
 
-// The instants in (from, until]. Looks at no more than kMaxCounted of them from the front, and
-// finds the latest by bisection if there are more, so that a job that fires each second and was
-// away for a year costs milliseconds. `limit` is 1 to kMaxBuffered + 1.
+// The instants in (from, until]. Counts no more than `most` of them, and finds the latest by
+// bisection if there are more, so that a job that fires each second and was away for a year costs
+// milliseconds. `limit` is 1 to kMaxBuffered + 1.
 MissedInstants find_missed(const NextAfter& next_after, Instant from, Instant until,
-                           std::size_t limit);
+                           std::size_t limit, std::size_t most = kMaxCounted);
 
 // How many of the latest instants matter to the policy: those that may run, and the last that does
 // not.

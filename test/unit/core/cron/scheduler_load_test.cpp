@@ -4,6 +4,7 @@
 #include <ctime>
 
 #include "scheduler_simulator.hpp"
+#include "securatlas/core/cron/run_policy.hpp"
 
 namespace securatlas::core::test {
 namespace {
@@ -58,6 +59,57 @@ TEST(SchedulerLoad, AStepAsksForNoMoreThanIsDue) {
     ASSERT_EQ(starts.size(), static_cast<std::size_t>(kJobs));
     for (const Command& command : starts) ASSERT_TRUE(std::holds_alternative<StartRun>(command));
     EXPECT_EQ(scheduler.next_wake(), kDay + 26h);
+}
+
+// In UTC; counts how often it is asked, which is at least once for each instant that is looked at.
+class CountingZone : public FixedZone {
+  public:
+    ZoneSpan span_at(Instant at) const override {
+        ++asked;
+        return FixedZone::span_at(at);
+    }
+    mutable std::int64_t asked = 0;
+};
+
+// The work of a step is bounded after a year away too; what runs is exact for all jobs.
+TEST(SchedulerLoad, AYearAwayIsCountedInPart) {
+    for (const MissedPolicy missed : {MissedPolicy::once, MissedPolicy::all}) {
+        const auto zone = std::make_shared<const CountingZone>();
+        std::vector<Event> events = many_jobs("* * * * *");
+        for (Event& event : events) {
+            auto* loaded = std::get_if<JobLoaded>(&event);
+            if (loaded == nullptr) continue;
+            loaded->job.zone = zone;
+            loaded->job.missed = missed;
+            loaded->job.catchup_window = 90s;
+        }
+        Scheduler scheduler([] { return 0.5; });
+        const Instant latest = kDay + 24h * 365;
+        const std::vector<Command> said = scheduler.step(latest + 30s, events);
+        EXPECT_GT(zone->asked, static_cast<std::int64_t>(kMaxCountedInStep));
+        EXPECT_LT(zone->asked, 10000000);
+
+        const std::int64_t runs = missed == MissedPolicy::all ? 2 : 1;
+        std::int64_t claims = 0;
+        std::int64_t skips = 0;
+        for (const Command& command : said) {
+            if (const auto* claim = std::get_if<ClaimRun>(&command)) {
+                ++claims;
+                ASSERT_GE(claim->occurrence.scheduled_at, latest - 1min * (runs - 1));
+                continue;
+            }
+            const RecordSkip& skip = std::get<RecordSkip>(command);
+            ++skips;
+            ASSERT_EQ(skip.occurrence.scheduled_at, latest - 1min * runs);
+            ASSERT_NE(skip.reason.find("at least"), std::string::npos);
+            const bool in_full =
+                static_cast<std::size_t>(skip.occurrence.job) <= kMaxCountedInStep / kMaxCounted;
+            ASSERT_EQ(skip.count,
+                      static_cast<std::int64_t>(in_full ? kMaxCounted : kFewCounted) - runs);
+        }
+        EXPECT_EQ(claims, kJobs * runs);
+        EXPECT_EQ(skips, kJobs);
+    }
 }
 
 // The promise is well under a second; the bound (of processor time) leaves room for a slow machine

@@ -201,6 +201,32 @@ TEST(SchedulerInterrupted, AdoptedRunsAreRunning) {
     EXPECT_EQ(std::get<StartRun>(scheduler.step(kDay + 2min - 1s, events).at(0)).run, RunId{6});
 }
 
+// Its failure is counted once, also if its end was recorded before the scheduler came back.
+TEST(SchedulerInterrupted, AnAdoptedRunThatIsCountedCountsOnce) {
+    for (const bool is_counted : {false, true}) {
+        for (const auto trigger : {RunTrigger::schedule, RunTrigger::manual}) {
+            Scheduler scheduler([] { return 0.5; });
+            Job job = make_job(1, "0 12 * * *");
+            job.max_failures = 3;
+            job.max_retries = 0;
+            job.consecutive_failures = 2;
+            const Occurrence adopted{JobId{1}, kDay, 1, trigger};
+            scheduler.step(
+                kDay + 30s,
+                std::vector<Event>{JobLoaded{job},
+                                   Started{kDay, {}, {}, {{RunId{5}, adopted, is_counted}}}});
+            const std::vector<Command> said = scheduler.step(
+                kDay + 40s, std::vector<Event>{RunEnded{RunId{5}, RunOutcome::failed, false}});
+            const bool pauses = !is_counted && trigger == RunTrigger::schedule;
+            EXPECT_EQ(std::ranges::count_if(said,
+                                            [](const Command& command) {
+                                                return std::holds_alternative<PauseJob>(command);
+                                            }),
+                      pauses ? 1 : 0);
+        }
+    }
+}
+
 TEST(SchedulerMissed, WhatFellDueBetweenTheChangeOfAJobAndItsLoadingIsNotLost) {
     for (const auto& [planned_from, runs] : {std::pair{kDay + 55s, 1u}, {kDay + 65s, 0u}}) {
         Simulator world;
