@@ -14,7 +14,7 @@
 namespace securatlas::app {
 namespace {
 
-// Each is an update of a row, and who waits shortest needs it least.
+// Each explanation updates a row; runs that have waited briefly need none yet.
 constexpr std::size_t kExplainAtOnce = 200;
 constexpr core::Duration kFirstPause = std::chrono::milliseconds(50);
 constexpr core::Duration kLongestPause = std::chrono::seconds(1);

@@ -354,7 +354,7 @@ void SchedulerProcess::start_http_worker() {
     http_wanted_ = true;
 }
 
-// What goes wrong with callbacks keeps no run from starting.
+// A failure in callback handling must not prevent runs from starting.
 void SchedulerProcess::order_callbacks() {
     try {
         callbacks_.give_orders(dispatcher_);

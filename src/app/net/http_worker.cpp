@@ -11,6 +11,7 @@
 #include "net/http_worker.hpp"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 #include <variant>
 
@@ -417,11 +418,12 @@ void run_http_worker(pg::DatabaseOid database) {
         try {
             HttpWorker(database).run();
             return;
-        } catch (const std::exception& error) {
-            // Without memory for a turn, what is in memory is not to be trusted; the queue has all.
-            pg::write_log(
-                pg::LogLevel::warning,
-                std::string("securatlas_sched http worker: starts anew: ") + error.what());
+        } catch (const std::bad_alloc&) {
+            // What is in memory is not to be trusted then; the queue has all. Any other error that
+            // comes here, such as an engine of another version, ends the process, and the scheduler
+            // asks for the next one.
+            pg::write_log(pg::LogLevel::warning,
+                          "securatlas_sched http worker: starts anew: out of memory");
         }
         pg::pause(kPauseAfterError);
     }

@@ -83,7 +83,6 @@ void define_flag(const char* name, const char* help, bool* variable, bool initia
 }
 
 void define_limits() {
-    // In a session that loads the library by itself the limit is shown, but nothing uses it.
     DefineCustomIntVariable("cron.max_running_jobs",
                             "Runs that may be executed at the same time in the whole cluster.",
                             nullptr, &variables.max_running_jobs, 32, 1, 1000, PGC_POSTMASTER, 0,

@@ -192,8 +192,8 @@ bool revoke(RoleOid caller, const std::string& name, RoleOid role) {
 }
 
 void check_usable(const std::vector<std::string>& names, RoleOid role) {
-    // The same for each of a hundred thousand requests of one statement. That it is no longer so is
-    // noticed when they are sent.
+    // Cached per transaction, because one statement may make 100,000 requests. Checked again when
+    // each is sent.
     static auto* const last = new Checked;
     const Checked now{current_local_transaction(), role, names};
     if (*last == now) return;
