@@ -107,13 +107,15 @@ TEST_F(EngineTlsTest, SessionsAreResumedByOtherRequests) {
     EXPECT_EQ(first.resumed, ".");
     for (int i = 0; i < 5; ++i) start(big_request(server_->url_of_http1("")));
     std::set<std::string> connections;
+    int resumed = 0;
     for (const Completed& completed : complete_all()) {
         const Seen other = seen(completed);
         connections.insert(other.connection);
-        if (other.connection == first.connection) continue;
-        EXPECT_EQ(other.resumed, "r");
+        if (other.resumed == "r") ++resumed;
     }
     EXPECT_GT(connections.size(), 1U);
+    // Not each of them: a newer libcurl uses a ticket of TLS 1.3 once, and a server gives few.
+    EXPECT_GT(resumed, 0);
 }
 
 TEST_F(EngineTlsTest, ABodyThatIsCutLeavesTheOthersOfItsConnectionAlone) {
