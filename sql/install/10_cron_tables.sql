@@ -4,8 +4,8 @@
 CREATE SEQUENCE cron.jobid_seq;
 CREATE SEQUENCE cron.runid_seq;
 --- also when updated
-COMMENT ON SEQUENCE cron.jobid_seq IS 'Numbers of jobs.';
-COMMENT ON SEQUENCE cron.runid_seq IS 'Numbers of runs.';
+COMMENT ON SEQUENCE cron.jobid_seq IS 'Source of jobid.';
+COMMENT ON SEQUENCE cron.runid_seq IS 'Source of runid.';
 
 --- only when installed
 CREATE TABLE cron.job (
@@ -36,30 +36,30 @@ CREATE TABLE cron.job (
     UNIQUE (jobname, roleid)
 );
 --- also when updated
-COMMENT ON TABLE cron.job IS 'One row a job. Use cron.schedule() and the functions beside it to change it.';
-COMMENT ON COLUMN cron.job.jobid IS 'Number of the job.';
+COMMENT ON TABLE cron.job IS 'One row for each job. Change it with cron.schedule() and the other functions of this schema.';
+COMMENT ON COLUMN cron.job.jobid IS 'Id of the job.';
 COMMENT ON COLUMN cron.job.schedule IS 'When the job runs; see cron.explain_schedule().';
-COMMENT ON COLUMN cron.job.command IS 'SQL that each run executes.';
+COMMENT ON COLUMN cron.job.command IS 'The SQL that each run executes.';
 COMMENT ON COLUMN cron.job.nodename IS 'Kept for compatibility; jobs run inside this server.';
 COMMENT ON COLUMN cron.job.nodeport IS 'Kept for compatibility; jobs run inside this server.';
 COMMENT ON COLUMN cron.job.database IS 'Database that the command runs in.';
-COMMENT ON COLUMN cron.job.username IS 'Name of the role that the command runs as; it follows the role when that is renamed.';
+COMMENT ON COLUMN cron.job.username IS 'Name of the role that the command runs as; updated when the role is renamed.';
 COMMENT ON COLUMN cron.job.active IS 'False: the schedule is paused.';
 COMMENT ON COLUMN cron.job.jobname IS 'Name of the job, unique for its role.';
 COMMENT ON COLUMN cron.job.timezone IS 'Time zone of the schedule; NULL: cron.timezone.';
 COMMENT ON COLUMN cron.job.max_runtime IS 'A run that takes longer is cancelled.';
-COMMENT ON COLUMN cron.job.max_retries IS 'Attempts beyond the first, when a run failed.';
-COMMENT ON COLUMN cron.job.retry_period IS 'Wait before the first retry; it doubles with each further one.';
-COMMENT ON COLUMN cron.job.overlap_policy IS 'What happens when a run is due while the last one is not finished: buffer_one, buffer_all, skip, cancel_other, allow.';
-COMMENT ON COLUMN cron.job.missed IS 'What happens to runs that were missed: skip, once, all.';
-COMMENT ON COLUMN cron.job.catchup_window IS 'Age up to which a missed run may still run; NULL: cron.catchup_window.';
-COMMENT ON COLUMN cron.job.jitter IS 'A run starts up to this much later than scheduled, at random.';
-COMMENT ON COLUMN cron.job.max_failures IS 'Failures in a row after which the job is paused; NULL: never.';
+COMMENT ON COLUMN cron.job.max_retries IS 'How often a failed run is tried again.';
+COMMENT ON COLUMN cron.job.retry_period IS 'Delay before the first retry; it doubles with each further retry.';
+COMMENT ON COLUMN cron.job.overlap_policy IS 'What happens when a run is due before the previous one has finished: buffer_one, buffer_all, skip, cancel_other, allow.';
+COMMENT ON COLUMN cron.job.missed IS 'Which missed runs are made up for: skip (none), once (the last), all.';
+COMMENT ON COLUMN cron.job.catchup_window IS 'Missed runs older than this are not made up for; NULL: cron.catchup_window.';
+COMMENT ON COLUMN cron.job.jitter IS 'Each run is delayed by a random time up to this one.';
+COMMENT ON COLUMN cron.job.max_failures IS 'Number of consecutive failures after which the job is paused; NULL: never.';
 COMMENT ON COLUMN cron.job.log_runs IS 'Which runs are recorded: all, failures, none.';
-COMMENT ON COLUMN cron.job.note IS 'Why the job is paused, or a remark.';
-COMMENT ON COLUMN cron.job.planned_from IS 'Occurrences up to this instant are not this job''s; the anchor of "@every".';
-COMMENT ON COLUMN cron.job.roleid IS 'The role that the command runs as, which username names; NULL: there is none. Found by the name when the row is written, so that a dump can be restored where the role has another number.';
-COMMENT ON COLUMN cron.job.replicated IS 'True: the row came by replication, and the job does not run here before cron.take_over().';
+COMMENT ON COLUMN cron.job.note IS 'Why the job is paused, or any remark.';
+COMMENT ON COLUMN cron.job.planned_from IS 'The job has no occurrences at or before this instant, from which "@every" counts.';
+COMMENT ON COLUMN cron.job.roleid IS 'Oid of the role that username names and that the command runs as; NULL: there is none. Looked up by name when the row is written, because a dump may be restored where the role has another oid.';
+COMMENT ON COLUMN cron.job.replicated IS 'True: the row was replicated from another server, and the job does not run here until cron.take_over().';
 
 --- only when installed
 CREATE TABLE cron.job_run_details (
@@ -87,25 +87,25 @@ CREATE INDEX job_run_details_start_time_idx ON cron.job_run_details (start_time)
 CREATE INDEX job_run_details_unfinished_idx ON cron.job_run_details (runid)
     WHERE status IN ('starting', 'running');
 --- also when updated
-COMMENT ON TABLE cron.job_run_details IS 'One row a run. The outcome commits together with the run''s effects.';
-COMMENT ON COLUMN cron.job_run_details.jobid IS 'The job.';
-COMMENT ON COLUMN cron.job_run_details.runid IS 'Number of the run.';
-COMMENT ON COLUMN cron.job_run_details.job_pid IS 'Process that executed it.';
-COMMENT ON COLUMN cron.job_run_details.database IS 'Database that it ran in.';
-COMMENT ON COLUMN cron.job_run_details.username IS 'Role that it ran as.';
-COMMENT ON COLUMN cron.job_run_details.command IS 'SQL that it executed.';
+COMMENT ON TABLE cron.job_run_details IS 'One row for each run. The outcome commits together with the effects of the run.';
+COMMENT ON COLUMN cron.job_run_details.jobid IS 'Id of the job.';
+COMMENT ON COLUMN cron.job_run_details.runid IS 'Id of the run.';
+COMMENT ON COLUMN cron.job_run_details.job_pid IS 'Process id of the worker that executes it.';
+COMMENT ON COLUMN cron.job_run_details.database IS 'Database that it runs in.';
+COMMENT ON COLUMN cron.job_run_details.username IS 'Role that it runs as.';
+COMMENT ON COLUMN cron.job_run_details.command IS 'The SQL that it executes.';
 COMMENT ON COLUMN cron.job_run_details.status IS 'starting, running, succeeded, failed or skipped.';
-COMMENT ON COLUMN cron.job_run_details.return_message IS 'Command tag, or the error.';
-COMMENT ON COLUMN cron.job_run_details.start_time IS 'When its command started.';
+COMMENT ON COLUMN cron.job_run_details.return_message IS 'Command tag of the last statement, or the error.';
+COMMENT ON COLUMN cron.job_run_details.start_time IS 'When the command started.';
 COMMENT ON COLUMN cron.job_run_details.end_time IS 'When it ended.';
 COMMENT ON COLUMN cron.job_run_details.jobname IS 'Name of the job.';
-COMMENT ON COLUMN cron.job_run_details.scheduled_at IS 'The instant that it ran for.';
-COMMENT ON COLUMN cron.job_run_details.attempt IS '1, and one more with each retry.';
-COMMENT ON COLUMN cron.job_run_details.trigger IS 'schedule, manual, catchup, retry or once.';
-COMMENT ON COLUMN cron.job_run_details.reason IS 'Why it waits, was skipped or was ended.';
-COMMENT ON COLUMN cron.job_run_details.sqlstate IS 'SQLSTATE of its end.';
-COMMENT ON COLUMN cron.job_run_details.transactional IS 'True: its effects and its outcome are one transaction.';
-COMMENT ON COLUMN cron.job_run_details.roleid IS 'The role that was named so when the row was made: it, and not a later one of that name, sees the run.';
+COMMENT ON COLUMN cron.job_run_details.scheduled_at IS 'The occurrence of the schedule that it runs for.';
+COMMENT ON COLUMN cron.job_run_details.attempt IS '1 for the first attempt, and one more for each retry.';
+COMMENT ON COLUMN cron.job_run_details.trigger IS 'Why it was started: schedule, manual, catchup, retry or once.';
+COMMENT ON COLUMN cron.job_run_details.reason IS 'Why it waits, was skipped, or was ended before its command had.';
+COMMENT ON COLUMN cron.job_run_details.sqlstate IS 'SQLSTATE that it ended with; 00000 for success.';
+COMMENT ON COLUMN cron.job_run_details.transactional IS 'True: its effects and its outcome are in one transaction.';
+COMMENT ON COLUMN cron.job_run_details.roleid IS 'Oid of the role that had this name when the row was made. The run is visible to that role, not to a later one of the same name.';
 
 --- only when installed
 CREATE TABLE cron.job_dependency (
@@ -115,13 +115,13 @@ CREATE TABLE cron.job_dependency (
     PRIMARY KEY (jobid, after_jobid)
 );
 --- also when updated
-COMMENT ON TABLE cron.job_dependency IS 'Order between jobs; see cron.run_after().';
+COMMENT ON TABLE cron.job_dependency IS 'Jobs that wait for other jobs; see cron.run_after().';
 COMMENT ON COLUMN cron.job_dependency.jobid IS 'The job that waits.';
 COMMENT ON COLUMN cron.job_dependency.after_jobid IS 'The job that it waits for.';
-COMMENT ON COLUMN cron.job_dependency.condition IS 'finished, or succeeded.';
+COMMENT ON COLUMN cron.job_dependency.condition IS 'What the other job''s run must have: finished, or succeeded.';
 
--- No key: a dump that is restored brings the row of the database it was made of, beside the row
--- that the scheduler has made here already.
+-- Without a primary key, because a restored dump adds the row of the original database to the row
+-- that the scheduler of this database has inserted already.
 --- only when installed
 CREATE TABLE cron.scheduler_state (
     planned_until       timestamptz NOT NULL,
@@ -130,20 +130,20 @@ CREATE TABLE cron.scheduler_state (
     system_identifier   bigint NOT NULL
 ) WITH (fillfactor = 10);
 --- also when updated
--- So that a publication for all tables does not refuse the scheduler's updates.
+-- Without a replica identity, a publication FOR ALL TABLES would make the scheduler's updates fail.
 ALTER TABLE cron.scheduler_state REPLICA IDENTITY FULL;
-COMMENT ON TABLE cron.scheduler_state IS 'Up to when the scheduler of this database has planned.';
+COMMENT ON TABLE cron.scheduler_state IS 'One row: how far the scheduler of this database has planned.';
 COMMENT ON COLUMN cron.scheduler_state.planned_until IS 'Occurrences up to this instant have been claimed or skipped.';
-COMMENT ON COLUMN cron.scheduler_state.database_oid IS 'Database that the row speaks of: a copy or restored dump is another one.';
-COMMENT ON COLUMN cron.scheduler_state.database_name IS 'Its name at that time.';
-COMMENT ON COLUMN cron.scheduler_state.system_identifier IS 'Its cluster.';
+COMMENT ON COLUMN cron.scheduler_state.database_oid IS 'Oid of the database that the row was written in; it differs in a copy and in a restored dump.';
+COMMENT ON COLUMN cron.scheduler_state.database_name IS 'Name of that database when the row was written.';
+COMMENT ON COLUMN cron.scheduler_state.system_identifier IS 'System identifier of the cluster that the row was written in.';
 
 SELECT pg_catalog.pg_extension_config_dump('cron.job', '');
 SELECT pg_catalog.pg_extension_config_dump('cron.jobid_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('cron.job_dependency', '');
 SELECT pg_catalog.pg_extension_config_dump('cron.scheduler_state', '');
 
--- ==== who sees and changes what ==============================================================
+-- ==== who may see and change what ============================================================
 
 ALTER TABLE cron.job ENABLE ROW LEVEL SECURITY;
 CREATE POLICY job_see ON cron.job FOR SELECT USING (cron._may_see(roleid));
@@ -160,7 +160,7 @@ CREATE POLICY dependency_see ON cron.job_dependency FOR SELECT
 GRANT SELECT ON cron.job TO PUBLIC;
 GRANT SELECT, DELETE ON cron.job_run_details TO PUBLIC;
 GRANT SELECT ON cron.job_dependency, cron.scheduler_state TO PUBLIC;
--- pg_dump reads them.
+-- For pg_dump, which reads them.
 GRANT SELECT ON SEQUENCE cron.jobid_seq, cron.runid_seq TO PUBLIC;
 --- also when updated
 
@@ -168,13 +168,13 @@ GRANT SELECT ON SEQUENCE cron.jobid_seq, cron.runid_seq TO PUBLIC;
 
 CREATE FUNCTION cron._job_check() RETURNS trigger
     LANGUAGE C AS 'MODULE_PATHNAME', 'securatlas_job_check';
-COMMENT ON FUNCTION cron._job_check() IS 'Refuses a job whose schedule or time zone is not valid, and finds its role; what is restored or replicated is paused with a note instead.';
+COMMENT ON FUNCTION cron._job_check() IS 'Rejects a job whose schedule or time zone is not valid, and looks up its role. A row that is restored or replicated is paused with a note instead.';
 CREATE FUNCTION cron._job_changed() RETURNS trigger
     LANGUAGE C AS 'MODULE_PATHNAME', 'securatlas_job_changed';
-COMMENT ON FUNCTION cron._job_changed() IS 'Tells the scheduler, at commit, which jobs have changed.';
+COMMENT ON FUNCTION cron._job_changed() IS 'Notifies the scheduler, at commit, of the jobs that have changed.';
 CREATE FUNCTION cron._state_check() RETURNS trigger
     LANGUAGE C AS 'MODULE_PATHNAME', 'securatlas_state_check';
-COMMENT ON FUNCTION cron._state_check() IS 'Lets nobody but the owner of the extension write, and keeps out what another server has planned.';
+COMMENT ON FUNCTION cron._state_check() IS 'Rejects writes by anybody but the owner of the extension, and drops rows that are replicated from another server.';
 
 CREATE TRIGGER job_check BEFORE INSERT OR UPDATE ON cron.job
     FOR EACH ROW EXECUTE FUNCTION cron._job_check();
@@ -190,13 +190,15 @@ CREATE TRIGGER state_check BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON cron
     FOR EACH STATEMENT EXECUTE FUNCTION cron._state_check();
 CREATE TRIGGER state_replicated BEFORE INSERT ON cron.scheduler_state
     FOR EACH ROW EXECUTE FUNCTION cron._state_check();
--- A dump that is restored brings the row of its origin. Not fired by the scheduler's own row.
+-- For a dump that is restored, which has the row of the original database. Does not fire for the
+-- row that the scheduler writes (session_replication_role = replica).
 CREATE TRIGGER state_restored AFTER INSERT ON cron.scheduler_state
     FOR EACH STATEMENT EXECUTE FUNCTION cron._job_changed();
 
--- All but the last one fire for whoever writes: replication, and sessions that restore or replicate
--- with session_replication_role = replica. ALTER TABLE ... ENABLE TRIGGER, which
--- pg_restore --disable-triggers ends with, takes that from them, and is followed by this function.
+-- All triggers but state_restored fire for every writer, also for replication workers and for
+-- sessions with session_replication_role = replica (ENABLE ALWAYS). ALTER TABLE ... ENABLE TRIGGER,
+-- with which pg_restore --disable-triggers ends, resets them to fire for ordinary sessions only;
+-- the extension then calls this function.
 CREATE FUNCTION cron._arm_triggers(of_table regclass) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -212,7 +214,7 @@ BEGIN
         EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', of_table, name);
     END LOOP;
 END $$;
-COMMENT ON FUNCTION cron._arm_triggers(regclass) IS 'Makes the triggers of a table of the extension fire whoever writes, where they are enabled.';
+COMMENT ON FUNCTION cron._arm_triggers(regclass) IS 'Makes the enabled triggers of a table of the extension fire for every writer (ENABLE ALWAYS).';
 REVOKE ALL ON FUNCTION cron._arm_triggers(regclass) FROM PUBLIC;
 SELECT cron._arm_triggers('cron.job');
 SELECT cron._arm_triggers('cron.job_dependency');

@@ -2,10 +2,10 @@
 
 CREATE FUNCTION cron.schedule(schedule text, command text)
     RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_schedule';
-COMMENT ON FUNCTION cron.schedule(text, text) IS 'Makes a job without a name; returns its id.';
+COMMENT ON FUNCTION cron.schedule(text, text) IS 'Creates a job without a name; returns its id.';
 CREATE FUNCTION cron.schedule(job_name text, schedule text, command text)
     RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_schedule_named';
-COMMENT ON FUNCTION cron.schedule(text, text, text) IS 'Makes a job, or changes the one of this name; returns its id.';
+COMMENT ON FUNCTION cron.schedule(text, text, text) IS 'Creates a job, or changes the caller''s job of this name; returns its id.';
 CREATE FUNCTION cron.schedule_in_database(
         job_name text,
         schedule text,
@@ -14,7 +14,7 @@ CREATE FUNCTION cron.schedule_in_database(
         username text DEFAULT NULL,
         active boolean DEFAULT true)
     RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_schedule_in_database';
-COMMENT ON FUNCTION cron.schedule_in_database(text, text, text, text, text, boolean) IS 'Makes or changes a job that runs in another database, or as another role; returns its id.';
+COMMENT ON FUNCTION cron.schedule_in_database(text, text, text, text, text, boolean) IS 'Creates or changes a job that runs in another database or as another role; returns its id.';
 CREATE FUNCTION cron.alter_job(
         job_id bigint,
         schedule text DEFAULT NULL,
@@ -23,7 +23,7 @@ CREATE FUNCTION cron.alter_job(
         username text DEFAULT NULL,
         active boolean DEFAULT NULL)
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_alter_job';
-COMMENT ON FUNCTION cron.alter_job(bigint, text, text, text, text, boolean) IS 'Changes what is not NULL.';
+COMMENT ON FUNCTION cron.alter_job(bigint, text, text, text, text, boolean) IS 'Changes a job; arguments that are NULL leave their column as it is.';
 CREATE FUNCTION cron.unschedule(job_id bigint)
     RETURNS boolean LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_unschedule';
 COMMENT ON FUNCTION cron.unschedule(bigint) IS 'Deletes a job; its history stays.';
@@ -66,7 +66,7 @@ CREATE FUNCTION cron.reset_job_rules(job_name text, VARIADIC rules text[])
 COMMENT ON FUNCTION cron.reset_job_rules(text, text[]) IS 'Gives the rules of these names, as cron.configure_job() calls them, the values that a new job has.';
 CREATE FUNCTION cron.schedule_once(job_name text, run_at timestamptz, command text)
     RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_schedule_once';
-COMMENT ON FUNCTION cron.schedule_once(text, timestamptz, text) IS 'Makes a job that runs once and goes when it has succeeded; returns its id.';
+COMMENT ON FUNCTION cron.schedule_once(text, timestamptz, text) IS 'Creates a job that runs once and is deleted when it has succeeded; returns its id.';
 CREATE FUNCTION cron.run_job(job_id bigint)
     RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_run_job';
 COMMENT ON FUNCTION cron.run_job(bigint) IS 'Starts a run at commit; returns its id.';
@@ -90,10 +90,10 @@ CREATE FUNCTION cron.resume(job_name text)
 COMMENT ON FUNCTION cron.resume(text) IS 'Goes on with the schedule of a job; what fell into the pause was not missed.';
 CREATE FUNCTION cron.run_after(job_name text, after_job_name text, condition text DEFAULT 'finished')
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_run_after';
-COMMENT ON FUNCTION cron.run_after(text, text, text) IS 'Makes the runs of a job wait for those of another that are due at the same time or before.';
+COMMENT ON FUNCTION cron.run_after(text, text, text) IS 'Makes the runs of a job wait for runs of another job that are due at the same time or earlier.';
 CREATE FUNCTION cron.remove_run_after(job_name text, after_job_name text)
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_remove_run_after';
-COMMENT ON FUNCTION cron.remove_run_after(text, text) IS 'Takes back cron.run_after().';
+COMMENT ON FUNCTION cron.remove_run_after(text, text) IS 'Undoes cron.run_after().';
 CREATE FUNCTION cron._next_runs(
         schedule text,
         count int,
@@ -101,13 +101,13 @@ CREATE FUNCTION cron._next_runs(
         timezone text,
         planned_from timestamptz)
     RETURNS timestamptz[] LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_next_runs';
-COMMENT ON FUNCTION cron._next_runs(text, int, timestamptz, text, timestamptz) IS 'The next instants of a schedule; planned_from is the anchor of "@every".';
+COMMENT ON FUNCTION cron._next_runs(text, int, timestamptz, text, timestamptz) IS 'The next instants at which a schedule fires; "@every" counts from planned_from.';
 CREATE FUNCTION cron._try_next_runs(schedule text, count int, after timestamptz, timezone text, planned_from timestamptz)
     RETURNS timestamptz[] LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_try_next_runs';
-COMMENT ON FUNCTION cron._try_next_runs(text, int, timestamptz, text, timestamptz) IS 'As _next_runs; NULL for what is not a schedule, so that one bad row does not hide the others.';
+COMMENT ON FUNCTION cron._try_next_runs(text, int, timestamptz, text, timestamptz) IS 'Like _next_runs(), but NULL instead of an error for an invalid schedule, so that one bad row does not make a view fail.';
 CREATE FUNCTION cron.explain_schedule(schedule text, timezone text DEFAULT NULL)
     RETURNS text LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_explain_schedule';
-COMMENT ON FUNCTION cron.explain_schedule(text, text) IS 'A schedule in one English sentence.';
+COMMENT ON FUNCTION cron.explain_schedule(text, text) IS 'Explains a schedule in one English sentence.';
 CREATE FUNCTION cron.purge_history(older_than interval DEFAULT NULL) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -115,7 +115,7 @@ DECLARE
     removed bigint;
 BEGIN
     IF age IS NULL THEN
-        PERFORM cron._scheduler_status();  -- says what is missing
+        PERFORM cron._scheduler_status();  -- fails, and says why the setting is missing
     END IF;
     IF age < interval '0' THEN
         RAISE invalid_parameter_value USING MESSAGE = 'older_than must not be negative';
@@ -128,7 +128,7 @@ BEGIN
     GET DIAGNOSTICS removed = ROW_COUNT;
     RETURN removed;
 END $$;
-COMMENT ON FUNCTION cron.purge_history(interval) IS 'Removes ended runs of the caller''s jobs that are older; NULL: cron.history_retention. Returns their number.';
+COMMENT ON FUNCTION cron.purge_history(interval) IS 'Deletes ended runs of the caller''s jobs that started longer ago than older_than (NULL: cron.history_retention); returns their number.';
 CREATE FUNCTION cron._scheduler_status(
         OUT pid int,
         OUT started timestamptz,
@@ -142,7 +142,7 @@ CREATE FUNCTION cron._scheduler_status(
         OUT last_clock_step timestamptz,
         OUT last_error text)
     RETURNS record LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_scheduler_status';
-COMMENT ON FUNCTION cron._scheduler_status() IS 'What the scheduler of this database says of itself.';
+COMMENT ON FUNCTION cron._scheduler_status() IS 'Behind cron.scheduler_status: what the scheduler of this database publishes about itself.';
 
 CREATE FUNCTION cron.next_runs(schedule text, count int DEFAULT 5, after timestamptz DEFAULT pg_catalog.now(),
         timezone text DEFAULT NULL)
@@ -156,10 +156,10 @@ REVOKE ALL ON FUNCTION cron.schedule_in_database(text, text, text, text, text, b
 REVOKE ALL ON FUNCTION cron.alter_job(bigint, text, text, text, text, boolean) FROM PUBLIC;
 --- also when updated
 
--- The last statement of the cron part: the scheduler of this database starts when this commits.
+-- The last statement of the cron part. The scheduler of this database starts when it commits.
 CREATE FUNCTION cron._start_scheduler() RETURNS void
     LANGUAGE C AS 'MODULE_PATHNAME', 'securatlas_start_scheduler';
-COMMENT ON FUNCTION cron._start_scheduler() IS 'Starts the scheduler of this database at commit, if it is not there.';
+COMMENT ON FUNCTION cron._start_scheduler() IS 'Starts the scheduler of this database at commit, unless it is running.';
 --- only when installed
 REVOKE ALL ON FUNCTION cron._start_scheduler() FROM PUBLIC;
 SELECT cron._start_scheduler();

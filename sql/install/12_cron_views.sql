@@ -1,7 +1,7 @@
 -- ==== schema cron: views =====================================================================
--- They show what the caller may see in the tables: security_invoker.
+-- security_invoker: a view shows what the caller may see in the tables.
 
--- Why an active job does not run.
+-- The two reasons for which an active job does not run.
 CREATE FUNCTION cron._held(replicated boolean) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
@@ -9,7 +9,7 @@ CREATE FUNCTION cron._held(replicated boolean) RETURNS text
               WHEN replicated THEN 'came by replication: cron.take_over() makes this server run it'
               WHEN NOT current_setting('cron.launch_active_jobs', true)::boolean
               THEN 'cron.launch_active_jobs is off' END $$;
-COMMENT ON FUNCTION cron._held(boolean) IS 'Why no active job is run, or not one that came by replication; NULL: it is.';
+COMMENT ON FUNCTION cron._held(boolean) IS 'Why an active job does not run: it was replicated, or cron.launch_active_jobs is off. NULL: it runs.';
 
 CREATE VIEW cron.jobs WITH (security_invoker = true) AS
 SELECT j.jobid, j.jobname, j.schedule, j.command, j.database, j.username, j.active,
@@ -46,7 +46,7 @@ SELECT j.jobid, j.jobname, j.schedule, j.command, j.database, j.username, j.acti
         FROM cron.job_run_details d
        WHERE d.jobid = j.jobid AND d.status IN ('succeeded', 'failed')
          AND d.scheduled_at > pg_catalog.now() - interval '1 day') day ON true;
-COMMENT ON VIEW cron.jobs IS 'Every job that the caller may see, with its next run and what its runs came to.';
+COMMENT ON VIEW cron.jobs IS 'Every job that the caller may see, with its next run and the results of its past runs.';
 
 CREATE VIEW cron.upcoming_runs WITH (security_invoker = true) AS
 SELECT r.run_at, j.jobid, j.jobname, j.schedule,

@@ -3,19 +3,20 @@
 --- only when installed
 CREATE SCHEMA net;
 --- also when updated
-COMMENT ON SCHEMA net IS 'HTTP requests that are sent when their transaction commits, and the responses. USAGE is the right to use it.';
+COMMENT ON SCHEMA net IS 'HTTP requests that are sent when their transaction commits, and the responses. USAGE on the schema is the right to use it.';
 
 --- only when installed
 CREATE SEQUENCE net.http_request_queue_id_seq;
 --- also when updated
-COMMENT ON SEQUENCE net.http_request_queue_id_seq IS 'Numbers of requests.';
+COMMENT ON SEQUENCE net.http_request_queue_id_seq IS 'Source of request ids.';
 
 CREATE FUNCTION net._origin(url text) RETURNS text
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_origin';
-COMMENT ON FUNCTION net._origin(text) IS 'Scheme, host and port of a URL; "invalid" if it is none that can be requested.';
+COMMENT ON FUNCTION net._origin(text) IS 'Scheme, host and port of a URL; "invalid" if it is not a valid http or https URL.';
 
--- The functions of this schema insert into it past the executor: no trigger sees these rows, and
--- constraints are what the functions check. Later columns are to be added at the end.
+-- The functions of this schema insert into this table without the executor: no trigger fires for
+-- these rows and no CHECK constraint is tested, because the functions check everything before. New
+-- columns go to the end.
 --- only when installed
 CREATE TABLE net.http_request_queue (
     id                      bigint PRIMARY KEY DEFAULT pg_catalog.nextval('net.http_request_queue_id_seq'),
@@ -48,32 +49,32 @@ CREATE TABLE net.http_request_queue (
         autovacuum_analyze_threshold = 10000);
 CREATE INDEX http_request_queue_host_idx ON net.http_request_queue (host, ready_at, id);
 --- also when updated
-COMMENT ON TABLE net.http_request_queue IS 'Requests that wait or are being sent. A row goes when its response is recorded.';
-COMMENT ON COLUMN net.http_request_queue.id IS 'Number of the request; its response has the same.';
-COMMENT ON COLUMN net.http_request_queue.method IS 'GET, POST, DELETE, ....';
-COMMENT ON COLUMN net.http_request_queue.url IS 'Where it is sent to, query included.';
-COMMENT ON COLUMN net.http_request_queue.headers IS 'Its headers, one member each.';
-COMMENT ON COLUMN net.http_request_queue.body IS 'Its body; NULL: none.';
-COMMENT ON COLUMN net.http_request_queue.timeout_milliseconds IS 'Time that an attempt may take, 1 to 3600000.';
-COMMENT ON COLUMN net.http_request_queue.sealed_headers IS 'Headers whose values are secret, encrypted; NULL: none.';
-COMMENT ON COLUMN net.http_request_queue.created IS 'When it was made.';
+COMMENT ON TABLE net.http_request_queue IS 'Requests that wait or are being sent. A row is deleted when its response is recorded.';
+COMMENT ON COLUMN net.http_request_queue.id IS 'Id of the request and of its response.';
+COMMENT ON COLUMN net.http_request_queue.method IS 'GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS.';
+COMMENT ON COLUMN net.http_request_queue.url IS 'Where it is sent to, including the query.';
+COMMENT ON COLUMN net.http_request_queue.headers IS 'Its headers, a JSON object with one member for each.';
+COMMENT ON COLUMN net.http_request_queue.body IS 'Its body; NULL: it has none.';
+COMMENT ON COLUMN net.http_request_queue.timeout_milliseconds IS 'Time limit of each attempt in milliseconds, 1 to 3600000.';
+COMMENT ON COLUMN net.http_request_queue.sealed_headers IS 'Its headers that hold credentials, encrypted; NULL: none.';
+COMMENT ON COLUMN net.http_request_queue.created IS 'When the request was made.';
 COMMENT ON COLUMN net.http_request_queue.created_by IS 'Role that made it.';
-COMMENT ON COLUMN net.http_request_queue.runid IS 'Run of a job that made it; NULL: none.';
-COMMENT ON COLUMN net.http_request_queue.attempts IS 'Attempts that have ended.';
-COMMENT ON COLUMN net.http_request_queue.max_attempts IS 'Attempts that are made at most.';
-COMMENT ON COLUMN net.http_request_queue.retry IS 'Which attempts are followed by another: never, unsent, idempotent, always.';
-COMMENT ON COLUMN net.http_request_queue.ready_at IS 'It is not sent before.';
-COMMENT ON COLUMN net.http_request_queue.expires_at IS 'It is not sent after.';
+COMMENT ON COLUMN net.http_request_queue.runid IS 'The run that made it; NULL: it was not made by a run.';
+COMMENT ON COLUMN net.http_request_queue.attempts IS 'Number of attempts that have ended.';
+COMMENT ON COLUMN net.http_request_queue.max_attempts IS 'Maximal number of attempts.';
+COMMENT ON COLUMN net.http_request_queue.retry IS 'After which failures it is tried again: never, unsent, idempotent, always.';
+COMMENT ON COLUMN net.http_request_queue.ready_at IS 'It is not sent before this time.';
+COMMENT ON COLUMN net.http_request_queue.expires_at IS 'It is not sent after this time; NULL: it does not expire.';
 COMMENT ON COLUMN net.http_request_queue.idempotency_key IS 'Sent as Idempotency-Key with every attempt.';
-COMMENT ON COLUMN net.http_request_queue.on_response IS 'Function to be called with the response, as regprocedure prints it: a column of that type would keep pg_upgrade from working.';
-COMMENT ON COLUMN net.http_request_queue.store_response IS 'What is recorded of the response: full, headers (no body), status (neither), sealed (the body encrypted).';
+COMMENT ON COLUMN net.http_request_queue.on_response IS 'Function to be called with the response, as regprocedure prints it; pg_upgrade refuses columns of that type.';
+COMMENT ON COLUMN net.http_request_queue.store_response IS 'What is recorded of the response: full, headers (without the body), status (without headers and body), sealed (with the body encrypted).';
 COMMENT ON COLUMN net.http_request_queue.last_error IS 'Why the last attempt failed.';
-COMMENT ON COLUMN net.http_request_queue.host IS 'Scheme, host and port of the URL: what limits for each host go by.';
-COMMENT ON COLUMN net.http_request_queue.own_key IS 'The idempotency key was given by the caller, who knows that the receiver heeds it.';
-COMMENT ON COLUMN net.http_request_queue.header_secrets IS 'Secrets that are put into its headers when it is sent; NULL: none.';
-COMMENT ON COLUMN net.http_request_queue.form_secrets IS 'Secrets that are put into its form when it is sent; NULL: none.';
+COMMENT ON COLUMN net.http_request_queue.host IS 'Scheme, host and port of the URL, to which the limits for each host apply.';
+COMMENT ON COLUMN net.http_request_queue.own_key IS 'True: the caller gave the idempotency key, and so vouches that the receiver honours it.';
+COMMENT ON COLUMN net.http_request_queue.header_secrets IS 'Names of the secrets that are inserted into its headers when it is sent; NULL: none.';
+COMMENT ON COLUMN net.http_request_queue.form_secrets IS 'Names of the secrets that are inserted into its form when it is sent; NULL: none.';
 COMMENT ON COLUMN net.http_request_queue.on_response_owner IS 'Role that owned on_response when the request was made.';
-COMMENT ON COLUMN net.http_request_queue.replicated_ready_at IS 'Not NULL: the row came by replication, and is not sent here before cron.take_over(), which makes this its ready_at.';
+COMMENT ON COLUMN net.http_request_queue.replicated_ready_at IS 'Not NULL: the row was replicated from another server and is not sent here until cron.take_over(), which copies this to ready_at.';
 
 --- only when installed
 CREATE TABLE net._http_response (
@@ -110,38 +111,40 @@ CREATE INDEX _http_response_callback_idx ON net._http_response (created_by, call
     WHERE callback_state = 'waiting';
 CREATE INDEX _http_response_runid_idx ON net._http_response (runid) WHERE runid IS NOT NULL;
 --- also when updated
-COMMENT ON TABLE net._http_response IS 'How requests ended. Rows older than net.ttl are removed.';
-COMMENT ON COLUMN net._http_response.id IS 'Number of the request.';
-COMMENT ON COLUMN net._http_response.status_code IS 'HTTP status; NULL: there was no response.';
+COMMENT ON TABLE net._http_response IS 'One row for each request that has ended. Rows older than net.ttl are deleted.';
+COMMENT ON COLUMN net._http_response.id IS 'Id of the request.';
+COMMENT ON COLUMN net._http_response.status_code IS 'HTTP status code; NULL: there was no response.';
 COMMENT ON COLUMN net._http_response.content_type IS 'Content-Type of the response.';
-COMMENT ON COLUMN net._http_response.headers IS 'Headers of the response; those that came more than once are arrays.';
-COMMENT ON COLUMN net._http_response.content IS 'Body of the response, if it is text that the encoding of the database can hold: converted from the charset of its Content-Type, which is UTF-8 if it names none.';
-COMMENT ON COLUMN net._http_response.timed_out IS 'The time was up.';
+COMMENT ON COLUMN net._http_response.headers IS 'Headers of the response, a JSON object; headers that came more than once are arrays.';
+COMMENT ON COLUMN net._http_response.content IS 'Body of the response, if it is text that the database encoding can represent. It is converted from the charset that Content-Type names, or else from UTF-8.';
+COMMENT ON COLUMN net._http_response.timed_out IS 'True: the time limit was reached.';
 COMMENT ON COLUMN net._http_response.error_msg IS 'Why there was no response; NULL: there was one.';
-COMMENT ON COLUMN net._http_response.created IS 'When it was recorded.';
-COMMENT ON COLUMN net._http_response.content_bytes IS 'Body of the response, if it is no such text.';
-COMMENT ON COLUMN net._http_response.truncated IS 'The body was longer than net.max_response_bytes; the rest is missing.';
-COMMENT ON COLUMN net._http_response.attempts IS 'Attempts that were made.';
-COMMENT ON COLUMN net._http_response.duration_ms IS 'Time that the last attempt took.';
+COMMENT ON COLUMN net._http_response.created IS 'When the end of the request was recorded.';
+COMMENT ON COLUMN net._http_response.content_bytes IS 'Body of the response, if it is not such text, or if it is encrypted.';
+COMMENT ON COLUMN net._http_response.truncated IS 'True: the body was longer than net.max_response_bytes, and the rest is missing.';
+COMMENT ON COLUMN net._http_response.attempts IS 'Number of attempts that were made.';
+COMMENT ON COLUMN net._http_response.duration_ms IS 'Duration of the last attempt in milliseconds.';
 COMMENT ON COLUMN net._http_response.method IS 'Method of the request.';
 COMMENT ON COLUMN net._http_response.url IS 'URL of the request.';
-COMMENT ON COLUMN net._http_response.runid IS 'Run of a job that made the request; NULL: none.';
+COMMENT ON COLUMN net._http_response.runid IS 'The run that made the request; NULL: it was not made by a run.';
 COMMENT ON COLUMN net._http_response.created_by IS 'Role that made the request.';
 COMMENT ON COLUMN net._http_response.host IS 'Scheme, host and port of the URL.';
 COMMENT ON COLUMN net._http_response.requested_at IS 'When the request was made.';
-COMMENT ON COLUMN net._http_response.callback_state IS 'State of the call of on_response: waiting, done, failed; NULL: there is none to call.';
-COMMENT ON COLUMN net._http_response.callback_error IS 'Why the last call of on_response failed.';
+COMMENT ON COLUMN net._http_response.callback_state IS 'State of the callback: waiting, done, failed; NULL: there is none.';
+COMMENT ON COLUMN net._http_response.callback_error IS 'Why the last call of the callback failed.';
 COMMENT ON COLUMN net._http_response.state IS 'How the request ended: succeeded (a status below 400), failed, expired, cancelled.';
 COMMENT ON COLUMN net._http_response.idempotency_key IS 'Idempotency-Key of the request.';
-COMMENT ON COLUMN net._http_response.sealed IS 'content_bytes is the body encrypted, which on_response alone gets to see.';
-COMMENT ON COLUMN net._http_response.on_response IS 'Function that is called with the response.';
-COMMENT ON COLUMN net._http_response.callback_attempts IS 'Calls of on_response that have failed.';
-COMMENT ON COLUMN net._http_response.callback_at IS 'on_response is not called before.';
-COMMENT ON COLUMN net._http_response.on_response_owner IS 'Role that owned on_response when the request was made: what has its name now is called only if it belongs to that role, to the one that made the request, or to a superuser.';
+COMMENT ON COLUMN net._http_response.sealed IS 'True: content_bytes is the encrypted body, which is decrypted for the callback only.';
+COMMENT ON COLUMN net._http_response.on_response IS 'The callback: function that is called with the response.';
+COMMENT ON COLUMN net._http_response.callback_attempts IS 'Number of calls of the callback that have failed.';
+COMMENT ON COLUMN net._http_response.callback_at IS 'The callback is not called before this time.';
+COMMENT ON COLUMN net._http_response.on_response_owner IS 'Role that owned on_response when the request was made. The function that has its name now is called only if it belongs to that role, to the role that made the request, or to a superuser.';
 
--- Neither table is dumped: a restored database would send again what the original has sent.
+-- Neither table is configuration that pg_dump dumps: a restored database would send again what the
+-- original has sent.
 
--- Values are encrypted with the key in net.secret_key_file: dumped, and of use where that file is.
+-- Values are encrypted with the key in net.secret_key_file. They are dumped, and can be decrypted
+-- wherever a server has that file.
 --- only when installed
 CREATE TABLE net.secret (
     name            text COLLATE "C" PRIMARY KEY CHECK (name ~ '^[A-Za-z0-9_.:/-]{1,200}$'),
@@ -151,12 +154,12 @@ CREATE TABLE net.secret (
     updated         timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
 );
 --- also when updated
-COMMENT ON TABLE net.secret IS 'Texts that are put into requests when they are sent, encrypted.';
-COMMENT ON COLUMN net.secret.name IS 'What {{secret:name}} calls it.';
+COMMENT ON TABLE net.secret IS 'Secrets, encrypted: texts that are inserted into requests when they are sent.';
+COMMENT ON COLUMN net.secret.name IS 'Name of the secret, as {{secret:name}} refers to it.';
 COMMENT ON COLUMN net.secret.sealed IS 'Its value, encrypted.';
-COMMENT ON COLUMN net.secret.owner IS 'Role that made it: it and its members may use, replace and drop it, and grant its use. A superuser may do the latter three.';
-COMMENT ON COLUMN net.secret.created IS 'When it was made.';
-COMMENT ON COLUMN net.secret.updated IS 'When it was given its value.';
+COMMENT ON COLUMN net.secret.owner IS 'Role that made it. The role and its members may use, replace and drop it, and grant its use to others. Superusers may do all of that but use it.';
+COMMENT ON COLUMN net.secret.created IS 'When the secret was made.';
+COMMENT ON COLUMN net.secret.updated IS 'When its value was last set.';
 
 --- only when installed
 CREATE TABLE net.secret_grant (
@@ -165,16 +168,17 @@ CREATE TABLE net.secret_grant (
     PRIMARY KEY (name, role)
 );
 --- also when updated
-COMMENT ON TABLE net.secret_grant IS 'Roles that may use a secret beside its owner.';
-COMMENT ON COLUMN net.secret_grant.name IS 'The secret.';
-COMMENT ON COLUMN net.secret_grant.role IS 'Role that may use it, and its members.';
+COMMENT ON TABLE net.secret_grant IS 'Roles other than the owner that may use a secret.';
+COMMENT ON COLUMN net.secret_grant.name IS 'Name of the secret.';
+COMMENT ON COLUMN net.secret_grant.role IS 'Role that may use it; its members may too.';
 SELECT pg_catalog.pg_extension_config_dump('net.secret', '');
 SELECT pg_catalog.pg_extension_config_dump('net.secret_grant', '');
 
--- ==== who sees what ==========================================================================
--- USAGE on the schema is the gate. Behind it everybody may read, and sees what he, or a role that
--- he is a member of, has made: bodies and headers are not for pg_monitor. Nobody but a superuser
--- writes the tables; the functions check and insert.
+-- ==== who may see what =======================================================================
+-- USAGE on the schema is required for everything. With it a role sees the rows that it, or a role
+-- that it is a member of, has made; pg_monitor does not see others' rows, because they hold bodies
+-- and headers. Only superusers may write the tables directly; for everybody else the functions
+-- check and insert.
 
 --- only when installed
 ALTER TABLE net.http_request_queue ENABLE ROW LEVEL SECURITY;
@@ -185,8 +189,8 @@ CREATE POLICY response_see ON net._http_response FOR SELECT
     USING (pg_catalog.pg_has_role(created_by, 'USAGE'));
 GRANT SELECT ON net.http_request_queue, net._http_response TO PUBLIC;
 --- also when updated
--- Whoever dumps the database reads these two, and would be refused without the right. A sealed value
--- is of no use without the key, and others see none.
+-- pg_dump reads these two tables and needs the privilege when a role that is no superuser runs it.
+-- Row security hides others' rows, and a sealed value is useless without the key.
 ALTER TABLE net.secret ENABLE ROW LEVEL SECURITY;
 CREATE POLICY secret_see ON net.secret FOR SELECT
     USING (pg_catalog.pg_has_role(owner, 'USAGE'));
@@ -195,10 +199,10 @@ CREATE POLICY secret_grant_see ON net.secret_grant FOR SELECT
     USING (EXISTS (SELECT FROM net.secret s WHERE s.name = secret_grant.name));
 GRANT SELECT ON net.secret, net.secret_grant TO PUBLIC;
 
--- The numbers of roles in it are those of another cluster.
+-- A replicated row holds role oids of another cluster, which must not be taken for roles here.
 CREATE FUNCTION net._row_replicated() RETURNS trigger
     LANGUAGE C AS 'MODULE_PATHNAME', 'securatlas_row_replicated';
-COMMENT ON FUNCTION net._row_replicated() IS 'A request or response that comes by replication belongs to nobody here, and does not act.';
+COMMENT ON FUNCTION net._row_replicated() IS 'Takes the owner from a request or response that is replicated from another server, and keeps it from being sent or from calling its callback.';
 CREATE TRIGGER request_replicated BEFORE INSERT OR UPDATE ON net.http_request_queue
     FOR EACH ROW EXECUTE FUNCTION net._row_replicated();
 CREATE TRIGGER response_replicated BEFORE INSERT OR UPDATE ON net._http_response
@@ -208,6 +212,6 @@ SELECT cron._arm_triggers('net._http_response');
 
 CREATE FUNCTION net._request_inserted() RETURNS trigger
     LANGUAGE C AS 'MODULE_PATHNAME', 'securatlas_request_inserted';
-COMMENT ON FUNCTION net._request_inserted() IS 'Wakes the http worker at commit, for rows that a superuser writes himself.';
+COMMENT ON FUNCTION net._request_inserted() IS 'Wakes the http worker at commit, for rows that are written without the functions of this schema.';
 CREATE TRIGGER request_inserted AFTER INSERT OR UPDATE ON net.http_request_queue
     FOR EACH STATEMENT EXECUTE FUNCTION net._request_inserted();

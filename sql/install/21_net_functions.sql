@@ -46,7 +46,7 @@ CREATE FUNCTION net.http_post_form(
         headers jsonb DEFAULT '{}',
         timeout_milliseconds int DEFAULT 5000)
     RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_http_post_form';
-COMMENT ON FUNCTION net.http_post_form(text, jsonb, jsonb, int) IS 'Makes a POST request whose body is a form, which is sent when the transaction commits; returns its id. {{secret:name}} in a value is put in when it is sent.';
+COMMENT ON FUNCTION net.http_post_form(text, jsonb, jsonb, int) IS 'Makes a POST request whose body is a form, which is sent when the transaction commits; returns its id. {{secret:name}} in a value is replaced by the secret when it is sent.';
 CREATE FUNCTION net.http_post_form(
         url text,
         form jsonb,
@@ -60,7 +60,7 @@ CREATE FUNCTION net.http_post_form(
         on_response regprocedure DEFAULT NULL,
         store_response text DEFAULT 'full')
     RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_http_post_form';
-COMMENT ON FUNCTION net.http_post_form(text, jsonb, jsonb, int, int, text, text, timestamptz, interval, regprocedure, text) IS 'Makes a POST request whose body is a form, with all that net.http_request() can say.';
+COMMENT ON FUNCTION net.http_post_form(text, jsonb, jsonb, int, int, text, text, timestamptz, interval, regprocedure, text) IS 'Makes a POST request whose body is a form, with all the options of net.http_request(); returns its id.';
 CREATE FUNCTION net.http_request(
         method text,
         url text,
@@ -82,16 +82,16 @@ COMMENT ON FUNCTION net.http_request(text, text, jsonb, jsonb, bytea, int, int, 
 
 CREATE FUNCTION net.set_secret(name text, value text) RETURNS void
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'securatlas_set_secret';
-COMMENT ON FUNCTION net.set_secret(text, text) IS 'Makes a secret of the current role, or gives it a new value. {{secret:name}} in a header or form stands for it.';
+COMMENT ON FUNCTION net.set_secret(text, text) IS 'Makes a secret that belongs to the caller, or gives a secret a new value. {{secret:name}} in a header or form value is replaced by it when the request is sent.';
 CREATE FUNCTION net.drop_secret(name text) RETURNS boolean
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'securatlas_drop_secret';
-COMMENT ON FUNCTION net.drop_secret(text) IS 'Removes a secret. False: there is none that the caller may remove.';
+COMMENT ON FUNCTION net.drop_secret(text) IS 'Drops a secret. False: there is none of this name that the caller may drop.';
 CREATE FUNCTION net.grant_secret(name text, role regrole) RETURNS void
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'securatlas_grant_secret';
-COMMENT ON FUNCTION net.grant_secret(text, regrole) IS 'Lets a role, and its members, use a secret. Nobody can read one; a superuser needs such a grant as well.';
+COMMENT ON FUNCTION net.grant_secret(text, regrole) IS 'Lets a role and its members use a secret in requests. Nobody can read its value. Superusers need this grant too.';
 CREATE FUNCTION net.revoke_secret(name text, role regrole) RETURNS boolean
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'securatlas_revoke_secret';
-COMMENT ON FUNCTION net.revoke_secret(text, regrole) IS 'Takes the use of a secret from a role. False: it was not granted.';
+COMMENT ON FUNCTION net.revoke_secret(text, regrole) IS 'Undoes net.grant_secret(). False: the secret was not granted to the role.';
 
 CREATE VIEW net.secrets WITH (security_barrier) AS
 SELECT s.name, s.owner, s.created, s.updated,
@@ -100,7 +100,7 @@ SELECT s.name, s.owner, s.created, s.updated,
  WHERE pg_catalog.pg_has_role(s.owner, 'USAGE')
     OR EXISTS (SELECT FROM net.secret_grant g
                 WHERE g.name = s.name AND pg_catalog.pg_has_role(g.role, 'USAGE'));
-COMMENT ON VIEW net.secrets IS 'Secrets that the current role may use or administer. Their values cannot be read.';
+COMMENT ON VIEW net.secrets IS 'Secrets that the caller may use or administer, without their values.';
 --- only when installed
 GRANT SELECT ON net.secrets TO PUBLIC;
 --- also when updated
@@ -112,13 +112,13 @@ CREATE TYPE net.request_status AS ENUM ('PENDING', 'SUCCESS', 'ERROR');
 CREATE TYPE net.http_response AS (status_code int, headers jsonb, body text);
 CREATE TYPE net.http_response_result AS (status net.request_status, message text, response net.http_response);
 --- also when updated
-COMMENT ON TYPE net.request_status IS 'What has become of a request.';
-COMMENT ON TYPE net.http_response IS 'A response.';
-COMMENT ON TYPE net.http_response_result IS 'A response, or why there is none.';
+COMMENT ON TYPE net.request_status IS 'State of a request: PENDING, SUCCESS or ERROR.';
+COMMENT ON TYPE net.http_response IS 'An HTTP response.';
+COMMENT ON TYPE net.http_response_result IS 'An HTTP response, or the reason why there is none.';
 
 CREATE FUNCTION net._await_response(request_id bigint) RETURNS boolean
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'securatlas_await_response';
-COMMENT ON FUNCTION net._await_response(bigint) IS 'Waits until the response to a request is recorded. False: there is no such request (any more), or it is not the caller''s.';
+COMMENT ON FUNCTION net._await_response(bigint) IS 'Waits until the response to a request is recorded. False: the caller has no such request, or it was deleted.';
 
 CREATE FUNCTION net._http_collect_response(request_id bigint, async boolean DEFAULT true)
     RETURNS net.http_response_result
@@ -142,27 +142,27 @@ BEGIN
     RETURN ('SUCCESS', 'ok', (found_response.status_code, found_response.headers,
                               found_response.content)::net.http_response)::net.http_response_result;
 END $$;
-COMMENT ON FUNCTION net._http_collect_response(bigint, boolean) IS 'The response to a request; with async => false, waits for it.';
+COMMENT ON FUNCTION net._http_collect_response(bigint, boolean) IS 'Returns the response to a request; with async => false, waits for it.';
 CREATE FUNCTION net.http_collect_response(request_id bigint, async boolean DEFAULT true)
     RETURNS net.http_response_result
     LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
     AS $$ SELECT net._http_collect_response(request_id, async) $$;
-COMMENT ON FUNCTION net.http_collect_response(bigint, boolean) IS 'The response to a request; with async => false, waits for it.';
+COMMENT ON FUNCTION net.http_collect_response(bigint, boolean) IS 'Returns the response to a request; with async => false, waits for it.';
 
 -- ==== the http worker ========================================================================
 
 CREATE FUNCTION net.wake() RETURNS void
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_net_wake';
-COMMENT ON FUNCTION net.wake() IS 'Makes the http worker look for requests when the transaction commits. Requests made by functions need no wake.';
+COMMENT ON FUNCTION net.wake() IS 'Makes the http worker look for requests when the transaction commits. The functions that make requests do this themselves.';
 CREATE FUNCTION net.worker_restart() RETURNS boolean
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_net_worker_restart';
-COMMENT ON FUNCTION net.worker_restart() IS 'Ends the http worker of this database and starts a new one; what was in flight is sent again. False: there was none.';
+COMMENT ON FUNCTION net.worker_restart() IS 'Replaces the http worker of this database by a new one, which sends the requests in flight again. False: there was none.';
 --- only when installed
 REVOKE ALL ON FUNCTION net.worker_restart() FROM PUBLIC;
 --- also when updated
 CREATE FUNCTION net._worker_is_up() RETURNS boolean
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_net_worker_is_up';
-COMMENT ON FUNCTION net._worker_is_up() IS 'True if the http worker of this database is there, or the scheduler, which starts it when there are requests.';
+COMMENT ON FUNCTION net._worker_is_up() IS 'True if the http worker of this database is running, or the scheduler, which starts it when there are requests.';
 CREATE FUNCTION net.wait_until_running() RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -182,19 +182,19 @@ BEGIN
     END IF;
     IF NOT net._worker_is_up() THEN
         RAISE object_not_in_prerequisite_state
-            USING MESSAGE = 'the http worker of this database is not up',
+            USING MESSAGE = 'the http worker of this database is not running',
                   DETAIL = 'Neither it nor the scheduler that starts it is running.',
                   HINT = 'See the server log.';
     END IF;
 END $$;
-COMMENT ON FUNCTION net.check_worker_is_up() IS 'An error if requests of this database cannot be sent now.';
+COMMENT ON FUNCTION net.check_worker_is_up() IS 'Raises an error if requests of this database cannot be sent now.';
 
 -- ==== URLs ===================================================================================
 
 CREATE FUNCTION net._urlencode_string(string varchar) RETURNS text
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_urlencode_string';
-COMMENT ON FUNCTION net._urlencode_string(varchar) IS 'Percent-encodes all but letters, digits and "-._~".';
+COMMENT ON FUNCTION net._urlencode_string(varchar) IS 'Percent-encodes every byte except ASCII letters, digits and "-._~".';
 CREATE FUNCTION net._encode_url_with_params_array(url text, params_array text[]) RETURNS text
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
     AS 'MODULE_PATHNAME', 'securatlas_encode_url_with_params_array';
-COMMENT ON FUNCTION net._encode_url_with_params_array(text, text[]) IS 'A URL with parameters, "name=value" each and encoded already, after those it has.';
+COMMENT ON FUNCTION net._encode_url_with_params_array(text, text[]) IS 'Appends query parameters to a URL; each is "name=value" and encoded already.';

@@ -1,21 +1,21 @@
--- ==== schema net: cancelling requests, and what is to be seen of them ========================
+-- ==== schema net: cancelling and monitoring requests =========================================
 
 CREATE FUNCTION net.cancel_request(request_id bigint) RETURNS boolean
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'securatlas_cancel_request';
-COMMENT ON FUNCTION net.cancel_request(bigint) IS 'Takes a request out of the queue, and records that it was cancelled; an attempt in flight is given up at commit. False: it is not in the queue (any more), or is not the caller''s.';
+COMMENT ON FUNCTION net.cancel_request(bigint) IS 'Removes a request from the queue and records it as cancelled; an attempt in flight is aborted at commit. False: the caller has no such request in the queue.';
 
 CREATE FUNCTION net._requests_in_flight() RETURNS bigint[]
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'securatlas_requests_in_flight';
-COMMENT ON FUNCTION net._requests_in_flight() IS 'Numbers of the requests that the http worker has in flight: up to 1024, as of the last 50 milliseconds. Members of pg_read_all_stats see all of them, others those that they may see.';
+COMMENT ON FUNCTION net._requests_in_flight() IS 'Ids of the requests that the http worker has in flight: at most 1024, at most 50 milliseconds old. Members of pg_read_all_stats get all of them, others those that they may see in the queue.';
 CREATE FUNCTION net._wait_reason(host text, ready_at timestamptz, attempts int) RETURNS text
     LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'securatlas_wait_reason';
-COMMENT ON FUNCTION net._wait_reason(text, timestamptz, int) IS 'Why a request that is not in flight waits, as far as the caller may know.';
+COMMENT ON FUNCTION net._wait_reason(text, timestamptz, int) IS 'Why a request that is not in flight waits, as far as the caller may know; NULL: unknown, or it is about to be sent.';
 CREATE FUNCTION net._worker_status(
         OUT pid int, OUT started timestamptz, OUT in_flight bigint, OUT waiting bigint,
         OUT sent bigint, OUT failed bigint, OUT last_error text, OUT updated timestamptz,
         OUT sends boolean)
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'securatlas_http_worker_status';
-COMMENT ON FUNCTION net._worker_status() IS 'Behind net.worker_status.';
+COMMENT ON FUNCTION net._worker_status() IS 'Behind net.worker_status: what the http worker of this database publishes about itself.';
 CREATE FUNCTION net._host_status(
         OUT host text, OUT in_flight int, OUT requests bigint, OUT failures bigint,
         OUT limited boolean, OUT breaker text, OUT next_try timestamptz,
@@ -23,15 +23,16 @@ CREATE FUNCTION net._host_status(
         OUT updated timestamptz)
     RETURNS SETOF record
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'securatlas_host_status';
-COMMENT ON FUNCTION net._host_status() IS 'Behind net.host_status: checks what the caller may see.';
+COMMENT ON FUNCTION net._host_status() IS 'Behind net.host_status: the hosts that the caller may see.';
 
 --- only when installed
 ALTER TABLE net._http_response ADD CONSTRAINT _http_response_state_check
     CHECK (state IN ('succeeded', 'failed', 'expired', 'cancelled'));
 --- also when updated
 
--- The parts have constant or constrained states: a condition on the state leaves out those that
--- cannot meet it, and an order by id merges their indexes. All run with the caller's rights.
+-- The state of each part is a constant or restricted by a CHECK constraint, so that the planner
+-- leaves out the parts that a condition on the state rules out. ORDER BY id merges the parts by
+-- their indexes. All run with the caller's rights.
 CREATE VIEW net.requests WITH (security_invoker = true) AS
 SELECT q.id, 'in_flight' AS state, q.method, q.url, q.host::text AS host, q.created, q.ready_at,
        q.attempts, q.max_attempts, NULL::int AS status_code, q.last_error AS error,
@@ -61,56 +62,56 @@ SELECT r.id, r.state, r.method, r.url, r.host::text, r.requested_at, NULL, r.att
        r.status_code, r.error_msg, r.duration_ms, r.created, r.runid, r.created_by::regrole,
        r.idempotency_key, r.callback_state, NULL
   FROM net._http_response r;
-COMMENT ON VIEW net.requests IS 'Every request that the caller may see, waiting or ended.';
-COMMENT ON COLUMN net.requests.id IS 'Number of the request.';
+COMMENT ON VIEW net.requests IS 'Every request that the caller may see, waiting, in flight or ended.';
+COMMENT ON COLUMN net.requests.id IS 'Id of the request.';
 COMMENT ON COLUMN net.requests.state IS 'waiting, in_flight, retrying (between two attempts), succeeded, failed, expired or cancelled.';
-COMMENT ON COLUMN net.requests.method IS 'GET, POST, DELETE, ....';
-COMMENT ON COLUMN net.requests.url IS 'Where it is sent to, query included.';
+COMMENT ON COLUMN net.requests.method IS 'GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS.';
+COMMENT ON COLUMN net.requests.url IS 'Where it is sent to, including the query.';
 COMMENT ON COLUMN net.requests.host IS 'Scheme, host and port of the URL.';
-COMMENT ON COLUMN net.requests.created IS 'When it was made.';
-COMMENT ON COLUMN net.requests.ready_at IS 'It is not sent before; NULL once it has ended.';
-COMMENT ON COLUMN net.requests.attempts IS 'Attempts that have ended.';
-COMMENT ON COLUMN net.requests.max_attempts IS 'Attempts that are made at most; NULL once it has ended.';
-COMMENT ON COLUMN net.requests.status_code IS 'HTTP status; NULL: there is no response.';
-COMMENT ON COLUMN net.requests.error IS 'Why the last attempt failed; NULL: it did not, or had a response.';
-COMMENT ON COLUMN net.requests.duration_ms IS 'Time that the last attempt took.';
+COMMENT ON COLUMN net.requests.created IS 'When the request was made.';
+COMMENT ON COLUMN net.requests.ready_at IS 'It is not sent before this time; NULL once it has ended.';
+COMMENT ON COLUMN net.requests.attempts IS 'Number of attempts that have ended.';
+COMMENT ON COLUMN net.requests.max_attempts IS 'Maximal number of attempts; NULL once it has ended.';
+COMMENT ON COLUMN net.requests.status_code IS 'HTTP status code; NULL: there is no response.';
+COMMENT ON COLUMN net.requests.error IS 'Why the last attempt failed without a response; NULL: it did not.';
+COMMENT ON COLUMN net.requests.duration_ms IS 'Duration of the last attempt in milliseconds; NULL until the request has ended.';
 COMMENT ON COLUMN net.requests.finished_at IS 'When its end was recorded.';
-COMMENT ON COLUMN net.requests.runid IS 'Run of a job that made it; NULL: none.';
+COMMENT ON COLUMN net.requests.runid IS 'The run that made it; NULL: it was not made by a run.';
 COMMENT ON COLUMN net.requests.created_by IS 'Role that made it.';
 COMMENT ON COLUMN net.requests.idempotency_key IS 'Sent as Idempotency-Key with every attempt.';
-COMMENT ON COLUMN net.requests.callback_state IS 'State of the call of on_response: waiting, done, failed; NULL: there is none to call.';
-COMMENT ON COLUMN net.requests.reason IS 'Why it waits, as far as it is known now.';
+COMMENT ON COLUMN net.requests.callback_state IS 'State of the callback: waiting, done, failed; NULL: there is none.';
+COMMENT ON COLUMN net.requests.reason IS 'Why it waits, as far as that is known; NULL if it does not.';
 
 CREATE VIEW net.worker_status WITH (security_invoker = true) AS
 SELECT pid, started, in_flight, waiting, sent, failed, last_error, updated, sends
   FROM net._worker_status();
 COMMENT ON VIEW net.worker_status IS 'One row: the http worker of this database.';
-COMMENT ON COLUMN net.worker_status.pid IS 'Its process; NULL: there is none now, as when there is nothing to send.';
+COMMENT ON COLUMN net.worker_status.pid IS 'Its process id; NULL: it is not running, as when there is nothing to send.';
 COMMENT ON COLUMN net.worker_status.started IS 'When it started.';
-COMMENT ON COLUMN net.worker_status.in_flight IS 'Requests in flight.';
-COMMENT ON COLUMN net.worker_status.waiting IS 'Requests that it has read and that are not in flight.';
-COMMENT ON COLUMN net.worker_status.sent IS 'Attempts that have ended since the server started.';
-COMMENT ON COLUMN net.worker_status.failed IS 'Those of them that failed.';
-COMMENT ON COLUMN net.worker_status.last_error IS 'Why the last attempt that failed did; for members of pg_read_all_stats.';
-COMMENT ON COLUMN net.worker_status.updated IS 'When this was told.';
-COMMENT ON COLUMN net.worker_status.sends IS 'Requests are sent; false: they wait, because net.send_requests is off.';
+COMMENT ON COLUMN net.worker_status.in_flight IS 'Number of requests in flight.';
+COMMENT ON COLUMN net.worker_status.waiting IS 'Number of requests that it has read from the queue and that are not in flight.';
+COMMENT ON COLUMN net.worker_status.sent IS 'Number of attempts that have ended since the server started.';
+COMMENT ON COLUMN net.worker_status.failed IS 'How many of them failed.';
+COMMENT ON COLUMN net.worker_status.last_error IS 'Error of the last failed attempt; visible to members of pg_read_all_stats.';
+COMMENT ON COLUMN net.worker_status.updated IS 'When the worker published these figures.';
+COMMENT ON COLUMN net.worker_status.sends IS 'True: requests are sent. False: they wait, because net.send_requests is off.';
 
 CREATE VIEW net.host_status WITH (security_invoker = true) AS
 SELECT host, in_flight, requests, failures, limited, breaker, next_try, p50_ms, p95_ms, last_error,
        updated
   FROM net._host_status();
-COMMENT ON VIEW net.host_status IS 'Hosts that requests of this database were sent to lately. Members of pg_read_all_stats, as pg_monitor is, see all of them; others those that a request which they may see waits for.';
+COMMENT ON VIEW net.host_status IS 'Hosts that requests of this database were sent to recently. Members of pg_read_all_stats (such as pg_monitor) see all of them; others see those for which a request that they may see waits.';
 COMMENT ON COLUMN net.host_status.host IS 'Scheme, host and port.';
-COMMENT ON COLUMN net.host_status.in_flight IS 'Requests in flight.';
-COMMENT ON COLUMN net.host_status.requests IS 'Attempts that have ended since the http worker started.';
-COMMENT ON COLUMN net.host_status.failures IS 'Those of them that failed.';
-COMMENT ON COLUMN net.host_status.limited IS 'Requests wait for one of its connections, or for its rate.';
-COMMENT ON COLUMN net.host_status.breaker IS 'closed: requests are sent. open: the host has failed too often, and gets none. half_open: one is under way to see whether it is well again.';
-COMMENT ON COLUMN net.host_status.next_try IS 'When an open breaker lets a request through.';
-COMMENT ON COLUMN net.host_status.p50_ms IS 'Half of the last attempts took no longer.';
-COMMENT ON COLUMN net.host_status.p95_ms IS 'Of 100 of the last attempts 95 took no longer.';
-COMMENT ON COLUMN net.host_status.last_error IS 'Why the last attempt that failed did; for members of pg_read_all_stats.';
-COMMENT ON COLUMN net.host_status.updated IS 'When this was told.';
+COMMENT ON COLUMN net.host_status.in_flight IS 'Number of requests in flight.';
+COMMENT ON COLUMN net.host_status.requests IS 'Number of attempts that have ended since the http worker started.';
+COMMENT ON COLUMN net.host_status.failures IS 'How many of them failed.';
+COMMENT ON COLUMN net.host_status.limited IS 'True: requests wait for a free connection to it, or for its rate limit.';
+COMMENT ON COLUMN net.host_status.breaker IS 'closed: requests are sent. open: the host has failed too often, and no requests are sent. half_open: one request is in flight to test whether it has recovered.';
+COMMENT ON COLUMN net.host_status.next_try IS 'When an open breaker lets the next request through.';
+COMMENT ON COLUMN net.host_status.p50_ms IS 'Median duration of the last attempts in milliseconds.';
+COMMENT ON COLUMN net.host_status.p95_ms IS '95th percentile of the durations of the last attempts in milliseconds.';
+COMMENT ON COLUMN net.host_status.last_error IS 'Error of the last failed attempt; visible to members of pg_read_all_stats.';
+COMMENT ON COLUMN net.host_status.updated IS 'When the worker published these figures.';
 GRANT SELECT ON net.worker_status TO PUBLIC;
 --- only when installed
 GRANT SELECT ON net.requests, net.host_status TO PUBLIC;

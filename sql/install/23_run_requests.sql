@@ -1,8 +1,9 @@
 -- ==== runs and the requests that they made ===================================================
--- Who may see a run may see what its requests came to, whoever they were made by (a function with
--- the rights of its owner, a webhook). Therefore the view has the rights of its owner, and checks
--- for itself. A run is looked up in both tables by an index. The order is for the planner, which
--- would not look for it inside a security barrier: the last 20 runs are found without the others.
+-- Whoever may see a run may see the results of its requests, even if another role made them (a
+-- SECURITY DEFINER function, a webhook). So the view runs with its owner's rights and checks the
+-- caller itself. Each run is looked up in both tables by an index. The ORDER BY is here because the
+-- planner does not push an outer ORDER BY ... LIMIT through a security barrier: with it the last 20
+-- runs cost 20 lookups.
 
 --- only when installed
 CREATE INDEX http_request_queue_runid_idx ON net.http_request_queue (runid) WHERE runid IS NOT NULL;
@@ -30,18 +31,18 @@ SELECT d.runid, d.jobid, d.jobname, d.scheduled_at, d.status,
         FROM net._http_response r WHERE r.runid = d.runid) ended
  WHERE queued.count + ended.count > 0 AND cron._may_see(d.roleid)
  ORDER BY d.runid DESC;
-COMMENT ON VIEW cron.run_requests IS 'What the HTTP requests of each run came to, for runs that the caller may see and that made some: one row a run.';
-COMMENT ON COLUMN cron.run_requests.runid IS 'Number of the run.';
-COMMENT ON COLUMN cron.run_requests.jobid IS 'The job.';
+COMMENT ON VIEW cron.run_requests IS 'Results of the HTTP requests that runs made: one row for each run that the caller may see and that made some.';
+COMMENT ON COLUMN cron.run_requests.runid IS 'Id of the run.';
+COMMENT ON COLUMN cron.run_requests.jobid IS 'Id of the job.';
 COMMENT ON COLUMN cron.run_requests.jobname IS 'Name of the job.';
-COMMENT ON COLUMN cron.run_requests.scheduled_at IS 'The instant that it ran for.';
+COMMENT ON COLUMN cron.run_requests.scheduled_at IS 'The occurrence of the schedule that it runs for.';
 COMMENT ON COLUMN cron.run_requests.status IS 'Status of the run itself.';
-COMMENT ON COLUMN cron.run_requests.requests IS 'Requests that it made and whose end is not forgotten (net.ttl).';
-COMMENT ON COLUMN cron.run_requests.waiting IS 'Those that have not ended, in flight included.';
-COMMENT ON COLUMN cron.run_requests.succeeded IS 'Those that were answered with a status below 400.';
-COMMENT ON COLUMN cron.run_requests.failed IS 'Those that failed.';
-COMMENT ON COLUMN cron.run_requests.expired IS 'Those that were not sent in time.';
-COMMENT ON COLUMN cron.run_requests.cancelled IS 'Those that were cancelled.';
-COMMENT ON COLUMN cron.run_requests.first_error IS 'Why the first of those that failed or expired did.';
-COMMENT ON COLUMN cron.run_requests.last_finished_at IS 'When the last end was recorded.';
+COMMENT ON COLUMN cron.run_requests.requests IS 'Number of requests that it made, without those whose response was deleted (net.ttl).';
+COMMENT ON COLUMN cron.run_requests.waiting IS 'How many of them have not ended, including those in flight.';
+COMMENT ON COLUMN cron.run_requests.succeeded IS 'How many were answered with a status below 400.';
+COMMENT ON COLUMN cron.run_requests.failed IS 'How many failed.';
+COMMENT ON COLUMN cron.run_requests.expired IS 'How many expired before they were sent.';
+COMMENT ON COLUMN cron.run_requests.cancelled IS 'How many were cancelled.';
+COMMENT ON COLUMN cron.run_requests.first_error IS 'Error of the first request that failed or expired.';
+COMMENT ON COLUMN cron.run_requests.last_finished_at IS 'When the end of the last one was recorded.';
 GRANT SELECT ON cron.run_requests TO PUBLIC;

@@ -1,9 +1,9 @@
--- ==== what came by replication ===============================================================
+-- ==== rows replicated from another server ====================================================
 
 CREATE FUNCTION cron.take_over(OUT jobs bigint, OUT requests bigint)
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    -- Numbers are not replicated: the next ones must not be those of rows that have come.
+    -- Sequences are not replicated: continue behind the ids of the replicated rows.
     PERFORM setval('cron.jobid_seq', m.id) FROM (SELECT max(j.jobid) FROM cron.job j) m(id)
       WHERE m.id > (SELECT s.last_value FROM cron.jobid_seq s);
     PERFORM setval('cron.runid_seq', m.id) FROM (SELECT max(d.runid) FROM cron.job_run_details d) m(id)
@@ -24,5 +24,5 @@ BEGIN
      WHERE q.replicated_ready_at IS NOT NULL;
     GET DIAGNOSTICS requests = ROW_COUNT;
 END $$;
-COMMENT ON FUNCTION cron.take_over() IS 'Makes jobs and requests that came by replication this server''s: runs from now on, and sends. To be called when the publisher does so no more. Returns how many there were.';
+COMMENT ON FUNCTION cron.take_over() IS 'Makes this server run the jobs and send the requests that were replicated from another one; returns their numbers. Call it when the publisher no longer runs and sends them.';
 REVOKE ALL ON FUNCTION cron.take_over() FROM PUBLIC;

@@ -3,8 +3,9 @@
 --- only when installed
 CREATE SCHEMA securatlas;
 --- also when updated
-COMMENT ON SCHEMA securatlas IS 'The SecurAtlas jobs: risk recompute, integration sync, token refresh. What is in it has the rights of its caller.';
--- pg_dump locks every table of an extension, whatever it is to leave out.
+COMMENT ON SCHEMA securatlas IS 'The SecurAtlas jobs: risk recompute, integration sync, token refresh. Its functions run with the rights of their caller.';
+-- pg_dump locks every table of an extension, even those that it does not dump, and needs USAGE for
+-- that.
 GRANT USAGE ON SCHEMA securatlas TO PUBLIC;
 
 --- only when installed
@@ -19,10 +20,10 @@ CREATE TABLE securatlas.risk_rule (
         OR (kind = 'penalty' AND name IN ('critical', 'high', 'medium', 'low')))
 );
 --- also when updated
-COMMENT ON TABLE securatlas.risk_rule IS 'Weights of the four categories and penalties of open findings. All eight rows exist at commit, and the weights sum to 1.';
+COMMENT ON TABLE securatlas.risk_rule IS 'Weights of the four categories and penalties for open findings. Checked at commit: all eight rows exist, and the weights sum to 1.';
 COMMENT ON COLUMN securatlas.risk_rule.kind IS 'weight or penalty.';
-COMMENT ON COLUMN securatlas.risk_rule.name IS 'The category that is weighed, or the severity that is penalised.';
-COMMENT ON COLUMN securatlas.risk_rule.value IS 'The share of the score, or the points one open finding takes away.';
+COMMENT ON COLUMN securatlas.risk_rule.name IS 'A category (for weights) or the severity of a finding (for penalties).';
+COMMENT ON COLUMN securatlas.risk_rule.value IS 'The weight of the category in the score, or the points that each open finding costs.';
 --- only when installed
 GRANT SELECT ON securatlas.risk_rule TO PUBLIC;
 
@@ -37,7 +38,7 @@ INSERT INTO securatlas.risk_rule (kind, name, value) VALUES
     ('penalty', 'low', 0.5);
 --- also when updated
 
--- A restored dump brings its rows to a table that CREATE EXTENSION has filled.
+-- For restored dumps: their rows replace those that CREATE EXTENSION has inserted.
 CREATE FUNCTION securatlas._replace_risk_rule() RETURNS trigger LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $fn$
@@ -46,7 +47,7 @@ BEGIN
     RETURN NEW;
 END
 $fn$;
-COMMENT ON FUNCTION securatlas._replace_risk_rule() IS 'Makes an insert into risk_rule replace the row of that name.';
+COMMENT ON FUNCTION securatlas._replace_risk_rule() IS 'Makes an INSERT into risk_rule replace the row with the same key.';
 
 CREATE FUNCTION securatlas._check_risk_rule() RETURNS trigger LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -70,7 +71,7 @@ BEGIN
     RETURN NULL;
 END
 $fn$;
-COMMENT ON FUNCTION securatlas._check_risk_rule() IS 'Refuses, at commit, a rule that is not complete or whose weights do not sum to 1.';
+COMMENT ON FUNCTION securatlas._check_risk_rule() IS 'Rejects, at commit, a rule that is incomplete or whose weights do not sum to 1.';
 
 CREATE TRIGGER risk_rule_replace BEFORE INSERT ON securatlas.risk_rule
     FOR EACH ROW EXECUTE FUNCTION securatlas._replace_risk_rule();
@@ -81,11 +82,11 @@ CREATE CONSTRAINT TRIGGER risk_rule_check AFTER INSERT OR UPDATE OR DELETE ON se
 --- also when updated
 CREATE TRIGGER risk_rule_truncate AFTER TRUNCATE ON securatlas.risk_rule
     FOR EACH STATEMENT EXECUTE FUNCTION securatlas._check_risk_rule();
--- Also for replication, which copies the publisher's rows into the same table.
+-- For replication too, which copies the publisher's rows into the same table.
 ALTER TABLE securatlas.risk_rule ENABLE ALWAYS TRIGGER risk_rule_replace;
 COMMENT ON TRIGGER risk_rule_replace ON securatlas.risk_rule IS 'Lets a dump be restored over the default rows.';
-COMMENT ON TRIGGER risk_rule_check ON securatlas.risk_rule IS 'Keeps the rule complete and its weights at a sum of 1.';
-COMMENT ON TRIGGER risk_rule_truncate ON securatlas.risk_rule IS 'Keeps the rule complete.';
+COMMENT ON TRIGGER risk_rule_check ON securatlas.risk_rule IS 'Checks at commit that the rule is complete and its weights sum to 1.';
+COMMENT ON TRIGGER risk_rule_truncate ON securatlas.risk_rule IS 'Rejects TRUNCATE, which would leave the rule incomplete.';
 
 SELECT pg_catalog.pg_extension_config_dump('securatlas.risk_rule', '');
 
@@ -98,7 +99,7 @@ AS $fn$
                  max(value) FILTER (WHERE name = 'integration_findings')]::float8[]
       FROM securatlas.risk_rule WHERE kind = 'weight'
 $fn$;
-COMMENT ON FUNCTION securatlas.risk_weights() IS 'The weights of control_maturity, evidence_coverage, framework_compliance and integration_findings.';
+COMMENT ON FUNCTION securatlas.risk_weights() IS 'The weights of control_maturity, evidence_coverage, framework_compliance and integration_findings, in this order.';
 
 CREATE FUNCTION securatlas.risk_penalties() RETURNS float8[] LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
@@ -109,9 +110,9 @@ AS $fn$
                  max(value) FILTER (WHERE name = 'low')]::float8[]
       FROM securatlas.risk_rule WHERE kind = 'penalty'
 $fn$;
-COMMENT ON FUNCTION securatlas.risk_penalties() IS 'The penalties of one open finding: critical, high, medium, low.';
+COMMENT ON FUNCTION securatlas.risk_penalties() IS 'The penalties for one critical, high, medium and low open finding, in this order.';
 
--- A NULL input stands for "no data"; the rule is in include/securatlas/core/risk_score.hpp.
+-- NULL means "no data". include/securatlas/core/securatlas/risk_score.hpp has the formula.
 CREATE FUNCTION securatlas.risk_score(
     average_maturity float8,
     evidence_share float8,
@@ -131,7 +132,7 @@ CREATE FUNCTION securatlas.risk_score(
     OUT integration_findings int,
     OUT annualized_loss_expectancy float8
 ) LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_risk_score';
-COMMENT ON FUNCTION securatlas.risk_score(float8, float8, float8, bigint, bigint, bigint, bigint, float8, float8, float8[], float8[]) IS 'The score of one tenant, the rounded values of its categories, and its annualized loss expectancy.';
+COMMENT ON FUNCTION securatlas.risk_score(float8, float8, float8, bigint, bigint, bigint, bigint, float8, float8, float8[], float8[]) IS 'Computes the score of one tenant, the rounded values of its categories, and its annualized loss expectancy. NULL arguments mean "no data".';
 
 CREATE FUNCTION securatlas._snake_case(title text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -141,4 +142,4 @@ AS $fn$
                regexp_replace(title, '([[:lower:][:digit:]])([[:upper:]])', '\1_\2', 'g'),
                '[^[:alnum:]]+', '_', 'g')))
 $fn$;
-COMMENT ON FUNCTION securatlas._snake_case(text) IS 'Access Control becomes access_control.';
+COMMENT ON FUNCTION securatlas._snake_case(text) IS 'Converts a title to snake case: "Access Control" becomes "access_control".';

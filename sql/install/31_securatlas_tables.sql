@@ -14,7 +14,7 @@ VALUES
     industry text,
     annual_revenue numeric,
     created_at timestamptz NOT NULL DEFAULT now()
-)$$, 'One row a tenant.'),
+)$$, 'One row for each tenant.'),
 (2, 'tenant_subscriptions', true,
  '{tenant_id uuid,plan text,status text}', $$(
     tenant_id uuid NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
@@ -37,14 +37,14 @@ VALUES
         CHECK (status IN ('not_started', 'in_progress', 'implemented', 'not_applicable')),
     maturity int NOT NULL DEFAULT 0 CHECK (maturity BETWEEN 0 AND 5),
     PRIMARY KEY (tenant_id, control_id)
-)$$, 'How far a tenant is with a control.'),
+)$$, 'How far a tenant has implemented a control.'),
 (5, 'tenant_evidence_items', true,
  '{id any,tenant_id uuid,status text,expires_at time}', $$(
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     tenant_id uuid NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
     status text NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'accepted', 'rejected')),
     expires_at timestamptz
-)$$, 'What a tenant has handed in to prove its controls.'),
+)$$, 'Evidence that a tenant has submitted for its controls.'),
 (6, 'control_evidence_links', true,
  '{evidence_item_id any,control_id any}', $$(
     evidence_item_id uuid NOT NULL REFERENCES tenant_evidence_items (id) ON DELETE CASCADE,
@@ -98,7 +98,7 @@ VALUES
     token_expires_at timestamptz,
     last_synced_at timestamptz,
     last_error text
-)$$, 'What a tenant has connected. The token columns hold names of secrets, never tokens.'),
+)$$, 'The integrations that a tenant has connected. The token columns hold names of secrets, never tokens.'),
 (13, 'integration_findings', true,
  '{id any,connection_id uuid,tenant_id uuid,severity text,status text}', $$(
     id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -107,7 +107,7 @@ VALUES
     severity text NOT NULL CHECK (severity IN ('critical', 'high', 'medium', 'low')),
     status text NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'resolved', 'suppressed')),
     PRIMARY KEY (tenant_id, id)
-)$$, 'What a sync has found at a provider.'),
+)$$, 'Findings that a sync has imported from a provider.'),
 (14, 'integration_sync_jobs', true,
  '{id uuid,connection_id uuid,status text,request_id number,attempts number,error text,created_at time,dispatched_at time,completed_at time}', $$(
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -120,7 +120,7 @@ VALUES
     created_at timestamptz NOT NULL DEFAULT now(),
     dispatched_at timestamptz,
     completed_at timestamptz
-)$$, 'One row for each sync that was asked for. request_id is the request that asks for it.'),
+)$$, 'One row for each requested sync. request_id is the HTTP request that asks for it.'),
 (15, 'tenant_risk_snapshots', true,
  '{id uuid,tenant_id uuid,risk_score_1_100 number,category_breakdown json,annualized_loss_expectancy number,computed_at time,snapshot_type text}', $$(
     id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -138,7 +138,7 @@ VALUES
     avg_breach_cost numeric NOT NULL CHECK (avg_breach_cost >= 0 AND avg_breach_cost < 'Infinity')
 )$$, 'What a breach costs on average. The row "default" is for tenants of any other industry.')
 $fn$;
-COMMENT ON FUNCTION securatlas._tables() IS 'The tables of the SecurAtlas jobs: the columns they must have with their kinds of type, and how install() makes them.';
+COMMENT ON FUNCTION securatlas._tables() IS 'The tables of the SecurAtlas jobs: the columns that they must have, with the kind of their type, and the definition with which install() creates them.';
 
 CREATE FUNCTION securatlas._indexes(OUT table_name text, OUT definition text)
     RETURNS SETOF record LANGUAGE sql IMMUTABLE
@@ -191,8 +191,8 @@ BEGIN
      WHERE d.tenant_data AND NOT c.relrowsecurity;
     IF unprotected IS NOT NULL THEN
         RAISE WARNING 'row level security is not enabled on: %', unprotected
-            USING HINT = 'These tables existed and were left as they are; enable it for every table with a tenant.';
+            USING HINT = 'These tables existed before and were not changed. Enable it for every table that holds data of tenants.';
     END IF;
 END
 $fn$;
-COMMENT ON FUNCTION securatlas._create_tables(regnamespace) IS 'The part of install() that makes the tables that do not exist, in the first schema of search_path.';
+COMMENT ON FUNCTION securatlas._create_tables(regnamespace) IS 'The part of install() that creates the missing tables, in the first schema of search_path.';

@@ -1,6 +1,6 @@
--- ==== schema securatlas: what keeps install() from a schema ==================================
+-- ==== schema securatlas: whether install() can use a schema ==================================
 
--- Each of these functions returns lines of one error. They only look.
+-- Each of these functions returns lines for the detail of one error, and changes nothing.
 
 CREATE FUNCTION securatlas._is_kind(type oid, kind text) RETURNS boolean LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
@@ -17,7 +17,7 @@ AS $fn$
       JOIN pg_type base ON base.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END
      WHERE t.oid = type
 $fn$;
-COMMENT ON FUNCTION securatlas._is_kind(oid, text) IS 'True if values of a type can stand in a column of that kind; text may be an enumeration.';
+COMMENT ON FUNCTION securatlas._is_kind(oid, text) IS 'True if a column of this type can hold values of that kind (see _tables()); text may be an enumeration.';
 
 CREATE FUNCTION securatlas._has_unique_key(relation oid, column_name name) RETURNS boolean
     LANGUAGE sql STABLE
@@ -29,7 +29,7 @@ AS $fn$
                       AND i.indimmediate AND i.indpred IS NULL AND i.indnkeyatts = 1
                       AND a.attname = column_name)
 $fn$;
-COMMENT ON FUNCTION securatlas._has_unique_key(oid, name) IS 'True if a foreign key can refer to the column.';
+COMMENT ON FUNCTION securatlas._has_unique_key(oid, name) IS 'True if a foreign key can reference the column.';
 
 CREATE FUNCTION securatlas._column_problems(target_schema regnamespace) RETURNS SETOF text
     LANGUAGE sql STABLE
@@ -60,7 +60,7 @@ AS $fn$
                    ', ' ORDER BY w.position))
           FROM wanted w WHERE NOT securatlas._is_kind(w.atttypid, w.kind) GROUP BY w.ordinal, w.title
         UNION ALL
-        -- Rows of these two are made by the jobs, which do not know other columns.
+        -- The jobs insert into these two tables, and give no value to other columns.
         SELECT e.ordinal, 4, format('Table %s needs values without a default: %s.', e.title,
                                     string_agg(a.attname, ', ' ORDER BY a.attnum))
           FROM existing e
@@ -87,7 +87,7 @@ AS $fn$
     )
     SELECT p.line FROM problem p ORDER BY p.ordinal, p.part
 $fn$;
-COMMENT ON FUNCTION securatlas._column_problems(regnamespace) IS 'What existing tables of a schema lack.';
+COMMENT ON FUNCTION securatlas._column_problems(regnamespace) IS 'What is wrong with the columns and keys of existing tables of a schema.';
 
 CREATE FUNCTION securatlas._referring(target_schema regnamespace, OUT name text, OUT target text)
     RETURNS SETOF record LANGUAGE sql STABLE
@@ -99,10 +99,11 @@ AS $fn$
      WHERE NOT EXISTS (SELECT FROM pg_class c
                         WHERE c.relname = t.name AND c.relnamespace = target_schema)
 $fn$;
-COMMENT ON FUNCTION securatlas._referring(regnamespace) IS 'The foreign keys of the tables that install() would make.';
+COMMENT ON FUNCTION securatlas._referring(regnamespace) IS 'The foreign keys of the tables that install() would create.';
 
--- What install() makes runs with the caller's rights and looks for names in the schema: whoever may
--- create there could have it call a function of his. Superusers could anyway.
+-- The functions that install() creates run with the rights of its caller and look up names in the
+-- schema, so that whoever may create objects there could make them call a function of his.
+-- Superusers can do anything anyway.
 CREATE FUNCTION securatlas._makers(target_schema regnamespace) RETURNS SETOF text
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
@@ -122,25 +123,25 @@ AS $fn$
        AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = maker.role AND r.rolsuper)
      GROUP BY maker.role ORDER BY 1
 $fn$;
-COMMENT ON FUNCTION securatlas._makers(regnamespace) IS 'Roles beside the current one, and beside superusers, that may create objects in a schema.';
+COMMENT ON FUNCTION securatlas._makers(regnamespace) IS 'Roles that may create objects in a schema, except the current one and superusers.';
 
 CREATE FUNCTION securatlas._privilege_problems(target_schema regnamespace) RETURNS SETOF text
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $fn$
-    SELECT format('Role %I must not create objects in schema %s.', current_user, target_schema)
+    SELECT format('Role %I lacks privilege CREATE on schema %s.', current_user, target_schema)
      WHERE NOT has_schema_privilege(current_user, target_schema, 'CREATE')
     UNION ALL
     SELECT format('Others may create objects in schema %s: %s. What they make there could run with the rights of role %I.',
                   target_schema, string_agg(m, ', '), current_user)
       FROM securatlas._makers(target_schema) AS m HAVING count(*) > 0
     UNION ALL
-    SELECT format('Role %I must not use schema %s.', current_user, s.name)
+    SELECT format('Role %I lacks privilege USAGE on schema %s.', current_user, s.name)
       FROM (VALUES ('cron'), ('net')) AS s (name)
      WHERE NOT has_schema_privilege(current_user, s.name, 'USAGE')
     UNION ALL
     SELECT * FROM (
-        SELECT format('Role %I must not %s table %s.%I.', current_user,
+        SELECT format('Role %I lacks privilege %s on table %s.%I.', current_user,
                       string_agg(p.name, ', ' ORDER BY p.place), target_schema, t.name)
           FROM securatlas._tables() AS t
           JOIN pg_class c ON c.relname = t.name AND c.relnamespace = target_schema
@@ -164,7 +165,7 @@ AS $fn$
          WHERE c.relkind IN ('r', 'p', 'f') AND row_security_active(c.oid)
          ORDER BY t.ordinal) AS hidden
 $fn$;
-COMMENT ON FUNCTION securatlas._privilege_problems(regnamespace) IS 'What the current role must not do, and the jobs need.';
+COMMENT ON FUNCTION securatlas._privilege_problems(regnamespace) IS 'Privileges that the jobs need and the current role lacks, and those that others should not have.';
 
 CREATE FUNCTION securatlas._name_problems(target_schema regnamespace) RETURNS SETOF text
     LANGUAGE sql STABLE
@@ -186,7 +187,7 @@ AS $fn$
      WHERE p.prokind <> 'f' OR NOT pg_has_role(p.proowner, 'USAGE')
         OR pg_get_function_result(p.oid) <> f.result
 $fn$;
-COMMENT ON FUNCTION securatlas._name_problems(regnamespace) IS 'Views and functions that have the name of one that install() makes.';
+COMMENT ON FUNCTION securatlas._name_problems(regnamespace) IS 'Existing views and functions that install() cannot replace.';
 
 CREATE FUNCTION securatlas._check_schema(target_schema regnamespace) RETURNS void
     LANGUAGE plpgsql STABLE
@@ -206,4 +207,4 @@ BEGIN
     END IF;
 END
 $fn$;
-COMMENT ON FUNCTION securatlas._check_schema(regnamespace) IS 'Refuses a schema into which install() cannot install; one error lists all reasons.';
+COMMENT ON FUNCTION securatlas._check_schema(regnamespace) IS 'Rejects a schema that install() cannot use, in one error that lists all reasons.';

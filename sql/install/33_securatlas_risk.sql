@@ -1,17 +1,19 @@
 -- ==== schema securatlas: the risk views and functions that install() makes ===================
 
--- These functions run with install()'s search_path: the target schema, pg_temp last. SET
--- search_path FROM CURRENT pins what they make to it. row_security = off makes a row security
--- policy that would hide rows from the jobs an error, where it would give wrong scores silently.
+-- These functions run with the search_path that install() sets (the target schema, then pg_temp),
+-- and SET search_path FROM CURRENT gives the same to the functions that they create. With
+-- row_security = off a policy that would hide rows from the jobs raises an error, instead of making
+-- scores wrong silently.
 --
--- Tables that existed before install() may have other types (enumerations, domains) and none of our
--- constraints: texts are compared as text, and what makes no sense is left out.
+-- Tables that existed before install() may have other types (enumerations, domains) and none of the
+-- constraints: so texts are cast to text before a comparison, and rows with values out of range are
+-- left out.
 
 CREATE FUNCTION securatlas._create_risk_views() RETURNS void LANGUAGE plpgsql
 AS $install$
 BEGIN
-    -- A set of controls is a string of bits, a place each: comparing two of them costs nothing,
-    -- where joining them would cost more than all the rest of the recompute.
+    -- A set of controls is a bit string with one bit for each control. To compare two of them costs
+    -- almost nothing; the joins in their place would cost more than the rest of the recompute.
     CREATE OR REPLACE VIEW v_framework_readiness WITH (security_invoker = true) AS
     WITH place AS MATERIALIZED (
         SELECT mapped.control_id, (row_number() OVER () - 1)::int AS bit,
@@ -70,10 +72,10 @@ BEGIN
            SELECT s.risk_score_1_100 FROM tenant_risk_snapshots s
             WHERE s.tenant_id = t.id AND s.computed_at <= now() - interval '30 days'
             ORDER BY s.computed_at DESC, s.id LIMIT 1) AS month ON true;
-    COMMENT ON VIEW v_risk_trend IS 'The latest score of each tenant that has one, its level, and its change since the snapshot before and since those that were the latest 7 and 30 days ago.';
+    COMMENT ON VIEW v_risk_trend IS 'The latest score of each tenant that has one, its level, and its change against the previous snapshot and against those that were the latest 7 and 30 days ago.';
 END
 $install$;
-COMMENT ON FUNCTION securatlas._create_risk_views() IS 'The part of install() that makes the risk views, in the first schema of search_path.';
+COMMENT ON FUNCTION securatlas._create_risk_views() IS 'The part of install() that creates the risk views, in the first schema of search_path.';
 
 CREATE FUNCTION securatlas._create_bad_row_check() RETURNS void LANGUAGE plpgsql
 AS $install$
@@ -129,12 +131,12 @@ BEGIN
         END IF;
     END
     $fn$;
-    COMMENT ON FUNCTION fn_warn_of_bad_rows(uuid) IS 'Counts, in one warning, the rows that the risk scores leave out: of one tenant, or of all (NULL).';
+    COMMENT ON FUNCTION fn_warn_of_bad_rows(uuid) IS 'Warns of rows that the risk scores leave out, and counts them: those of one tenant, or of all (NULL).';
 END
 $install$;
-COMMENT ON FUNCTION securatlas._create_bad_row_check() IS 'The part of install() that makes the check for rows that make no sense, in the first schema of search_path.';
+COMMENT ON FUNCTION securatlas._create_bad_row_check() IS 'The part of install() that creates the check for rows with values out of range, in the first schema of search_path.';
 
--- No settings of its own, so that the planner puts its body into the statement.
+-- Without SET clauses, so that the planner can inline it.
 CREATE FUNCTION securatlas._snapshot_id(tenant_id uuid, night text) RETURNS uuid
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 AS $fn$
@@ -144,14 +146,15 @@ AS $fn$
                    OPERATOR(pg_catalog.||) pg_catalog.convert_to(night, 'UTF8')), 1, 16), 'hex'),
                '8', 13, 1)::pg_catalog.uuid
 $fn$;
-COMMENT ON FUNCTION securatlas._snapshot_id(uuid, text) IS 'The id of a tenant''s snapshot of a night (YYYY-MM-DD): always the same, from SHA-256, which FIPS allows, as a UUID of version 8.';
+COMMENT ON FUNCTION securatlas._snapshot_id(uuid, text) IS 'The id of the snapshot of a tenant and a night (YYYY-MM-DD), always the same: a UUID of version 8 made from SHA-256, which FIPS allows.';
 
 CREATE FUNCTION securatlas._create_recompute() RETURNS void LANGUAGE plpgsql
 AS $install$
 BEGIN
-    -- A tenant's snapshot of a night has an id that is made of the two. So the table's own key keeps
-    -- it from having two, whichever run, retry or operator computes that night again. Memory: a
-    -- hundred bytes a tenant in a few hash tables. JIT would take longer than it saves.
+    -- The id of a nightly snapshot is computed from the tenant and the night. So the primary key of
+    -- the table keeps a tenant from having two for a night, whether a retry or an operator computes
+    -- it again. Memory: about a hundred bytes for each tenant, in a few hash tables. JIT
+    -- compilation would cost more time than it saves.
     CREATE OR REPLACE FUNCTION fn_write_risk_snapshots(only_tenant uuid, snapshot_type text)
         RETURNS SETOF int LANGUAGE plpgsql SECURITY DEFINER
         SET search_path FROM CURRENT
@@ -172,7 +175,7 @@ BEGIN
             midnight := date_trunc('day', coalesce(
                 nullif(current_setting('cron.scheduled_at', true), '')::timestamptz, now()), 'UTC');
             night := to_char(midnight AT TIME ZONE 'UTC', 'YYYY-MM-DD');
-            -- Two at a time would each not see the snapshots of the other.
+            -- Two calls at the same time would not see each other's snapshots.
             PERFORM pg_advisory_xact_lock('tenant_risk_snapshots'::regclass::oid::bigint);
             DELETE FROM tenant_risk_snapshots s
              WHERE s.computed_at >= midnight AND s.id = securatlas._snapshot_id(s.tenant_id, night)
@@ -270,7 +273,7 @@ BEGIN
         RETURNING stored.risk_score_1_100::int;
     END
     $fn$;
-    COMMENT ON FUNCTION fn_write_risk_snapshots(uuid, text) IS 'Stores a snapshot for one tenant, or for each active tenant (NULL), in one statement; returns the scores. A nightly one replaces that of the same tenant and night.';
+    COMMENT ON FUNCTION fn_write_risk_snapshots(uuid, text) IS 'Stores a snapshot for one tenant, or for each active tenant (NULL), in one statement; returns the scores. A nightly snapshot replaces the one of the same tenant and night.';
 
     CREATE OR REPLACE FUNCTION fn_recompute_all_tenant_risk_scores() RETURNS bigint
         LANGUAGE sql SECURITY DEFINER
@@ -302,4 +305,4 @@ BEGIN
     COMMENT ON FUNCTION fn_recompute_tenant_risk_score(uuid) IS 'Stores a risk snapshot for one tenant; returns its score.';
 END
 $install$;
-COMMENT ON FUNCTION securatlas._create_recompute() IS 'The part of install() that makes the recompute, in the first schema of search_path.';
+COMMENT ON FUNCTION securatlas._create_recompute() IS 'The part of install() that creates the recompute functions, in the first schema of search_path.';

@@ -1,6 +1,7 @@
--- ==== schema securatlas: the integration sync that install() makes ===========================
+-- ==== schema securatlas: the integration sync that install() creates =========================
 
--- A key is sent to the address that is set: a value that a session has set for itself must not count.
+-- The service role key is sent to the URL that is configured: a value that a session sets for
+-- itself must not count.
 CREATE FUNCTION securatlas._lasting_setting(name text) RETURNS text LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $fn$
@@ -14,7 +15,7 @@ AS $fn$
      ORDER BY s.setrole <> 0 DESC, s.setdatabase <> 0 DESC
      LIMIT 1
 $fn$;
-COMMENT ON FUNCTION securatlas._lasting_setting(text) IS 'What ALTER DATABASE or ALTER ROLE has set for this database and the current role, whatever the session has set.';
+COMMENT ON FUNCTION securatlas._lasting_setting(text) IS 'The value that ALTER DATABASE or ALTER ROLE has set for this database and the current role. A value set by the session does not count.';
 
 CREATE FUNCTION securatlas._create_sync() RETURNS void LANGUAGE plpgsql
 AS $install$
@@ -43,7 +44,7 @@ BEGIN
                       DETAIL = format('Not set: %s.', missing),
                       HINT = 'Set it with ALTER DATABASE ... SET; SET in a session does not count. The key may be a secret instead: net.set_secret(''service_role_key'', ...).';
         END IF;
-        -- Two callers at the same time would each not see the jobs of the other.
+        -- Two calls at the same time would not see each other's sync jobs.
         PERFORM pg_advisory_xact_lock('integration_sync_jobs'::regclass::oid::bigint);
         WITH due AS MATERIALIZED (
             SELECT c.id AS connection_id, gen_random_uuid() AS sync_job_id
@@ -56,7 +57,7 @@ BEGIN
                                 WHERE j.connection_id = c.id
                                   AND j.status::text IN ('queued', 'dispatched')
                                   AND j.created_at > now() - interval '6 hours')
-             -- Neighbours in the index are neighbours in time.
+             -- In index order: neighbouring entries are then written at the same time.
              ORDER BY c.id
         )
         INSERT INTO integration_sync_jobs
@@ -80,7 +81,7 @@ BEGIN
     $fn$;
     COMMENT ON FUNCTION fn_queue_sync(boolean) IS 'Asks the edge function to sync each active connection of the active tenants, or of those whose plan is premium.';
 
-    -- The edge function may have reported the completion before this: only a queued job changes.
+    -- Changes queued jobs only: the edge function may have reported the completion before.
     CREATE OR REPLACE FUNCTION fn_on_sync_response(response net._http_response) RETURNS void
         LANGUAGE plpgsql SECURITY DEFINER
         SET search_path FROM CURRENT
@@ -101,7 +102,7 @@ BEGIN
         END IF;
     END
     $fn$;
-    COMMENT ON FUNCTION fn_on_sync_response(net._http_response) IS 'Called with the answer of the edge function: the sync job is dispatched, or has failed.';
+    COMMENT ON FUNCTION fn_on_sync_response(net._http_response) IS 'Callback with the response of the edge function: marks the sync job as dispatched or failed.';
 
     CREATE OR REPLACE FUNCTION fn_trigger_nightly_sync() RETURNS void
         LANGUAGE sql SECURITY DEFINER
@@ -116,4 +117,4 @@ BEGIN
     COMMENT ON FUNCTION fn_trigger_frequent_sync() IS 'Asks for a sync of each active connection of the active tenants whose plan is premium.';
 END
 $install$;
-COMMENT ON FUNCTION securatlas._create_sync() IS 'The part of install() that makes the sync functions, in the first schema of search_path.';
+COMMENT ON FUNCTION securatlas._create_sync() IS 'The part of install() that creates the sync functions, in the first schema of search_path.';

@@ -1,14 +1,14 @@
--- ==== schema securatlas: the token refresh that install() makes ==============================
+-- ==== schema securatlas: the token refresh that install() creates ============================
 
--- A refresh is one request. Its idempotency key, token_refresh/<connection>/<attempt>, is all that
--- the answer's function needs to know. A provider that rotates refresh tokens takes each of them
--- once: a connection must never have two refreshes under way.
+-- Each refresh is one request. Its idempotency key, token_refresh/<connection>/<attempt>, tells the
+-- callback all that it needs. A provider that rotates refresh tokens accepts each of them once, so
+-- that a connection must never have two refreshes in progress.
 
 CREATE FUNCTION securatlas._create_token_request() RETURNS void LANGUAGE plpgsql
 AS $install$
 BEGIN
-    -- Not with row_security off, as the other functions: on these tables it is in order that a role
-    -- sees its own requests only.
+    -- With row_security on, unlike the other functions: the role is meant to see its own requests
+    -- only.
     CREATE OR REPLACE FUNCTION fn_refreshes_under_way() RETURNS SETOF uuid
         LANGUAGE sql STABLE SECURITY DEFINER ROWS 100
         SET search_path FROM CURRENT
@@ -22,10 +22,11 @@ BEGIN
          WHERE r.callback_state = 'waiting' AND r.created_by = quote_ident(current_user)::regrole
            AND r.idempotency_key ~ '^token_refresh/[0-9a-f-]{36}/\d+$'
     $fn$;
-    COMMENT ON FUNCTION fn_refreshes_under_way() IS 'Connections with a token refresh that is to be sent, is being sent, or whose answer is to be worked on.';
+    COMMENT ON FUNCTION fn_refreshes_under_way() IS 'Connections with a token refresh that waits to be sent, is being sent, or whose callback waits.';
 
-    -- {{secret:name}} is replaced when the request is sent: no secret is read or stored here. What
-    -- cannot be a request, such as an endpoint that is no URL, is no reason to leave out others.
+    -- {{secret:name}} is replaced when the request is sent: no secret is read or stored here. If
+    -- one connection's request is invalid (its endpoint is not a URL, for example), that must not
+    -- stop the others.
     CREATE OR REPLACE FUNCTION fn_request_tokens(connection_id uuid, attempt int) RETURNS text
         LANGUAGE plpgsql SECURITY DEFINER
         SET search_path FROM CURRENT
@@ -69,7 +70,7 @@ BEGIN
         RETURN 'token refresh: ' || sqlerrm;
     END
     $fn$;
-    COMMENT ON FUNCTION fn_request_tokens(uuid, int) IS 'Asks the provider of a connection for new tokens; the second attempt waits a minute, each later one four times as long. Returns why it cannot be asked, or NULL.';
+    COMMENT ON FUNCTION fn_request_tokens(uuid, int) IS 'Requests new tokens from the provider of a connection. The second attempt is delayed by a minute, each later one by four times as long. Returns NULL, or the reason why no request was made.';
 
     CREATE OR REPLACE FUNCTION fn_refresh_expiring_tokens(within interval DEFAULT '7 hours')
         RETURNS void LANGUAGE plpgsql SECURITY DEFINER
@@ -78,7 +79,7 @@ BEGIN
     AS $fn$
     #variable_conflict use_variable
     BEGIN
-        -- Two callers at the same time would each not see the requests of the other.
+        -- Two calls at the same time would not see each other's requests.
         PERFORM pg_advisory_xact_lock('integration_connections'::regclass::oid::bigint);
         WITH due AS MATERIALIZED (
             SELECT c.id
@@ -95,21 +96,21 @@ BEGIN
          WHERE c.id = asked.id AND asked.reason IS NOT NULL;
     END
     $fn$;
-    COMMENT ON FUNCTION fn_refresh_expiring_tokens(interval) IS 'Asks for new tokens for each active OAuth connection whose token expires within that time.';
+    COMMENT ON FUNCTION fn_refresh_expiring_tokens(interval) IS 'Requests new tokens for each active OAuth connection whose token expires within that time.';
 END
 $install$;
-COMMENT ON FUNCTION securatlas._create_token_request() IS 'The part of install() that makes the functions that ask for tokens, in the first schema of search_path.';
+COMMENT ON FUNCTION securatlas._create_token_request() IS 'The part of install() that creates the functions that request tokens, in the first schema of search_path.';
 
 CREATE FUNCTION securatlas._token_answer(
     content text, OUT access_token text, OUT refresh_token text, OUT lifetime interval,
     OUT error text
 ) RETURNS record LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_token_answer';
-COMMENT ON FUNCTION securatlas._token_answer(text) IS 'What a token endpoint has answered. Without expires_in a token lives an hour. The error holds no part of the answer but well-known words.';
+COMMENT ON FUNCTION securatlas._token_answer(text) IS 'Reads the response of a token endpoint. Without expires_in the lifetime is an hour. The error repeats well-known words of the response only, since it might hold a token.';
 
 CREATE FUNCTION securatlas._create_token_response() RETURNS void LANGUAGE plpgsql
 AS $install$
 BEGIN
-    -- Called again after a crash, it does the same once more: the response is the record of it.
+    -- May be called again for the same response after a crash; it then does the same once more.
     CREATE OR REPLACE FUNCTION fn_on_token_response(response net._http_response) RETURNS void
         LANGUAGE plpgsql SECURITY DEFINER
         SET search_path FROM CURRENT
@@ -165,7 +166,7 @@ BEGIN
         END IF;
     END
     $fn$;
-    COMMENT ON FUNCTION fn_on_token_response(net._http_response) IS 'Called with the answer of a token endpoint: stores the tokens as secrets, or why there are none, and asks again if that may help.';
+    COMMENT ON FUNCTION fn_on_token_response(net._http_response) IS 'Callback with the response of a token endpoint: stores the tokens as secrets, or else the reason, and tries again if that may help.';
 END
 $install$;
-COMMENT ON FUNCTION securatlas._create_token_response() IS 'The part of install() that makes the function that takes the tokens, in the first schema of search_path.';
+COMMENT ON FUNCTION securatlas._create_token_response() IS 'The part of install() that creates the callback for tokens, in the first schema of search_path.';

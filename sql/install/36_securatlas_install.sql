@@ -18,7 +18,7 @@ VALUES
     (11, 'fn_request_tokens(uuid, integer)', 'text'),
     (12, 'fn_on_token_response(net._http_response)', 'void')
 $fn$;
-COMMENT ON FUNCTION securatlas._functions() IS 'The functions that install() makes in the target schema.';
+COMMENT ON FUNCTION securatlas._functions() IS 'The functions that install() creates in the target schema.';
 
 CREATE FUNCTION securatlas._views(OUT name text, OUT columns text[]) RETURNS SETOF record
     LANGUAGE sql IMMUTABLE
@@ -28,10 +28,10 @@ VALUES
     ('v_framework_readiness', '{tenant_id,framework_id,readiness}'::text[]),
     ('v_risk_trend', '{tenant_id,risk_score_1_100,level,change,change_7_days,change_30_days,computed_at,snapshot_type}')
 $fn$;
-COMMENT ON FUNCTION securatlas._views() IS 'The views that install() makes in the target schema.';
+COMMENT ON FUNCTION securatlas._views() IS 'The views that install() creates in the target schema.';
 
--- In schema public, which is in everybody's search_path, the commands stay as short as they are
--- known.
+-- In schema public, which is in everybody's search_path, the commands are not qualified: they are
+-- known in that form.
 CREATE FUNCTION securatlas._jobs(
     target_schema regnamespace, OUT name text, OUT schedule text, OUT command text,
     OUT optional boolean
@@ -50,7 +50,7 @@ AS $fn$
         ('frequent_integration_sync', '0 */6 * * *', 'fn_trigger_nightly_sync', true)
       ) AS j (name, schedule, function, optional)
 $fn$;
-COMMENT ON FUNCTION securatlas._jobs(regnamespace) IS 'The jobs for a schema; install() schedules those that are not optional.';
+COMMENT ON FUNCTION securatlas._jobs(regnamespace) IS 'The SecurAtlas jobs for a schema; install() schedules those that are not optional.';
 
 CREATE FUNCTION securatlas.install(
     target_schema regnamespace DEFAULT 'public', schedule_jobs boolean DEFAULT true
@@ -64,7 +64,8 @@ DECLARE
 BEGIN
     PERFORM securatlas._check_schema(target_schema);
     before := ARRAY(SELECT p.oid FROM pg_proc p WHERE p.pronamespace = target_schema);
-    -- A regnamespace prints as a quoted identifier. The old path is back when this function ends.
+    -- A regnamespace prints as a quoted identifier. The previous search_path is restored when this
+    -- function ends.
     PERFORM set_config('search_path', target_schema || ', pg_temp', true);
     PERFORM securatlas._create_tables(target_schema);
     PERFORM securatlas._create_risk_views();
@@ -73,8 +74,8 @@ BEGIN
     PERFORM securatlas._create_sync();
     PERFORM securatlas._create_token_request();
     PERFORM securatlas._create_token_response();
-    -- Default privileges may grant more than what PUBLIC gets. What was granted since an earlier
-    -- install() stays.
+    -- Default privileges may grant EXECUTE to others than PUBLIC. Grants made since an earlier
+    -- install() stay.
     FOR made IN
         SELECT p.oid::regprocedure AS function,
                CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS role
@@ -94,7 +95,7 @@ BEGIN
     END IF;
 END
 $fn$;
-COMMENT ON FUNCTION securatlas.install(regnamespace, boolean) IS 'Makes the tables, view and functions of the SecurAtlas jobs in a schema, owned by the caller, and schedules the jobs. May be run again.';
+COMMENT ON FUNCTION securatlas.install(regnamespace, boolean) IS 'Creates the missing tables, and the views and functions, of the SecurAtlas jobs in a schema, owned by the caller, and schedules the jobs. May be run again.';
 
 CREATE FUNCTION securatlas.uninstall(target_schema regnamespace DEFAULT 'public') RETURNS void
     LANGUAGE plpgsql
@@ -104,7 +105,8 @@ AS $fn$
 DECLARE
     signature text;
 BEGIN
-    -- A job that calls the functions of another schema was scheduled by a later install() there.
+    -- Keeps a job that calls the functions of another schema: a later install() there has scheduled
+    -- it.
     PERFORM cron.unschedule(j.jobid)
        FROM cron.job j
       WHERE j.username = current_user
@@ -116,4 +118,4 @@ BEGIN
     END LOOP;
 END
 $fn$;
-COMMENT ON FUNCTION securatlas.uninstall(regnamespace) IS 'Removes the jobs and functions that install() made in a schema, never a table.';
+COMMENT ON FUNCTION securatlas.uninstall(regnamespace) IS 'Drops the jobs and functions that install() made in a schema; tables and views stay.';

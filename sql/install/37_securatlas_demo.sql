@@ -1,17 +1,17 @@
 -- ==== schema securatlas: demo data ===========================================================
 
--- Every value of the demo is a function of the seed and of the row's place in it, never of the
--- order in which a plan visits rows.
+-- Every value of the demo depends on the seed and on the key of its row only, never on the order in
+-- which a plan visits rows.
 CREATE FUNCTION securatlas._demo_id(seed int, kind text, item text) RETURNS uuid
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN pg_catalog.md5(seed::text || '/' || kind || '/' || item)::uuid;
-COMMENT ON FUNCTION securatlas._demo_id(int, text, text) IS 'The id of a row of the demo.';
+COMMENT ON FUNCTION securatlas._demo_id(int, text, text) IS 'The id of a row of the demo data.';
 
 CREATE FUNCTION securatlas._demo_draw(seed int, kind text, item text) RETURNS float8
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN ('x' || pg_catalog.substr(pg_catalog.md5(seed::text || '/' || kind || '/' || item), 1, 8))
        ::bit(32)::bigint / 4294967296.0::float8;
-COMMENT ON FUNCTION securatlas._demo_draw(int, text, text) IS 'A number of the demo, from 0 to below 1.';
+COMMENT ON FUNCTION securatlas._demo_draw(int, text, text) IS 'A pseudo-random number in [0, 1), always the same for the same arguments.';
 
 CREATE FUNCTION securatlas._demo_tenants(
     tenants int, seed int, OUT index int, OUT id uuid, OUT quality float8
@@ -22,7 +22,7 @@ AS $fn$
            securatlas._demo_draw(seed, 'quality', i::text)
       FROM generate_series(1, tenants) AS i
 $fn$;
-COMMENT ON FUNCTION securatlas._demo_tenants(int, int) IS 'The tenants of the demo; quality says how good their posture tends to be, 0 to 1.';
+COMMENT ON FUNCTION securatlas._demo_tenants(int, int) IS 'The tenants of the demo data. quality, 0 to 1, is how good their posture tends to be.';
 
 CREATE FUNCTION securatlas._load_demo_catalogue() RETURNS void LANGUAGE plpgsql
 AS $fn$
@@ -127,7 +127,7 @@ BEGIN
     ON CONFLICT DO NOTHING;
 END
 $fn$;
-COMMENT ON FUNCTION securatlas._load_demo_tenants(int, int) IS 'The part of load_demo() that makes tenants, their subscriptions and frameworks.';
+COMMENT ON FUNCTION securatlas._load_demo_tenants(int, int) IS 'The part of load_demo() that creates tenants, their subscriptions and frameworks.';
 
 CREATE FUNCTION securatlas._load_demo_posture(demo_tenants int, demo_seed int) RETURNS void
     LANGUAGE plpgsql
@@ -178,7 +178,7 @@ BEGIN
     ON CONFLICT DO NOTHING;
 END
 $fn$;
-COMMENT ON FUNCTION securatlas._load_demo_posture(int, int) IS 'The part of load_demo() that makes the state of the controls, and evidence.';
+COMMENT ON FUNCTION securatlas._load_demo_posture(int, int) IS 'The part of load_demo() that creates the states of controls, and evidence.';
 
 CREATE FUNCTION securatlas._load_demo_integrations(demo_tenants int, demo_seed int) RETURNS void
     LANGUAGE plpgsql
@@ -218,7 +218,7 @@ BEGIN
     ON CONFLICT DO NOTHING;
 END
 $fn$;
-COMMENT ON FUNCTION securatlas._load_demo_integrations(int, int) IS 'The part of load_demo() that makes connections and findings.';
+COMMENT ON FUNCTION securatlas._load_demo_integrations(int, int) IS 'The part of load_demo() that creates connections and findings.';
 
 CREATE FUNCTION securatlas.load_demo(
     tenants int DEFAULT 100, seed int DEFAULT 1, target_schema regnamespace DEFAULT 'public'

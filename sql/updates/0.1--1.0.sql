@@ -1,10 +1,11 @@
 -- ==== from 0.1 to 1.0: what CREATE OR REPLACE cannot do ======================================
 
--- Nobody sees half of it, and nobody who writes now is waited for twice.
+-- Lock everything first: sessions that use the tables make the update wait here, before it has
+-- changed anything.
 LOCK TABLE cron.job, cron.job_run_details, cron.job_dependency, cron.scheduler_state,
            net.http_request_queue, net._http_response IN ACCESS EXCLUSIVE MODE;
 
--- What depends on the columns and functions that change. The scripts below make it anew.
+-- Drop what depends on the columns and functions that change; the scripts below create it again.
 DROP VIEW cron.run_requests;
 DROP VIEW net.worker_status;
 DROP FUNCTION net._worker_status();
@@ -17,7 +18,8 @@ DROP POLICY run_delete ON cron.job_run_details;
 DROP FUNCTION cron._may_manage(text);
 DROP FUNCTION cron._may_see(text);
 
--- Jobs belong to roles by number. One whose role is gone is paused, as it is when a role is dropped.
+-- Jobs belong to roles by oid. A job whose role does not exist is paused, as it is when a role is
+-- dropped.
 ALTER TABLE cron.job
     DROP CONSTRAINT job_jobname_username_key,
     ADD COLUMN roleid oid,
@@ -31,7 +33,7 @@ UPDATE cron.job
 ALTER TABLE cron.job_run_details
     ADD COLUMN roleid oid GENERATED ALWAYS AS (cron._role_named(username)) STORED;
 
--- A function that is to be called is the one that would be called now.
+-- on_response means the function that has this name now.
 ALTER TABLE net.http_request_queue
     ADD COLUMN on_response_owner oid,
     ADD COLUMN replicated_ready_at timestamptz;
