@@ -26,6 +26,12 @@ SELECT net.http_delete('http://[::1]:8080/', body := '{}', headers := '{"content
                        timeout_milliseconds := 3600000) AS delete \gset
 SELECT net.http_post('http://example.com/', body := NULL, params := NULL,
                      headers := '{"Idempotency-Key": "mine"}') AS keyed \gset
+-- NULL headers and parameters are none; by position, as others call it.
+SELECT net.http_get('http://example.com/', NULL::jsonb, NULL::jsonb, 100) AS bare \gset
+SELECT net.http_post('http://example.com/', '{}', NULL, NULL, 100) AS typed \gset
+SELECT net.http_delete('http://example.com/', NULL, NULL, 100, NULL) AS none \gset
+SELECT net.http_request('PUT', 'http://example.com/', NULL, NULL) AS put \gset
+SELECT net.http_post_form('http://example.com/', '{"a": 1}', NULL) AS form \gset
 SELECT method, url, headers, convert_from(body, 'UTF8') AS body, timeout_milliseconds
   FROM net.http_request_queue ORDER BY id;
 SELECT created = ready_at AS ready, created_by = current_user::regrole AS own, runid, attempts,
@@ -59,7 +65,6 @@ SELECT e.* FROM unnest(ARRAY[
     $$ SELECT net.http_get('http://example.com:99999/') $$,
     $$ SELECT net.http_get(E'http://example.com/\r\nX: y') $$,
     $$ SELECT net.http_get('http://example.com/', params := '[1]') $$,
-    $$ SELECT net.http_get('http://example.com/', headers := NULL) $$,
     $$ SELECT net.http_get('http://example.com/', headers := '"text"') $$,
     $$ SELECT net.http_get('http://example.com/', headers := '{"a b": "c"}') $$,
     $$ SELECT net.http_get('http://example.com/', headers := '{"": "c"}') $$,
@@ -129,11 +134,39 @@ SET ROLE net_user;
 SELECT e.* FROM unnest(ARRAY[
     $$ INSERT INTO net.http_request_queue (method, url) VALUES ('GET', 'http://example.com/') $$,
     $$ UPDATE net.http_request_queue SET url = 'http://example.com/' $$,
-    $$ DELETE FROM net.http_request_queue $$,
-    $$ DELETE FROM net._http_response $$,
+    $$ UPDATE net._http_response SET content = NULL $$,
     $$ SELECT nextval('net.http_request_queue_id_seq') $$,
     $$ SELECT net.worker_restart() $$
 ]) AS statement, error_of(statement) AS e;
+-- What one may see one may delete, and truncate if nothing else is there.
+BEGIN;
+SELECT net.http_get('http://example.com/user') IS NOT NULL AS made;
+TRUNCATE net.http_request_queue, net._http_response;
+SELECT net.http_get('http://example.com/user') IS NOT NULL AS made;
+SET ROLE net_other;
+SELECT net.http_get('http://example.com/other') IS NOT NULL AS made;
+SELECT * FROM error_of('TRUNCATE net.http_request_queue');
+DELETE FROM net.http_request_queue RETURNING url;
+SELECT * FROM error_of('TRUNCATE net.http_request_queue');
+SET ROLE net_team;
+TRUNCATE net.http_request_queue;
+SET ROLE net_nobody;
+SELECT * FROM error_of('TRUNCATE net.http_request_queue');
+RESET ROLE;
+SELECT count(*) FROM net.http_request_queue;
+INSERT INTO net._http_response (id, created_by, state)
+VALUES (-100, 'net_user'::regrole, 'succeeded'), (-101, 'net_other'::regrole, 'failed'), (-102, NULL, 'failed');
+SET ROLE net_user;
+SELECT * FROM error_of('TRUNCATE net._http_response');
+DELETE FROM net._http_response RETURNING id;
+-- Who sees all rows of all tables may truncate them.
+RESET ROLE;
+ALTER ROLE net_user BYPASSRLS;
+SET ROLE net_user;
+TRUNCATE net._http_response;
+RESET ROLE;
+SELECT count(*) FROM net._http_response;
+ROLLBACK;
 RESET ROLE;
 
 -- A search_path of the caller's leads nowhere.

@@ -69,7 +69,8 @@ CREATE TABLE cron.job_run_details (
     database        text,
     username        text,
     command         text,
-    status          text CHECK (status IN ('starting', 'running', 'succeeded', 'failed', 'skipped')),
+    status          text CHECK (status IN ('starting', 'running', 'succeeded', 'failed', 'skipped',
+                                      'sending', 'connecting')),
     return_message  text,
     start_time      timestamptz,
     end_time        timestamptz,
@@ -94,7 +95,7 @@ COMMENT ON COLUMN cron.job_run_details.job_pid IS 'Process id of the worker that
 COMMENT ON COLUMN cron.job_run_details.database IS 'Database that it runs in.';
 COMMENT ON COLUMN cron.job_run_details.username IS 'Role that it runs as.';
 COMMENT ON COLUMN cron.job_run_details.command IS 'The SQL that it executes.';
-COMMENT ON COLUMN cron.job_run_details.status IS 'starting, running, succeeded, failed or skipped.';
+COMMENT ON COLUMN cron.job_run_details.status IS 'starting, running, succeeded, failed or skipped; sending and connecting are of rows that pg_cron wrote.';
 COMMENT ON COLUMN cron.job_run_details.return_message IS 'Command tag of the last statement, or the error.';
 COMMENT ON COLUMN cron.job_run_details.start_time IS 'When the command started.';
 COMMENT ON COLUMN cron.job_run_details.end_time IS 'When it ended.';

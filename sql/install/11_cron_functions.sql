@@ -124,7 +124,7 @@ BEGIN
         RETURN 0;
     END IF;
     DELETE FROM cron.job_run_details d
-     WHERE d.start_time < clock_timestamp() - age AND d.status IN ('succeeded', 'failed', 'skipped');
+     WHERE d.start_time < clock_timestamp() - age AND d.status NOT IN ('starting', 'running');
     GET DIAGNOSTICS removed = ROW_COUNT;
     RETURN removed;
 END $$;

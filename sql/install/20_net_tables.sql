@@ -176,9 +176,9 @@ SELECT pg_catalog.pg_extension_config_dump('net.secret_grant', '');
 
 -- ==== who may see what =======================================================================
 -- USAGE on the schema is required for everything. With it a role sees the rows that it, or a role
--- that it is a member of, has made; pg_monitor does not see others' rows, because they hold bodies
--- and headers. Only superusers may write the tables directly; for everybody else the functions
--- check and insert.
+-- that it is a member of, has made, and may delete them; pg_monitor does not see others' rows,
+-- because they hold bodies and headers. Only superusers may write the tables in other ways; for
+-- everybody else the functions check and insert.
 
 --- only when installed
 ALTER TABLE net.http_request_queue ENABLE ROW LEVEL SECURITY;
@@ -189,6 +189,11 @@ CREATE POLICY response_see ON net._http_response FOR SELECT
     USING (pg_catalog.pg_has_role(created_by, 'USAGE'));
 GRANT SELECT ON net.http_request_queue, net._http_response TO PUBLIC;
 --- also when updated
+CREATE POLICY request_delete ON net.http_request_queue FOR DELETE
+    USING (pg_catalog.pg_has_role(created_by, 'USAGE'));
+CREATE POLICY response_delete ON net._http_response FOR DELETE
+    USING (pg_catalog.pg_has_role(created_by, 'USAGE'));
+GRANT DELETE, TRUNCATE ON net.http_request_queue, net._http_response TO PUBLIC;
 -- pg_dump reads these two tables and needs the privilege when a role that is no superuser runs it.
 -- Row security hides others' rows, and a sealed value is useless without the key.
 ALTER TABLE net.secret ENABLE ROW LEVEL SECURITY;
@@ -209,6 +214,19 @@ CREATE TRIGGER response_replicated BEFORE INSERT OR UPDATE ON net._http_response
     FOR EACH ROW EXECUTE FUNCTION net._row_replicated();
 SELECT cron._arm_triggers('net.http_request_queue');
 SELECT cron._arm_triggers('net._http_response');
+
+CREATE FUNCTION net._truncate_check() RETURNS trigger
+    LANGUAGE C AS 'MODULE_PATHNAME', 'securatlas_truncate_check';
+COMMENT ON FUNCTION net._truncate_check() IS 'Refuses to truncate a table with rows that the current role may not delete.';
+CREATE TRIGGER truncate_check BEFORE TRUNCATE ON net.http_request_queue
+    FOR EACH STATEMENT EXECUTE FUNCTION net._truncate_check();
+CREATE TRIGGER truncate_check BEFORE TRUNCATE ON net._http_response
+    FOR EACH STATEMENT EXECUTE FUNCTION net._truncate_check();
+CREATE FUNCTION net._requests_removed() RETURNS trigger
+    LANGUAGE C AS 'MODULE_PATHNAME', 'securatlas_requests_removed';
+COMMENT ON FUNCTION net._requests_removed() IS 'Makes the http worker let go, at commit, of requests that are not in the queue any more.';
+CREATE TRIGGER requests_removed AFTER DELETE OR TRUNCATE ON net.http_request_queue
+    FOR EACH STATEMENT EXECUTE FUNCTION net._requests_removed();
 
 CREATE FUNCTION net._request_inserted() RETURNS trigger
     LANGUAGE C AS 'MODULE_PATHNAME', 'securatlas_request_inserted';

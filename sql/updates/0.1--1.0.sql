@@ -31,7 +31,9 @@ UPDATE cron.job
        note = 'paused: role "' || username || '" does not exist. Make it, or give the job to another with cron.alter_job(), then cron.resume() the job.'
  WHERE roleid IS NULL AND active;
 ALTER TABLE cron.job_run_details
-    ADD COLUMN roleid oid GENERATED ALWAYS AS (cron._role_named(username)) STORED;
+    ADD COLUMN roleid oid GENERATED ALWAYS AS (cron._role_named(username)) STORED,
+    DROP CONSTRAINT job_run_details_status_check,
+    ADD CHECK (status IN ('starting', 'running', 'succeeded', 'failed', 'skipped', 'sending', 'connecting'));
 
 -- on_response means the function that has this name now.
 ALTER TABLE net.http_request_queue

@@ -21,8 +21,17 @@ constexpr int kMaxAttempts = 1000;
 constexpr std::size_t kMaxKeyBytes = 255;
 constexpr core::Duration kMaxExpiry = std::chrono::hours(24 * 3653);
 
-pg::Error null_argument(const char* name, const char* hint = "") {
-    return pg::Error(kNull, std::string(name) + " can not be NULL", "", hint);
+pg::Error null_argument(const char* name) {
+    return pg::Error(kNull, std::string(name) + " can not be NULL");
+}
+
+// What a request cannot be without, in the words of the table that it would be missing in: they are
+// what users of pg_net see.
+pg::Error null_in_queue(const char* column) {
+    return pg::Error("23502",  // not_null_violation
+                     "null value in column \"" + std::string(column) +
+                         "\" of relation \"http_request_queue\" violates not-null constraint",
+                     std::string(column) + " can not be NULL.");
 }
 
 core::Url checked(core::Result<core::Url, core::UrlError> url) {
@@ -45,7 +54,7 @@ std::string utf8(const std::string& text) {
 }
 
 core::Url url_of(const RequestArguments& arguments) {
-    if (!arguments.url) throw null_argument("url");
+    if (!arguments.url) throw null_in_queue("url");
     core::Url url = checked(core::Url::parse(*arguments.url));
     for (const pg::JsonMember& member : members_of(arguments.params, "params")) {
         url = checked(url.with_parameter(utf8(member.name), utf8(member.value)));
@@ -67,9 +76,6 @@ core::Header header_of(const pg::JsonMember& member) {
 }
 
 std::vector<core::Header> headers_of(const RequestArguments& arguments) {
-    if (arguments.headers.state == ObjectArgument::State::null) {
-        throw null_argument("headers", "Use '{}' for no headers.");
-    }
     std::vector<core::Header> headers;
     for (const pg::JsonMember& member : members_of(arguments.headers, "headers")) {
         core::Header header = header_of(member);
@@ -128,7 +134,7 @@ std::optional<std::string> body_of(BodyArgument& body, std::vector<std::string>&
 }
 
 std::chrono::milliseconds timeout_of(const RequestArguments& arguments) {
-    if (!arguments.timeout_milliseconds) throw null_argument("timeout_milliseconds");
+    if (!arguments.timeout_milliseconds) throw null_in_queue("timeout_milliseconds");
     const int timeout = *arguments.timeout_milliseconds;
     if (timeout < 1 || timeout > kMaxTimeout) {
         throw pg::Error(kInvalid, "invalid timeout_milliseconds: " + std::to_string(timeout),

@@ -52,11 +52,27 @@ std::optional<UrlError> check_length(std::string_view text) {
                     "A URL has at most " + std::to_string(kMaxUrlBytes) + " bytes."};
 }
 
+// What is no URL as a message can show it: without what may be a secret, and not at length.
+std::string shown(std::string_view text) {
+    constexpr std::size_t kShown = 64;
+    const bool may_have_password = text.find('@') != std::string_view::npos;
+    const std::size_t end = may_have_password ? 0 : text.find_first_of("?#");
+    std::string result(text.substr(0, std::min(end, kShown)));
+    std::ranges::replace_if(
+        result, [](char c) { return c < ' ' || c > '~'; }, '?');
+    return result.size() < text.size() ? result + "..." : result;
+}
+
+// The message is as users of pg_net know it.
+Failure<UrlError> fail_scheme(std::string_view text, std::string detail) {
+    return fail(UrlPart::scheme, "invalid URL \"" + shown(text) + "\": Unsupported URL scheme",
+                std::move(detail));
+}
+
 Result<UrlScheme, UrlError> parse_scheme(std::string_view text) {
     const std::size_t end = text.find("://");
     if (end == std::string_view::npos) {
-        return fail(UrlPart::scheme, "URL has no scheme",
-                    "A URL starts with \"http://\" or \"https://\".");
+        return fail_scheme(text, "A URL starts with \"http://\" or \"https://\".");
     }
     const std::string_view scheme = text.substr(0, end);
     if (equal_ignoring_case(scheme, "http")) return UrlScheme::http;
@@ -64,9 +80,9 @@ Result<UrlScheme, UrlError> parse_scheme(std::string_view text) {
     constexpr std::size_t kQuotable = 32;
     const bool is_name = !scheme.empty() && scheme.size() <= kQuotable &&
                          std::ranges::all_of(scheme, is_alphanumeric);
-    return fail(UrlPart::scheme, "unsupported URL scheme",
-                (is_name ? "The scheme is \"" + std::string(scheme) + "\". " : std::string()) +
-                    "Only http and https are supported.");
+    return fail_scheme(
+        text, (is_name ? "The scheme is \"" + std::string(scheme) + "\". " : std::string()) +
+                  "Only http and https are supported.");
 }
 
 // What is between scheme and path.

@@ -355,7 +355,7 @@ std::uint64_t purge(core::Duration retention, int rows_per_job, int limit) {
     static Statement by_age(R"(
 DELETE FROM cron.job_run_details WHERE runid IN (
     SELECT runid FROM cron.job_run_details
-     WHERE start_time < $1 AND status IN ('succeeded', 'failed', 'skipped')
+     WHERE start_time < $1 AND status NOT IN ('starting', 'running')
      ORDER BY start_time LIMIT $2 FOR UPDATE SKIP LOCKED))");
     static Statement by_number(R"(
 DELETE FROM cron.job_run_details WHERE runid IN (
@@ -363,7 +363,7 @@ DELETE FROM cron.job_run_details WHERE runid IN (
       FROM cron.job j, LATERAL (SELECT r.runid, r.status FROM cron.job_run_details r
                                  WHERE r.jobid = j.jobid
                                  ORDER BY r.scheduled_at DESC, r.attempt DESC OFFSET $1) d
-     WHERE d.status IN ('succeeded', 'failed', 'skipped') LIMIT $2))");
+     WHERE d.status NOT IN ('starting', 'running') LIMIT $2))");
     std::uint64_t removed = 0;
     Spi spi;
     if (retention > core::Duration(0)) {

@@ -151,6 +151,8 @@ void request_cancelled(std::int64_t id) {
     }
 }
 
+void requests_removed() { pend().cancelled_overflowed = true; }
+
 bool prepared_have_news() {
     return call([] {
         if (RecoveryInProgress()) return false;

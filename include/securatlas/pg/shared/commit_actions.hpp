@@ -37,4 +37,7 @@ void tell_of_prepared() noexcept;
 // A request was taken out of the queue, and may be in the http worker's hands.
 void request_cancelled(std::int64_t id);
 
+// The same for any number of them.
+void requests_removed();
+
 }  // namespace securatlas::pg::at_commit

@@ -86,6 +86,24 @@ TEST(Url, OnlyHttpAndHttps) {
               "The scheme is \"gopher\". Only http and https are supported.");
 }
 
+TEST(Url, WhatHasNoSchemeIsShownWithoutWhatMayBeSecret) {
+    const auto message = [](const std::string& text) { return Url::parse(text).error().message; };
+    const auto shows = [](const std::string& shown) {
+        return "invalid URL \"" + shown + "\": Unsupported URL scheme";
+    };
+    EXPECT_EQ(message("/path"), shows("/path"));
+    EXPECT_EQ(message("h:80"), shows("h:80"));
+    EXPECT_EQ(message(""), shows(""));
+    EXPECT_EQ(message("ftp://h/"), shows("ftp://h/"));
+    EXPECT_EQ(message("h/?key=hunter2"), shows("h/..."));
+    EXPECT_EQ(message("h/#hunter2"), shows("h/..."));
+    EXPECT_EQ(message("user:hunter2@h"), shows("..."));
+    EXPECT_EQ(message("ftp://user:hunter2@h/"), shows("..."));
+    EXPECT_EQ(message("h\xC3\xA9"), shows("h??"));
+    EXPECT_EQ(message(std::string(64, 'x')), shows(std::string(64, 'x')));
+    EXPECT_EQ(message(std::string(65, 'x')), shows(std::string(64, 'x') + "..."));
+}
+
 TEST(Url, NoCredentialsAndNotAWordOfThemInTheError) {
     for (const char* text : {"http://user:hunter2@h/", "http://hunter2@h/", "http://@h/",
                              "http://good\\@hunter2/", "http://a:hunter2@b@c/"}) {
