@@ -63,6 +63,9 @@ for my $round (1 .. $rounds)
 	my $name = $names[ $round % @names ];
 	my $before = $node->safe_psql('postgres', $succeeded);
 	usleep(rand 900_000);    # the moment is the test's input
+	# At least one crash comes while a run is under way.
+	wait_for($node, "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'PgSleep'", 't',
+		"round $round: a run is under way") if $round == 1;
 	wait_until($deeds{$name}, $name);
 	wait_for($node, "SELECT ($succeeded) > $before", 't', "round $round: $name, and runs go on");
 }

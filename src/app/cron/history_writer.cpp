@@ -1,8 +1,8 @@
 #include "cron/history_writer.hpp"
 
 #include <algorithm>
-#include <map>
-#include <tuple>
+#include <iterator>
+#include <utility>
 
 #include "securatlas/pg/border/error.hpp"
 #include "securatlas/pg/border/extension.hpp"
@@ -18,10 +18,10 @@ constexpr core::Duration kLongestPause = std::chrono::seconds(1);
 // About ten milliseconds of work.
 constexpr std::size_t kRowsAtOnce = 200;
 
-using ClaimKey = std::tuple<core::JobId, core::Instant, int>;
-
-ClaimKey key_of(const core::Occurrence& occurrence) {
-    return {occurrence.job, occurrence.scheduled_at, occurrence.attempt};
+template <class Item>
+void append_to(std::vector<Item>& items, std::vector<Item> more) {
+    items.insert(items.end(), std::make_move_iterator(more.begin()),
+                 std::make_move_iterator(more.end()));
 }
 
 // A portion from `first` on as parallel arrays, the parameters of set-based statements.
@@ -38,30 +38,57 @@ auto columns_of(const std::vector<Command>& commands, std::size_t first) {
 
 }  // namespace
 
-void HistoryWriter::add(core::ExplainWait wait) { waits_.push_back(std::move(wait)); }
-void HistoryWriter::add(core::SkipRun skip) { skipped_runs_.push_back(std::move(skip)); }
+void RetryPause::begin(core::Duration monotonic_now) {
+    length_ = length_ == core::Duration(0) ? kFirstPause : (std::min)(length_ * 2, kLongestPause);
+    until_ = monotonic_now + length_;
+}
+
+void HistoryWriter::Changes::append(Changes more) {
+    append_to(outcomes, std::move(more.outcomes));
+    append_to(skips, std::move(more.skips));
+    append_to(interrupted, std::move(more.interrupted));
+    append_to(pauses, std::move(more.pauses));
+    append_to(removals, std::move(more.removals));
+}
+
+void HistoryWriter::add_interrupted(const pg::runs::Interrupted& run) {
+    core::Occurrence next = run.occurrence;
+    ++next.attempt;
+    // Nothing follows an attempt that has been followed already.
+    if (!run.is_latest || !interrupted_.emplace(key_of(next), run.run).second) {
+        changes_.interrupted.push_back(run.run);
+    }
+}
 
 bool HistoryWriter::has_work() const {
-    return !claims_.empty() || !skips_.empty() || !waits_.empty() || !skipped_runs_.empty() ||
-           !pauses_.empty() || !removals_.empty() || !outcomes_.empty() || !started_.empty();
+    return !claims_.empty() || !skips_.empty() || !interrupted_.empty() || !waits_.empty() ||
+           !started_.empty() || !changes_.empty();
 }
 
 HistoryWriter::Written HistoryWriter::flush(core::Instant planned_until,
                                             core::Duration monotonic_now) {
     Written written;
-    if (!has_work() || monotonic_now < try_at_) return written;
+    const bool was_locked = !locked_.empty();
+    const bool tries_locked = was_locked && locked_pause_.is_over(monotonic_now);
+    if (tries_locked) changes_.append(std::exchange(locked_, {}));
+    if (!has_work() || !pause_.is_over(monotonic_now)) return written;
     try {
-        const bool done =
-            write_new(planned_until, written) && write_changes(written) && write_jobs();
+        const bool done = write_new(planned_until, written) && write_changes(written);
         if (done) {
-            pause_ = core::Duration(0);
+            write_jobs();
+            pause_.end();
         } else {
-            begin_pause(monotonic_now);
+            pause_.begin(monotonic_now);
         }
     } catch (const pg::Error& error) {
         // What was committed before is in `written` and must not be lost with the error.
         written.error = error;
-        begin_pause(monotonic_now);
+        pause_.begin(monotonic_now);
+    }
+    if (locked_.empty()) {
+        locked_pause_.end();
+    } else if (tries_locked || !was_locked) {
+        locked_pause_.begin(monotonic_now);
     }
     return written;
 }
@@ -71,21 +98,34 @@ HistoryWriter::Written HistoryWriter::flush(core::Instant planned_until,
 // last, and nobody for the ten thousand of another role. Until planned_until moves, what keeps a
 // run from being claimed again is its row: a portion with runs that have none goes on to the end.
 bool HistoryWriter::write_new(core::Instant planned_until, Written& written) {
-    if (claims_.empty() && skips_.empty()) return true;
+    if (claims_.empty() && skips_.empty() && interrupted_.empty()) return true;
     pg::ExtensionTransaction transaction(pg::Tables::cron);
     if (!pg::runs::try_lock_history()) return false;
     Written here;
     std::size_t done = 0;
     bool all_logged = true;
+    auto interrupted = interrupted_;
+    std::vector<std::int64_t> followed;
     while (done < claims_.size() && (done == 0 || !all_logged)) {
         const std::vector<core::ClaimRun> portion = claims_.at(done, kRowsAtOnce);
         write_claims(portion, here);
         done += portion.size();
+        for (const core::ClaimRun& claim : portion) {
+            const auto before = interrupted.find(key_of(claim.occurrence));
+            if (before == interrupted.end()) continue;
+            followed.push_back(before->second);
+            interrupted.erase(before);
+        }
         all_logged = std::all_of(here.runs.begin(), here.runs.end(),
                                  [](const pg::runs::RunRow& run) { return run.logged; });
     }
     if (!skips_.empty()) pg::runs::record_skips(skips_);
-    if (done == claims_.size()) pg::runs::set_planned_until(planned_until);
+    if (done == claims_.size()) {
+        pg::runs::set_planned_until(planned_until);
+        for (const auto& [next, run] : interrupted) followed.push_back(run);
+        interrupted.clear();
+    }
+    const auto locked = followed.empty() ? followed : pg::runs::end_interrupted(followed);
     // The outcome of a run with a row can not be durable before its claim. Of a run without one
     // nothing is kept but planned_until: that it is not run twice has to be durable first.
     if (all_logged) {
@@ -96,58 +136,67 @@ bool HistoryWriter::write_new(core::Instant planned_until, Written& written) {
     written = std::move(here);
     claims_.remove_first(done);
     skips_.clear();
+    interrupted_ = std::move(interrupted);
+    append_to(locked_.interrupted, locked);
     return true;
 }
 
-// Changes of rows. Those that somebody has locked are kept.
 bool HistoryWriter::write_changes(Written& written) {
-    if (outcomes_.empty() && waits_.empty() && skipped_runs_.empty() && started_.empty()) {
+    if (changes_.outcomes.empty() && changes_.skips.empty() && changes_.interrupted.empty() &&
+        waits_.empty() && started_.empty()) {
         return true;
     }
     pg::ExtensionTransaction transaction(pg::Tables::cron);
     if (!pg::runs::try_lock_history()) return false;
     std::vector<core::Event> ended;
-    std::vector<pg::RunReport> locked;
-    for (const pg::RunReport& report : outcomes_) {
+    Changes locked;
+    for (const pg::RunReport& report : changes_.outcomes) {
         const auto outcome = pg::runs::record_outcome(report);
         if (!outcome) {
-            locked.push_back(report);
+            locked.outcomes.push_back(report);
             continue;
         }
         const bool retryable = core::is_retryable(report.sqlstate.data());
         ended.push_back(core::RunEnded{report.order.run, *outcome, retryable});
     }
-    const auto locked_runs = write_waits();
+    if (!changes_.interrupted.empty()) {
+        locked.interrupted = pg::runs::end_interrupted(changes_.interrupted);
+    }
+    write_waits();
+    const auto locked_skips = write_skips();
     if (!started_.empty()) pg::runs::show_running(started_);
     transaction.commit_asynchronously();
-    std::move(ended.begin(), ended.end(), std::back_inserter(written.events));
-    outcomes_ = std::move(locked);
+    std::copy_if(changes_.skips.begin(), changes_.skips.end(), std::back_inserter(locked.skips),
+                 [&locked_skips](const core::SkipRun& skip) {
+                     return std::find(locked_skips.begin(), locked_skips.end(),
+                                      static_cast<std::int64_t>(skip.run)) != locked_skips.end();
+                 });
+    append_to(written.events, std::move(ended));
+    changes_.outcomes.clear();
+    changes_.skips.clear();
+    changes_.interrupted.clear();
     waits_.clear();
     started_.clear();
-    std::erase_if(skipped_runs_, [&locked_runs](const core::SkipRun& skip) {
-        return std::find(locked_runs.begin(), locked_runs.end(),
-                         static_cast<std::int64_t>(skip.run)) == locked_runs.end();
-    });
-    return outcomes_.empty() && skipped_runs_.empty();
+    locked_.append(std::move(locked));
+    return true;
 }
 
-// Changes of jobs. Those that somebody has locked are kept.
-bool HistoryWriter::write_jobs() {
-    if (pauses_.empty() && removals_.empty()) return true;
-    std::vector<core::PauseJob> pauses;
-    std::vector<core::DeleteJob> removals;
+void HistoryWriter::write_jobs() {
+    if (changes_.pauses.empty() && changes_.removals.empty()) return;
+    Changes locked;
     pg::ExtensionTransaction transaction(pg::Tables::cron);
-    for (const core::PauseJob& pause : pauses_) {
+    for (const core::PauseJob& pause : changes_.pauses) {
         const auto job = static_cast<std::int64_t>(pause.job);
-        if (!pg::jobs::pause_with_note(job, pause.note)) pauses.push_back(pause);
+        if (!pg::jobs::pause_with_note(job, pause.note)) locked.pauses.push_back(pause);
     }
-    for (const core::DeleteJob& removal : removals_) {
-        if (!pg::jobs::remove(static_cast<std::int64_t>(removal.job))) removals.push_back(removal);
+    for (const core::DeleteJob& removal : changes_.removals) {
+        const auto job = static_cast<std::int64_t>(removal.job);
+        if (!pg::jobs::remove(job)) locked.removals.push_back(removal);
     }
     transaction.commit();
-    pauses_ = std::move(pauses);
-    removals_ = std::move(removals);
-    return pauses_.empty() && removals_.empty();
+    changes_.pauses.clear();
+    changes_.removals.clear();
+    locked_.append(std::move(locked));
 }
 
 void HistoryWriter::write_claims(const std::vector<core::ClaimRun>& claims, Written& written) {
@@ -166,30 +215,33 @@ void HistoryWriter::write_claims(const std::vector<core::ClaimRun>& claims, Writ
     }
 }
 
-// Returns the runs that are to be skipped and are locked. In portions: the statements are planned
-// for few rows.
-std::vector<std::int64_t> HistoryWriter::write_waits() {
+// In portions, as the next one: the statements are planned for few rows.
+void HistoryWriter::write_waits() {
     for (std::size_t done = 0; done < waits_.size(); done += kRowsAtOnce) {
         const auto [runs, reasons] = columns_of(waits_, done);
         pg::runs::explain_waits(runs, reasons);
     }
+}
+
+// Returns those that are locked.
+std::vector<std::int64_t> HistoryWriter::write_skips() {
     std::vector<std::int64_t> locked;
-    for (std::size_t done = 0; done < skipped_runs_.size(); done += kRowsAtOnce) {
-        const auto [runs, reasons] = columns_of(skipped_runs_, done);
-        const auto here = pg::runs::skip_waiting(runs, reasons);
-        locked.insert(locked.end(), here.begin(), here.end());
+    for (std::size_t done = 0; done < changes_.skips.size(); done += kRowsAtOnce) {
+        const auto [runs, reasons] = columns_of(changes_.skips, done);
+        append_to(locked, pg::runs::skip_waiting(runs, reasons));
     }
     return locked;
 }
 
-void HistoryWriter::begin_pause(core::Duration monotonic_now) {
-    pause_ = pause_ == core::Duration(0) ? kFirstPause : (std::min)(pause_ * 2, kLongestPause);
-    try_at_ = monotonic_now + pause_;
-}
-
 std::optional<core::Duration> HistoryWriter::next_try(core::Duration monotonic_now) const {
-    if (!has_work()) return std::nullopt;
-    return (std::max)(try_at_ - monotonic_now, core::Duration(0));
+    std::optional<core::Duration> at;
+    if (has_work()) at = pause_.until();
+    if (!locked_.empty()) {
+        const auto both = (std::max)(pause_.until(), locked_pause_.until());
+        at = at ? (std::min)(*at, both) : both;
+    }
+    if (!at) return std::nullopt;
+    return (std::max)(*at - monotonic_now, core::Duration(0));
 }
 
 }  // namespace securatlas::app

@@ -1,7 +1,9 @@
 // What the scheduler has to write into the history and into cron.job, kept until it is written.
 #pragma once
 
+#include <map>
 #include <optional>
+#include <tuple>
 #include <vector>
 
 #include "securatlas/core/cron/scheduler.hpp"
@@ -11,23 +13,38 @@
 
 namespace securatlas::app {
 
-// Writes in groups: one transaction for all new rows, one for all changes of rows, one for jobs. If
-// the history or a row is locked by somebody, or a transaction fails, what it was to write is kept
-// and tried again after a pause: nothing is lost, nothing waits, and the scheduler goes on with
-// what needs no writing.
+// A pause between tries: 20 ms, and twice as long each time up to a second.
+class RetryPause {
+  public:
+    bool is_over(core::Duration monotonic_now) const { return monotonic_now >= until_; }
+    core::Duration until() const { return until_; }
+    void begin(core::Duration monotonic_now);
+    void end() { *this = {}; }
+
+  private:
+    core::Duration length_{0};
+    core::Duration until_{0};
+};
+
+// Writes in groups: one transaction for all new rows, one for all changes of rows, one for jobs.
+// Nothing is lost and nothing waits for a lock: if the history is locked by somebody, or a
+// transaction fails, all is kept and tried again after a pause; if a row is locked, only what is to
+// be written into that row. Meanwhile the scheduler goes on with what needs no writing.
 class HistoryWriter {
   public:
     void add(core::ClaimRun claim) { claims_.push(claim.owner, std::move(claim)); }
     void add(core::RecordSkip skip) { skips_.push_back(std::move(skip)); }
-    void add(core::ExplainWait wait);
-    void add(core::SkipRun skip);
-    void add(core::PauseJob pause) { pauses_.push_back(std::move(pause)); }
-    void add(core::DeleteJob removal) { removals_.push_back(removal); }
-    void add_outcome(const pg::RunReport& report) { outcomes_.push_back(report); }
+    void add(core::ExplainWait wait) { waits_.push_back(std::move(wait)); }
+    void add(core::SkipRun skip) { changes_.skips.push_back(std::move(skip)); }
+    void add(core::PauseJob pause) { changes_.pauses.push_back(std::move(pause)); }
+    void add(core::DeleteJob removal) { changes_.removals.push_back(removal); }
+    void add_outcome(const pg::RunReport& report) { changes_.outcomes.push_back(report); }
+    // A run of a former life of the scheduler. It is ended together with the claim of its next
+    // attempt or, if there is none, with the last of the new rows.
+    void add_interrupted(const pg::runs::Interrupted& run);
     // A run to be shown as running, unless it has ended by then.
     void show(const pg::runs::StartedRun& run) { started_.push_back(run); }
 
-    bool has_work() const;
     std::size_t waiting_claims() const { return claims_.size(); }
 
     // Writes what it has, if it is time to try. `planned_until` goes with the claims. Returns what
@@ -44,25 +61,44 @@ class HistoryWriter {
     std::optional<core::Duration> next_try(core::Duration monotonic_now) const;
 
   private:
-    // Each is one transaction; false: something is left.
+    // Changes of rows that somebody may have locked.
+    struct Changes {
+        std::vector<pg::RunReport> outcomes;
+        std::vector<core::SkipRun> skips;
+        std::vector<std::int64_t> interrupted;  // to be ended, whatever comes after them is claimed
+        std::vector<core::PauseJob> pauses;
+        std::vector<core::DeleteJob> removals;
+
+        bool empty() const {
+            return outcomes.empty() && skips.empty() && interrupted.empty() && pauses.empty() &&
+                   removals.empty();
+        }
+        void append(Changes more);
+    };
+    using ClaimKey = std::tuple<core::JobId, core::Instant, int>;
+    static ClaimKey key_of(const core::Occurrence& occurrence) {
+        return {occurrence.job, occurrence.scheduled_at, occurrence.attempt};
+    }
+
+    bool has_work() const;
+    // Each is one transaction; false: the history is locked.
     bool write_new(core::Instant planned_until, Written& written);
     bool write_changes(Written& written);
-    bool write_jobs();
+    void write_jobs();
 
     void write_claims(const std::vector<core::ClaimRun>& claims, Written& written);
-    std::vector<std::int64_t> write_waits();
-    void begin_pause(core::Duration monotonic_now);
+    void write_waits();
+    std::vector<std::int64_t> write_skips();
 
     core::Turns<core::OwnerId, core::ClaimRun> claims_;
     std::vector<core::RecordSkip> skips_;
+    std::map<ClaimKey, std::int64_t> interrupted_;  // by the claim of the next attempt
     std::vector<core::ExplainWait> waits_;
-    std::vector<core::SkipRun> skipped_runs_;
-    std::vector<core::PauseJob> pauses_;
-    std::vector<core::DeleteJob> removals_;
-    std::vector<pg::RunReport> outcomes_;
     std::vector<pg::runs::StartedRun> started_;
-    core::Duration pause_{0};
-    core::Duration try_at_{0};
+    Changes changes_;
+    Changes locked_;
+    RetryPause pause_;         // of everything
+    RetryPause locked_pause_;  // of what is locked
 };
 
 }  // namespace securatlas::app

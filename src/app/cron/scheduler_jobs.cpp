@@ -43,9 +43,9 @@ bool SchedulerProcess::start() {
     pg::jobs::remove_finished_one_offs();
     roles_changed_ = !pg::jobs::follow_roles();
     load_all_jobs();  // before: an interrupted run is no failure of its job
-    for (const auto& [occurrence, transactional] :
-         pg::runs::end_interrupted(alive, pg::server_start())) {
-        started.interrupted.push_back({occurrence, transactional});
+    const auto interrupted = pg::runs::find_interrupted(alive, pg::server_start());
+    for (const pg::runs::Interrupted& run : interrupted) {
+        if (run.is_latest) started.interrupted.push_back({run.occurrence, run.transactional});
     }
     all_requested_ = true;
     callbacks_.look_at_all();
@@ -53,6 +53,7 @@ bool SchedulerProcess::start() {
     started.adopted = adopted;
     events_.emplace_back(std::move(started));
     transaction.commit();
+    for (const pg::runs::Interrupted& run : interrupted) writer_.add_interrupted(run);
     for (const pg::RunReport& report : std::exchange(former_reports_, {})) take_report(report);
     return true;
 }

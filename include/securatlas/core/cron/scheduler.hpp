@@ -48,7 +48,7 @@ struct JobRemoved {
 };
 
 // A run that a former life of the scheduler had claimed and nobody finished. The history shows it
-// as failed by now.
+// as failed as soon as the claim of its next attempt is written.
 struct InterruptedRun {
     Occurrence occurrence;
     bool transactional;  // true: it left no effects
