@@ -256,8 +256,16 @@ INSERT INTO cron.job (schedule, command) VALUES ('@yearly', 'SELECT 1');
 INSERT INTO cron.job (jobname, schedule, command, active, timezone) VALUES ('i', '0 2 * * *', 'SELECT 1', false, 'Europe/Berlin'),
                                                                            ('j', '0 2 * * *', 'SELECT 1', true, NULL);
 SELECT * FROM pg_temp.jobs;
-INSERT INTO cron.job (jobname, schedule, command) VALUES ('k', '61 * * * *', 'SELECT 1');
-INSERT INTO cron.job (jobname, schedule, command, timezone) VALUES ('k', '1 * * * *', 'SELECT 1', 'Mars/Olympus');
+-- What comes in from elsewhere is all there: what is no schedule here is paused, and tells what is wrong.
+INSERT INTO cron.job (jobname, schedule, command) VALUES ('k1', '61 * * * *', 'SELECT 1'), ('k2', '0 0 12 * * *', 'SELECT 1'),
+    ('k3', '0 12 * * * # noon', 'SELECT 1'), ('k4', E'\n0 12 * * *\n', 'SELECT 1'), ('k5', '*10 * * * *', 'SELECT 1');
+INSERT INTO cron.job (jobname, schedule, command, timezone) VALUES ('k6', '1 * * * *', 'SELECT 1', 'Mars/Olympus');
+SELECT jobname, active, note FROM cron.job WHERE jobname LIKE 'k_' ORDER BY jobid;
+SELECT jobname FROM cron.job WHERE NOT active AND note LIKE 'paused: %' ORDER BY jobid;
+SELECT pg_temp.refusal($$SELECT cron.resume('k2')$$);
+SELECT cron.alter_job(jobid, schedule => '0 12 * * *', active => true) FROM cron.job WHERE jobname = 'k2';
+SELECT active, note FROM cron.job WHERE jobname = 'k2';
+DELETE FROM cron.job WHERE jobname LIKE 'k_';
 SELECT pg_temp.refusal($$INSERT INTO cron.job (jobname, schedule) VALUES ('k', '1 * * * *')$$);
 SELECT pg_temp.refusal($$INSERT INTO cron.job (jobname, schedule, command) VALUES ('j', '@yearly', 'SELECT 1')$$);
 SELECT pg_temp.refusal(format('UPDATE cron.job SET %s WHERE jobname = ''j''', change)) FROM (VALUES

@@ -113,7 +113,9 @@ SELECT schedule, split_part(said, ' | ', 3) AS detail,
     ('CRON_TZ= * * * * *'), ('CRON_TZ=UTC'), ('UTC * * * * *'))
     AS v(schedule), LATERAL pg_temp.refusal(format('SELECT cron.next_runs(%L)', schedule)) AS said;
 -- What is not printable is shown as bytes; what is long is cut.
-SELECT pg_temp.refusal(format('SELECT cron.next_runs(%L)', E'0 2 * * *\n'));
+SELECT pg_temp.refusal(format('SELECT cron.next_runs(%L)', E'0 2\n* * *'));
+-- Ends of lines around it mean nothing, and so does a comment.
+SELECT cron.explain_schedule(E'\n  0 2 * * *  # each night\r\n'), cron.explain_schedule(E'# often\n5 seconds\n');
 SELECT pg_temp.refusal(format('SELECT cron.next_runs(%L)', E'\xC3\xA9 * * * *'));
 SELECT pg_temp.refusal(format('SELECT cron.next_runs(%L)', repeat('1,', 497) || '1 * * * *'));
 SELECT length(said), split_part(said, ' | ', 3) FROM pg_temp.refusal(format('SELECT cron.next_runs(%L)', repeat('x', 1000000))) AS said;

@@ -62,7 +62,8 @@ core::Instant not_after_only_instant(const core::Schedule& schedule, core::Insta
 }
 
 // A job whose schedule is another, or that comes back from a pause, is planned from now on.
-void settle_schedule(WrittenJob& job, bool loading) {
+// `keeps`: what is no schedule is kept, paused.
+void settle_schedule(WrittenJob& job, bool keeps) {
     const bool plans_anew = job.resumed() || job.taken_over() || job.text_differs("schedule") ||
                             job.text_differs("timezone");
     if (!plans_anew) return;
@@ -73,19 +74,19 @@ void settle_schedule(WrittenJob& job, bool loading) {
             const auto zoned = pg::read_schedule(job.text("schedule"), job.text("timezone"));
             from = not_after_only_instant(*zoned.schedule, from);
         } catch (const pg::Error& error) {
-            if (!loading || !pg::is_no_schedule(error)) throw;
+            if (!keeps || !pg::is_no_schedule(error)) throw;
             pause(job, pg::schedule_problem(error));
         }
     }
     job.set_planned_from(from);
 }
 
-void check_length(WrittenJob& job, bool loading) {
+void check_length(WrittenJob& job, bool keeps) {
     if (!job.text_differs("command") || job.text("command").size() <= kLongestCommand) return;
     const pg::Error error("54000", "command is too long",
                           "It must have at most " + std::to_string(kLongestCommand) + " bytes.",
                           "Put what it does into a function, and call that.");
-    if (!loading) throw error;
+    if (!keeps) throw error;
     pause(job, error.message() + ". " + error.hint());
 }
 
@@ -93,11 +94,12 @@ void check_length(WrittenJob& job, bool loading) {
 
 void check_job(WrittenJob& job) {
     const bool replicated = pg::is_replicated_change();
-    const bool loading = pg::is_loading();
+    // A dump, a copy of another table: all rows come in, and what cannot run is paused with a note.
+    const bool keeps = pg::is_loading() || (job.is_new() && !pg::is_own_change());
     if (replicated) job.set_flag("replicated", true);
-    check_length(job, loading);
+    check_length(job, keeps);
     if (!pg::jobs::is_following_roles()) settle_role(job, replicated);
-    settle_schedule(job, loading);
+    settle_schedule(job, keeps);
 }
 
 }  // namespace securatlas::app

@@ -72,10 +72,17 @@ pg::Error no_such_job(const std::string& name) {
 
 using pg::jobs::Lock;
 
+// nullopt: there is none, or it is another's.
+std::optional<pg::jobs::Found> find_manageable(std::int64_t id, Lock lock) {
+    auto found = pg::jobs::find(id, lock);
+    if (found && !pg::may_manage(found->role)) found.reset();
+    return found;
+}
+
 pg::jobs::Found find_job(std::optional<std::int64_t> id, Lock lock) {
     if (!id) throw null_argument("job_id");
-    const auto found = pg::jobs::find(*id, lock);
-    if (!found || !pg::may_manage(found->role)) throw no_such_job(std::to_string(*id));
+    const auto found = find_manageable(*id, lock);
+    if (!found) throw no_such_job(std::to_string(*id));
     return *found;
 }
 
@@ -183,8 +190,8 @@ void alter_job(const Alteration& alteration) {
                         "You must specify at least one job attribute to change when calling "
                         "alter_job");
     }
-    const auto found = pg::jobs::find(*alteration.job, Lock::update);
-    if (!found || !pg::may_manage(found->role)) {
+    const auto found = find_manageable(*alteration.job, Lock::update);
+    if (!found) {
         throw pg::Error(kNotThere, "Job " + std::to_string(*alteration.job) +
                                        " does not exist or you don't own it");
     }
@@ -225,7 +232,18 @@ void reset_job_rules(const JobName& job, const Rules& rules) {
     }
 }
 
-void unschedule_job(const JobName& job) { pg::jobs::remove_as_owner(find_job(job).id); }
+void unschedule_job(const JobName& job) {
+    // In the words that users of pg_cron know, and the same whether there is no such job or it is
+    // another's.
+    const auto* id = std::get_if<std::optional<std::int64_t>>(&job);
+    if (id != nullptr && *id && !pg::current_user_is_superuser() &&
+        !find_manageable(**id, Lock::update)) {
+        throw pg::Error(kNotAllowed, "permission denied for table job",
+                        "There is no job of this number that you may manage.",
+                        "See cron.job for the jobs that you may manage.");
+    }
+    pg::jobs::remove_as_owner(find_job(job).id);
+}
 
 void pause_job(const JobName& job, const OptionalText& note) {
     pg::jobs::Changes changes;

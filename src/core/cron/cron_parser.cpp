@@ -35,7 +35,11 @@ struct Value {
 
 class FieldsParser {
   public:
-    FieldsParser(std::string_view text, std::size_t position) : text_(text), position_(position) {}
+    // Own: the language of this extension; of_pg_cron: whether pg_cron takes the text, whatever it
+    // means by it.
+    enum class Language { own, of_pg_cron };
+    FieldsParser(std::string_view text, std::size_t position, Language language)
+        : text_(text), position_(position), language_(language) {}
 
     Result<CronFields, Fault> parse();
 
@@ -51,8 +55,10 @@ class FieldsParser {
     bool parse_last_day(const FieldRule& rule);
     bool parse_nth_weekday(const FieldRule& rule, int weekday);
 
-    bool fail(const FieldRule& rule, std::string_view reason, std::size_t position);
+    bool fail(const FieldRule& rule, std::string_view reason, std::size_t position,
+              std::string_view of_pg_cron = {});
     bool fail_unexpected(const FieldRule& rule);
+    bool take_rest_of_field(const FieldRule& rule);
 
     char peek() const { return position_ < text_.size() ? text_[position_] : '\0'; }
     bool at_star() const { return peek() == '*' || peek() == '?'; }
@@ -67,7 +73,9 @@ class FieldsParser {
 
     std::string_view text_;
     std::size_t position_;
+    Language language_;
     CronFields fields_;
+    bool is_known_to_pg_cron_ = false;  // the item that was read last
     std::optional<Fault> fault_;
 };
 
@@ -84,15 +92,20 @@ bool FieldsParser::parse_fields() {
     if (!parse_field(kDay, days) || !parse_field(kMonth, months)) return false;
     fields_.both_days |= at_star();
     if (!parse_field(kWeekday, weekdays)) return false;
+    if (language_ == Language::of_pg_cron) return true;
     if (position_ != text_.size()) {
-        return fail({"schedule", 0, 0, 0}, "unexpected text after the fifth field", position_);
+        return fail({"schedule", 0, 0, 0}, "unexpected text after the fifth field", position_,
+                    "pg_cron ignores it");
     }
     fields_.minutes = minutes;
     fields_.hours = static_cast<std::uint32_t>(hours);
     fields_.days = static_cast<std::uint32_t>(days);
     fields_.months = static_cast<std::uint16_t>(months);
     fields_.weekdays = static_cast<std::uint8_t>(weekdays);
-    if (!ever_matches(fields_)) return fail(kDay, "no day of any year matches", days_begin);
+    if (!ever_matches(fields_)) {
+        return fail(kDay, "no day of any year matches", days_begin,
+                    "pg_cron takes it, and never runs it");
+    }
     return true;
 }
 
@@ -100,8 +113,10 @@ bool FieldsParser::parse_fields() {
 bool FieldsParser::parse_field(const FieldRule& rule, std::uint64_t& set) {
     do {
         if (!parse_item(rule, set)) return false;
+        if (language_ == Language::of_pg_cron && !is_known_to_pg_cron_)
+            return fail_unexpected(rule);
     } while (accept(','));
-    if (position_ < text_.size() && !is_blank(peek())) return fail_unexpected(rule);
+    if (position_ < text_.size() && !is_blank(peek()) && !take_rest_of_field(rule)) return false;
     skip_blanks();
     return true;
 }
@@ -109,6 +124,7 @@ bool FieldsParser::parse_field(const FieldRule& rule, std::uint64_t& set) {
 bool FieldsParser::parse_item(const FieldRule& rule, std::uint64_t& set) {
     const bool of_month = &rule == &kDay;
     const bool of_week = &rule == &kWeekday;
+    is_known_to_pg_cron_ = peek() == '*';
     if (at_star()) {
         ++position_;
         return parse_step(rule, rule.low, rule.low + rule.count - 1, set);
@@ -130,8 +146,10 @@ bool FieldsParser::parse_item(const FieldRule& rule, std::uint64_t& set) {
 
 bool FieldsParser::parse_range(const FieldRule& rule, Value first, std::uint64_t& set) {
     if (!accept('-')) {
+        is_known_to_pg_cron_ = peek() != '/';
         return parse_step(rule, first.number, peek() == '/' ? rule.high : first.number, set);
     }
+    is_known_to_pg_cron_ = true;
     Value last{};
     if (!parse_value(rule, last)) return false;
     const bool ends_the_week = &rule == &kWeekday && last.is_name && last.number == kSunday;
@@ -183,6 +201,7 @@ bool FieldsParser::parse_number(const FieldRule& rule, int low, int high, int& n
 
 bool FieldsParser::parse_last_day(const FieldRule& rule) {
     const bool may_be_modified = peek() != '$';
+    is_known_to_pg_cron_ = !may_be_modified;
     ++position_;
     int days_before = 0;
     if (may_be_modified && accept('w')) {
@@ -202,8 +221,9 @@ bool FieldsParser::parse_nth_weekday(const FieldRule& rule, int weekday) {
     return true;
 }
 
-bool FieldsParser::fail(const FieldRule& rule, std::string_view reason, std::size_t position) {
-    fault_ = Fault{std::string(rule.name).append(": ").append(reason), position};
+bool FieldsParser::fail(const FieldRule& rule, std::string_view reason, std::size_t position,
+                        std::string_view of_pg_cron) {
+    fault_ = Fault{std::string(rule.name).append(": ").append(reason), position, of_pg_cron};
     return false;
 }
 
@@ -212,6 +232,19 @@ bool FieldsParser::fail_unexpected(const FieldRule& rule) {
         return fail(rule, "a value is missing", position_);
     }
     return fail(rule, "unexpected " + in_quotes(text_.substr(position_, 1)), position_);
+}
+
+// pg_cron skips what follows an item in the field, unless it is a letter or digit behind another.
+bool FieldsParser::take_rest_of_field(const FieldRule& rule) {
+    const char before = text_[position_ - 1];
+    const bool is_word = is_digit(peek()) || is_letter(peek());
+    const bool is_skipped = is_known_to_pg_cron_ && before != '$' && (!is_word || before == '*');
+    if (language_ == Language::of_pg_cron && is_skipped) {
+        while (position_ < text_.size() && !is_blank(peek())) ++position_;
+        return true;
+    }
+    return fail(rule, "unexpected " + in_quotes(text_.substr(position_, 1)), position_,
+                is_skipped ? "pg_cron skips the rest of the field" : "");
 }
 
 }  // namespace
@@ -242,7 +275,14 @@ Result<int, Fault> read_number(std::string_view text, std::size_t& position, std
 }
 
 Result<CronFields, Fault> parse_cron_fields(std::string_view text, std::size_t position) {
-    return FieldsParser(text, position).parse();
+    using Language = FieldsParser::Language;
+    auto parsed = FieldsParser(text, position, Language::own).parse();
+    if (parsed || parsed.error().of_pg_cron.empty()) return parsed;
+    // What else is in the text may be what pg_cron refuses it for.
+    if (FieldsParser(text, position, Language::of_pg_cron).parse()) return parsed;
+    Fault fault = parsed.error();
+    fault.of_pg_cron = {};
+    return Failure{std::move(fault)};
 }
 
 }  // namespace securatlas::core

@@ -15,6 +15,9 @@ namespace securatlas::core {
 struct Fault {
     std::string reason;    // begins with the part of the schedule that it is about
     std::size_t position;  // in bytes from the text's start
+    // What pg_cron does with it, if it takes such a schedule and means something else by it than
+    // its text says; a literal, or empty.
+    std::string_view of_pg_cron = {};
 };
 
 // Blanks separate the parts of a schedule.

@@ -61,17 +61,41 @@ std::string printable(std::string_view text) {
 }
 
 ScheduleError describe(std::string_view text, const Fault& fault) {
-    return {"invalid schedule: " + printable(text),
-            printable(fault.reason) + ", at character " + std::to_string(fault.position + 1),
-            std::string(kHint)};
+    std::string detail =
+        printable(fault.reason) + ", at character " + std::to_string(fault.position + 1);
+    if (!fault.of_pg_cron.empty()) detail.append("; ").append(fault.of_pg_cron);
+    return {"invalid schedule: " + printable(text), std::move(detail), std::string(kHint)};
 }
 
-std::optional<Fault> check_characters(std::string_view text) {
-    if (text.size() > kMaxLength) {
-        return Fault{"schedule: longer than " + std::to_string(kMaxLength) + " bytes", kMaxLength};
+constexpr bool is_space(char c) { return is_blank(c) || c == '\n' || c == '\r'; }
+
+// Skips blanks, ends of lines, and comments: from a "#" behind one of the former to the end of the
+// line.
+std::size_t skip_comments(std::string_view text, std::size_t position) {
+    while (position < text.size() && (is_space(text[position]) || text[position] == '#')) {
+        if (text[position] == '#') {
+            position = std::min(text.find('\n', position), text.size());
+        } else {
+            ++position;
+        }
     }
-    const auto bad =
-        std::ranges::find_if(text, [](char c) { return (c < ' ' && c != '\t') || c > '~'; });
+    return position;
+}
+
+// Where the line ends that begins at `position`, or the comment begins that ends it.
+std::size_t find_end(std::string_view text, std::size_t position) {
+    bool after_blank = true;
+    for (; position < text.size() && text[position] != '\n'; ++position) {
+        if (text[position] == '#' && after_blank) break;
+        after_blank = is_space(text[position]);
+    }
+    return position;
+}
+
+// Of the part from `begin` on.
+std::optional<Fault> check_characters(std::string_view text, std::size_t begin) {
+    const auto bad = std::find_if(text.begin() + static_cast<std::ptrdiff_t>(begin), text.end(),
+                                  [](char c) { return (c < ' ' && c != '\t') || c > '~'; });
     if (bad == text.end()) return std::nullopt;
     return Fault{"schedule: byte 0x" + to_hex(static_cast<unsigned char>(*bad)) + " is not allowed",
                  static_cast<std::size_t>(bad - text.begin())};
@@ -127,7 +151,8 @@ Parsed parse_macro(std::string_view text, std::size_t begin, const LiteralParser
         return Failure{Fault{"schedule: unknown macro " + in_quotes(name), begin}};
     }
     if (!literal.empty()) {
-        return Failure{Fault{"schedule: unexpected text after the macro", argument}};
+        return Failure{
+            Fault{"schedule: unexpected text after the macro", argument, "pg_cron ignores it"}};
     }
     if (reboot) return Schedule::Body(Schedule::Reboot{});
     return Schedule::Body(*parse_cron_fields(macro->fields, 0));
@@ -135,6 +160,7 @@ Parsed parse_macro(std::string_view text, std::size_t begin, const LiteralParser
 
 // A text that begins with a number and the word "second" or "seconds"; nullopt if it does not.
 std::optional<Parsed> parse_seconds(std::string_view text, std::size_t begin) {
+    if (begin < text.size() && text[begin] == '+') ++begin;
     std::size_t digits_end = begin;
     while (digits_end < text.size() && is_digit(text[digits_end])) ++digits_end;
     const std::size_t word = skip_blanks(text, digits_end);
@@ -188,14 +214,23 @@ std::optional<std::string> Schedule::zone() const {
 
 Result<Schedule, ScheduleError> parse_schedule(std::string_view text,
                                                const LiteralParsers& literals) {
-    if (const auto fault = check_characters(text)) return Failure{describe(text, *fault)};
-    std::string_view trimmed = text;
-    while (!trimmed.empty() && is_blank(trimmed.back())) trimmed.remove_suffix(1);
-    std::size_t position = skip_blanks(trimmed, 0);
+    const auto fail = [text](const Fault& fault) { return Failure{describe(text, fault)}; };
+    if (text.size() > kMaxLength) {
+        return fail({"schedule: longer than " + std::to_string(kMaxLength) + " bytes", kMaxLength});
+    }
+    std::size_t position = skip_comments(text, 0);
+    const std::size_t end = find_end(text, position);
+    const std::size_t more = skip_comments(text, end);
+    if (more < text.size()) {
+        return fail({"schedule: more than one line", more, "pg_cron reads the first line"});
+    }
+    std::string_view trimmed = text.substr(0, end);
+    while (trimmed.size() > position && is_space(trimmed.back())) trimmed.remove_suffix(1);
+    if (const auto fault = check_characters(trimmed, position)) return fail(*fault);
     const auto zone = parse_zone(trimmed, position);
-    if (!zone) return Failure{describe(text, zone.error())};
+    if (!zone) return fail(zone.error());
     auto body = parse_body(trimmed, position, literals);
-    if (!body) return Failure{describe(text, body.error())};
+    if (!body) return fail(body.error());
     return Schedule(*body, *zone);
 }
 

@@ -16,9 +16,11 @@ bool is_replicated_change() { return IsLogicalWorker() || session_has_origin(); 
 
 bool is_loading() {
     if (is_replicated_change()) return true;
-    if (OwnerScope::is_entered()) return false;
+    if (is_own_change()) return false;
     return SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA ||
            (PortalIsValid(ActivePortal) && ActivePortal->commandTag == CMDTAG_COPY);
 }
+
+bool is_own_change() { return OwnerScope::is_entered(); }
 
 }  // namespace securatlas::pg

@@ -11,4 +11,7 @@ bool is_replicated_change();
 // what the functions of the extension write.
 bool is_loading();
 
+// A function or process of the extension writes.
+bool is_own_change();
+
 }  // namespace securatlas::pg

@@ -37,11 +37,13 @@ TEST(ParseSchedule, ErrorHasThreeParts) {
 TEST(ParseSchedule, DetailSaysWhatIsWrongAndWhere) {
     const std::pair<const char*, const char*> table[] = {
         {"", "minute: a value is missing, at character 1"},
-        {"   ", "minute: a value is missing, at character 1"},
+        {"   ", "minute: a value is missing, at character 4"},
         {"*", "hour: a value is missing, at character 2"},
         {"* * * *", "day of week: a value is missing, at character 8"},
-        {"* * * * * *", "schedule: unexpected text after the fifth field, at character 11"},
-        {"* * * * * select 1", "schedule: unexpected text after the fifth field, at character 11"},
+        {"* * * * * *",
+         "schedule: unexpected text after the fifth field, at character 11; pg_cron ignores it"},
+        {"* * * * * select 1",
+         "schedule: unexpected text after the fifth field, at character 11; pg_cron ignores it"},
         {"0 24 * * *", "hour: 24 is out of range 0-23, at character 3"},
         {"0 0 0 * *", "day of month: 0 is out of range 1-31, at character 5"},
         {"0 0 32 * *", "day of month: 32 is out of range 1-31, at character 5"},
@@ -61,10 +63,13 @@ TEST(ParseSchedule, DetailSaysWhatIsWrongAndWhere) {
         {"-5 * * * *", "minute: unexpected \"-\", at character 1"},
         {"+5 * * * *", "minute: unexpected \"+\", at character 1"},
         {"1- * * * *", "minute: a value is missing, at character 3"},
-        {"1-2-3 * * * *", "minute: unexpected \"-\", at character 4"},
+        {"1-2-3 * * * *",
+         "minute: unexpected \"-\", at character 4; pg_cron skips the rest of the field"},
         {"*/ * * * *", "minute: a value is missing, at character 3"},
-        {"*/2/2 * * * *", "minute: unexpected \"/\", at character 4"},
-        {"*-5 * * * *", "minute: unexpected \"-\", at character 2"},
+        {"*/2/2 * * * *",
+         "minute: unexpected \"/\", at character 4; pg_cron skips the rest of the field"},
+        {"*-5 * * * *",
+         "minute: unexpected \"-\", at character 2; pg_cron skips the rest of the field"},
         {"0 0 * foo *", "month: unknown name \"foo\", at character 7"},
         {"0 0 * january *", "month: unexpected \"u\", at character 10"},
         {"0 0 * mon *", "month: unknown name \"mon\", at character 7"},
@@ -80,7 +85,8 @@ TEST(ParseSchedule, DetailSaysWhatIsWrongAndWhere) {
         {"0 0 5L * *", "day of month: unexpected \"L\", at character 6"},
         {"0 0 1-5W * *", "day of month: unexpected \"W\", at character 8"},
         {"0 0 32W * *", "day of month: 32 is out of range 1-31, at character 5"},
-        {"0 0 5#2 * *", "day of month: unexpected \"#\", at character 6"},
+        {"0 0 5#2 * *",
+         "day of month: unexpected \"#\", at character 6; pg_cron skips the rest of the field"},
         {"0 0 * * 5#0", "day of week: 0 is out of range 1-5, at character 11"},
         {"0 0 * * 5#6", "day of week: 6 is out of range 1-5, at character 11"},
         {"0 0 * * 5#", "day of week: a value is missing, at character 11"},
@@ -94,7 +100,8 @@ TEST(ParseSchedule, DetailSaysWhatIsWrongAndWhere) {
         {"5 minutes", "hour: unexpected \"m\", at character 3"},
         {"@", "schedule: unknown macro \"@\", at character 1"},
         {"@fortnightly", "schedule: unknown macro \"@fortnightly\", at character 1"},
-        {"@daily @daily", "schedule: unexpected text after the macro, at character 8"},
+        {"@daily @daily",
+         "schedule: unexpected text after the macro, at character 8; pg_cron ignores it"},
         {"@every", "@every: a value is missing, at character 7"},
         {"@every 3 parsecs", "@every: no unit \"parsecs\", at character 8"},
         {"@every 0 days", "@every: the interval is shorter than one second, at character 8"},
@@ -111,12 +118,49 @@ TEST(ParseSchedule, DetailSaysWhatIsWrongAndWhere) {
         {"CRON_TZ=UTC", "minute: a value is missing, at character 12"},
         {"CRON_TZ=UTC 60 * * * *", "minute: 60 is out of range 0-59, at character 13"},
         {"cron_tz=UTC * * * * *", "minute: unexpected \"c\", at character 1"},
-        {"* * * * *\n", "schedule: byte 0x0A is not allowed, at character 10"},
+        {"*10 * * * *",
+         "minute: unexpected \"1\", at character 2; pg_cron skips the rest of the field"},
+        {"* * * * *x",
+         "day of week: unexpected \"x\", at character 10; pg_cron skips the rest of the field"},
+        {"1,2;3 * * * *",
+         "minute: unexpected \";\", at character 4; pg_cron skips the rest of the field"},
+        {"1.5 seconds", "minute: unexpected \".\", at character 2"},
+        {"*10 99 * * *", "minute: unexpected \"1\", at character 2"},
+        {"*10 0 L * *", "minute: unexpected \"1\", at character 2"},
+        {"0 0 L * * *", "schedule: unexpected text after the fifth field, at character 11"},
+        {"*10 0 $ * * *",
+         "minute: unexpected \"1\", at character 2; pg_cron skips the rest of the field"},
+        {"5/10/2 * * * *", "minute: unexpected \"/\", at character 5"},
+        {"?x * * * *", "minute: unexpected \"x\", at character 2"},
+        {"* *\n* * *",
+         "schedule: more than one line, at character 5; pg_cron reads the first line"},
+        {"0 1 * * *\n0 2 * * *\n",
+         "schedule: more than one line, at character 11; pg_cron reads the first line"},
+        {"* * * *\r *", "schedule: byte 0x0D is not allowed, at character 8"},
+        {"# * * * * *", "minute: a value is missing, at character 12"},
+        {"* * * * #2", "day of week: a value is missing, at character 8"},
         {"* * *\v* *", "schedule: byte 0x0B is not allowed, at character 6"},
         {"* * * * \xC3\xA9", "schedule: byte 0xC3 is not allowed, at character 9"},
         {"* * * * *\x7F", "schedule: byte 0x7F is not allowed, at character 10"},
     };
     for (const auto& [text, detail] : table) EXPECT_EQ(detail_of(text), detail) << text;
+}
+
+TEST(ParseSchedule, EndsOfLinesAndCommentsAroundItMeanNothing) {
+    for (const char* text : {"0 3 * * *\n", "\n0 3 * * *", "\r\n  0 3 * * *\t\r\n\r\n",
+                             "0 3 * * * # nightly", "0 3 * * *\t#\n",
+                             "# n\xC3\xA4"
+                             "chtlich\n0 3 * * *\n# 0 4 * * *\n",
+                             "#\r\n0 3 * * *"}) {
+        EXPECT_EQ(detail_of(text), "valid") << text;
+        EXPECT_EQ(fields_of(text).hours, set_of<std::uint32_t>({3})) << text;
+    }
+    EXPECT_EQ(read_schedule("\n30 seconds # often\n").kind(), ScheduleKind::every);
+    EXPECT_EQ(read_schedule("@reboot\n").kind(), ScheduleKind::reboot);
+    EXPECT_EQ(read_schedule("CRON_TZ=UTC 0 3 * * * # UTC\n").zone(), "UTC");
+    EXPECT_EQ(detail_of("+5 seconds"), "valid");
+    // A "#" within a field is none.
+    EXPECT_EQ(fields_of("0 0 * * 5#2 # the second").nth_weekdays[1], weekdays({5}));
 }
 
 TEST(ParseSchedule, NulIsNotTheEnd) {
@@ -235,7 +279,11 @@ TEST(ParseSchedule, WhatNeverFiresIsAnError) {
         "0 0 L-30 4 *", "0 0 L-29 2 *",      "0 0 30 2 */7", "0 0 30,31 2 ?",
     };
     for (const char* text : never) EXPECT_NE(detail_of(text), "valid") << text;
-    EXPECT_EQ(detail_of("0 0 30 2 *"), "day of month: no day of any year matches, at character 5");
+    EXPECT_EQ(
+        detail_of("0 0 30 2 *"),
+        "day of month: no day of any year matches, at character 5. pg_cron takes it, and never "
+        "runs it.");
+    EXPECT_EQ(detail_of("0 0 30W 2 *"), "day of month: no day of any year matches, at character 5");
 
     const char* rare[] = {
         "0 0 29 2 *",    "0 0 29W 2 *", "0 0 L-28 2 *", "0 0 29 2 */7", "0 0 30 2 1",
