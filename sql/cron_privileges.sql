@@ -108,6 +108,15 @@ SELECT call, pg_temp.refusal('SELECT cron.' || call) FROM (VALUES
     ('unschedule(0)'), ('unschedule(''nothing'')'), ('alter_job(0, command => ''SELECT 2'')'), ('cancel_run(0)')) AS v(call);
 WITH gone AS (DELETE FROM cron.job_run_details RETURNING 1) SELECT count(*) FROM gone;
 SELECT cron.purge_history('0');
+-- Deleting is not locking.
+SELECT call, pg_temp.refusal(call) FROM (VALUES
+    ('LOCK cron.job_run_details'),
+    ('CREATE TRIGGER t AFTER INSERT ON cron.job_run_details FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()'),
+    ('CREATE RULE r AS ON INSERT TO cron.job DO NOTHING'),
+    ('CREATE TEMP TABLE t (a bigint REFERENCES cron.job)'),
+    ('ALTER INDEX cron.job_pkey DEPENDS ON EXTENSION securatlas_sched'),
+    ('CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS ''SELECT 1''; ALTER FUNCTION pg_temp.f() DEPENDS ON EXTENSION securatlas_sched'),
+    ('DROP EXTENSION securatlas_sched')) AS v(call);
 -- The same name is another job.
 SELECT cron.schedule('mine', '0 0 1 1 *', 'SELECT ''bob''') <> :alice_jobid AS another;
 SELECT cron.unschedule('mine');

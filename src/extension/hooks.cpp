@@ -7,6 +7,7 @@
 #include "securatlas/pg/net/webhook_rights.hpp"
 #include "securatlas/pg/shared/commit_actions.hpp"
 #include "securatlas/pg/shared/installed_extension.hpp"
+#include "table_locks.hpp"
 
 extern "C" {
 #include "catalog/dependency.h"
@@ -189,6 +190,7 @@ void securatlas_process_utility(PlannedStmt* statement, const char* query, bool 
                                 ProcessUtilityContext context, ParamListInfo parameters,
                                 QueryEnvironment* environment, DestReceiver* receiver,
                                 QueryCompletion* completion) {
+    statement = securatlas::extension::guard_tables(statement);
     const DatabaseStatement concerned = describe(statement->utilityStmt);
     if (concerned.stops == nullptr || context != PROCESS_UTILITY_TOPLEVEL) {
         const bool of_jobs = concerns_jobs(statement->utilityStmt);

@@ -2,9 +2,12 @@
 #pragma once
 
 extern "C" {
+#include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
 #include "catalog/pg_proc.h"
 #include "executor/executor.h"
+#include "nodes/nodeFuncs.h"
 #include "replication/origin.h"
 #include "replication/slot.h"
 #include "storage/latch.h"
@@ -87,6 +90,41 @@ inline bool role_owns_database(Oid role, Oid database) {
 #else
     return object_ownercheck(DatabaseRelationId, database, role);
 #endif
+}
+
+// C world.
+inline bool role_owns_relation(Oid role, Oid relation) {
+#if PG_VERSION_NUM < 160000
+    return pg_class_ownercheck(relation, role);
+#else
+    return object_ownercheck(RelationRelationId, relation, role);
+#endif
+}
+
+// C world.
+inline bool role_owns_extension(Oid role, Oid extension) {
+#if PG_VERSION_NUM < 160000
+    return pg_extension_ownercheck(extension, role);
+#else
+    return object_ownercheck(ExtensionRelationId, extension, role);
+#endif
+}
+
+// Any of these lets a role lock a table in every mode.
+inline constexpr AclMode kLockPrivileges = ACL_UPDATE | ACL_DELETE | ACL_TRUNCATE
+#if PG_VERSION_NUM >= 170000
+                                           | ACL_MAINTAIN
+#endif
+    ;
+
+// What PostgreSQL's functions that walk through a query take for a visitor.
+#if PG_VERSION_NUM < 160000
+using TreeWalker = bool (*)();
+#else
+using TreeWalker = tree_walker_callback;
+#endif
+inline TreeWalker tree_walker(bool (*visitor)(Node*, void*)) {
+    return reinterpret_cast<TreeWalker>(reinterpret_cast<void (*)()>(visitor));
 }
 
 // C world.
