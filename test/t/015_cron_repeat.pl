@@ -1,5 +1,5 @@
-# What a crash interrupted is repeated, however many crashes come before the repeat is claimed. And
-# a locked history row holds up its own run only.
+# What a crash interrupted is repeated, and what had failed is tried again, however many crashes come
+# before that is claimed.
 use strict;
 use warnings;
 use FindBin;
@@ -58,16 +58,31 @@ sub attempts
 
 interrupt('asked for', '0 0 1 1 *');
 interrupt('due', '@at ' . $node->safe_psql('postgres', "SELECT now() + interval '0.2 seconds'"));
+
+# A run that has failed, and whose retry is not claimed.
+$node->safe_psql('postgres', qq{
+	CREATE SEQUENCE tries;
+	GRANT USAGE ON SEQUENCE tries TO anna;
+	SELECT cron.schedule_in_database('retried', '\@at ' || (now() + interval '0.2 seconds'), \$c\$
+		DO \$d\$ BEGIN
+			IF nextval('public.tries') = 1 THEN RAISE 'not yet'; END IF;
+		END \$d\$; $command\$c\$, 'postgres', 'anna');
+	SELECT cron.configure_job('retried', max_retries => 1, retry_period => '10 ms');
+	UPDATE cron.job SET missed = 'all' WHERE jobname = 'retried'});
+wait_for($node, "SELECT count(*) FROM cron.job_run_details WHERE jobname = 'retried' AND status = 'failed'",
+	'1', 'retried: failed');
+wait_until(sub { log_count($node, qr/no repeats now/) > 0 }, 'retried: the retry was tried');
+
 for my $crash (1 .. 3)
 {
 	kill_server($node);
 	my $tries = log_count($node, qr/no repeats now/);
 	$node->start;
 	wait_until(sub { log_count($node, qr/no repeats now/) > $tries }, "crash $crash: the repeat was tried");
-	unlike(attempts($_), qr/2/, "crash $crash: $_: nothing was claimed") for 'asked for', 'due';
+	unlike(attempts($_), qr/2/, "crash $crash: $_: nothing was claimed") for 'asked for', 'due', 'retried';
 }
 $node->safe_psql('postgres', 'DROP FUNCTION refuse_repeats() CASCADE; TRUNCATE gate');
-for my $name ('asked for', 'due')
+for my $name ('asked for', 'due', 'retried')
 {
 	wait_for($node, qq{
 		SELECT count(*) FROM cron.job_run_details WHERE jobname = '$name' AND status = 'succeeded'},

@@ -9,6 +9,7 @@
 #include "securatlas/core/cron/scheduler.hpp"
 #include "securatlas/core/cron/turns.hpp"
 #include "securatlas/pg/border/error.hpp"
+#include "securatlas/pg/cron/recovery.hpp"
 #include "securatlas/pg/cron/runs.hpp"
 
 namespace securatlas::app {

@@ -47,6 +47,13 @@ bool SchedulerProcess::start() {
     for (const pg::runs::Interrupted& run : interrupted) {
         if (run.is_latest) started.interrupted.push_back({run.occurrence, run.transactional});
     }
+    if (started.planned_until) {
+        for (const auto& run : pg::runs::find_failed(*started.planned_until, alive)) {
+            if (core::is_retryable(run.sqlstate)) {
+                started.failed.push_back({run.occurrence, run.ended_at});
+            }
+        }
+    }
     all_requested_ = true;
     callbacks_.look_at_all();
     changed_jobs_ = std::exchange(jobs_to_reload_, {});

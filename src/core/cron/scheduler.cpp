@@ -120,9 +120,12 @@ void Scheduler::State::take(const Started& event) {
         if (adopted.is_counted && !run.manual && failures > 0) --failures;
         move(*job, run, RunState::running);
     }
-    std::unordered_map<JobId, std::vector<InterruptedRun>> interrupted;
+    std::unordered_map<JobId, Unfinished> unfinished;
     for (const InterruptedRun& run : event.interrupted) {
-        interrupted[run.occurrence.job].push_back(run);
+        unfinished[run.occurrence.job].interrupted.push_back(run);
+    }
+    for (const FailedRun& run : event.failed) {
+        unfinished[run.occurrence.job].failed.push_back(run);
     }
     std::vector<JobId> ids;
     ids.reserve(jobs.size());
@@ -132,11 +135,9 @@ void Scheduler::State::take(const Started& event) {
         JobState& job = *find(id);
         const bool rebooted = event.server_start.has_value() && is_reboot(job.job) &&
                               *event.server_start > job.job.planned_from;
-        const auto runs = interrupted.find(id);
-        collect_interrupted(
-            job,
-            runs == interrupted.end() ? std::vector<InterruptedRun>{} : std::move(runs->second),
-            event.planned_until, rebooted);
+        const auto runs = unfinished.find(id);
+        collect_unfinished(job, runs == unfinished.end() ? Unfinished{} : runs->second,
+                           event.planned_until, rebooted);
         if (rebooted) {
             due.push_back(
                 {.job = &job, .occurrence = {.job = id, .scheduled_at = *event.server_start}});

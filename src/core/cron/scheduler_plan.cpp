@@ -95,32 +95,67 @@ void Scheduler::State::collect_due(JobState& job) {
     job.next = at > now ? at : next_after(job.job, now);
 }
 
-void Scheduler::State::collect_interrupted(JobState& job, const std::vector<InterruptedRun>& runs,
-                                           std::optional<Instant> planned_until, bool rebooted) {
-    std::vector<MissedOccurrence> again;
-    for (const InterruptedRun& run : runs) {
-        const MissedOccurrence next{run.occurrence.scheduled_at, run.occurrence.attempt + 1};
-        const bool wanted =
-            job.job.active && (run.transactional || run.occurrence.attempt <= job.job.max_retries);
-        if (!wanted) {
-            finish(job, next.at, false);
-        } else if (run.occurrence.trigger != RunTrigger::manual) {
-            // The start of the server is this job's occurrence; those before it are over.
-            if (!rebooted) again.push_back(next);
-        } else if (missed_to_run(job.job.missed, job.job.catchup_window, now, {&next, 1}) > 0) {
-            due.push_back({.job = &job,
-                           .occurrence = {.job = job.job.id,
-                                          .scheduled_at = next.at,
-                                          .attempt = next.attempt,
-                                          .trigger = RunTrigger::catchup},
-                           .manual = true});
-        }
-    }
+void Scheduler::State::collect_unfinished(JobState& job, const Unfinished& runs,
+                                          std::optional<Instant> planned_until, bool rebooted) {
+    std::vector<MissedOccurrence> repeated;
+    const auto repeat = [&](const auto& run) {
+        const std::optional<MissedOccurrence> next = again(job, run);
+        // The start of the server is this job's occurrence; those before it are over.
+        if (next.has_value() && !rebooted) repeated.push_back(*next);
+    };
+    std::ranges::for_each(runs.interrupted, repeat);
+    std::ranges::for_each(runs.failed, repeat);
     if (!job.job.active) return;
     const Instant from = std::max(planned_until.value_or(now), job.job.planned_from);
-    if (from < now || !again.empty()) {
-        collect_missed(job, std::min(from, now), now, std::move(again), kAway);
+    if (from < now || !repeated.empty()) {
+        collect_missed(job, std::min(from, now), now, std::move(repeated), kAway);
     }
+}
+
+// The attempt that takes the place of an interrupted one, together with missed occurrences. That of
+// a manual run is due by itself.
+std::optional<MissedOccurrence> Scheduler::State::again(JobState& job, const InterruptedRun& run) {
+    const MissedOccurrence next{run.occurrence.scheduled_at, run.occurrence.attempt + 1};
+    const bool wanted =
+        job.job.active && (run.transactional || run.occurrence.attempt <= job.job.max_retries);
+    if (!wanted) {
+        finish(job, next.at, false);
+        return std::nullopt;
+    }
+    if (run.occurrence.trigger != RunTrigger::manual) return next;
+    if (missed_to_run(job.job.missed, job.job.catchup_window, now, {&next, 1}) > 0) {
+        due.push_back({.job = &job,
+                       .occurrence = {.job = job.job.id,
+                                      .scheduled_at = next.at,
+                                      .attempt = next.attempt,
+                                      .trigger = RunTrigger::catchup},
+                       .manual = true});
+    }
+    return std::nullopt;
+}
+
+// The retry of a failed run, if its time is over: it was missed like an occurrence. Else it is due
+// when it would have been.
+std::optional<MissedOccurrence> Scheduler::State::again(JobState& job, const FailedRun& run) {
+    const MissedOccurrence next{run.occurrence.scheduled_at, run.occurrence.attempt + 1};
+    const bool manual = run.occurrence.trigger == RunTrigger::manual;
+    const std::optional<Instant> at =
+        job.job.active ? retry_time(job.job, run.occurrence.attempt, run.ended_at,
+                                    next_after(job.job, run.ended_at), random())
+                       : std::nullopt;
+    if (!at.has_value()) return std::nullopt;
+    // It has not failed before its retries have.
+    if (!manual && job.job.consecutive_failures > 0) --job.job.consecutive_failures;
+    if (*at <= now && !manual) return next;
+    due.push_back({.job = &job,
+                   .occurrence = {.job = job.job.id,
+                                  .scheduled_at = next.at,
+                                  .attempt = next.attempt,
+                                  .trigger = RunTrigger::retry},
+                   .manual = manual,
+                   .keep = true,
+                   .not_before = *at});
+    return std::nullopt;
 }
 
 void Scheduler::State::collect_missed(JobState& job, Instant from, Instant until,
@@ -183,8 +218,9 @@ void Scheduler::State::decide(const Due& one) {
     // Paused or removed in this very step, or planned once more after the clock was set back.
     if (!job.job.active || job.gone || under_way) return;
 
-    // A run that a user asked for waits for no other job.
-    const Instant since = one.manual ? at : job.last_due < at ? job.last_due : kLongAgo;
+    // A run that a user asked for waits for no other job, and a retry has waited before.
+    const bool is_retry = occurrence.trigger == RunTrigger::retry;
+    const Instant since = one.manual || is_retry ? at : job.last_due < at ? job.last_due : kLongAgo;
     if (!one.manual) job.last_due = std::max(job.last_due, at);
     const ActiveRun probe{.occurrence = occurrence, .sequence = next_sequence, .since = since};
     const WaitReason dependency = dependency_of(job, probe);
@@ -215,6 +251,7 @@ void Scheduler::State::decide(const Due& one) {
     run.since = since;
     run.manual = one.manual;
     run.replaces = decision == OverlapDecision::replace;
+    run.not_before = one.not_before;
     if (occurrence.trigger == RunTrigger::schedule && job.job.jitter > Duration(0)) {
         const Duration most = std::min(job.job.jitter, next_after(job.job, at) - at);
         run.not_before = at + std::chrono::floor<Duration>(random() * most);

@@ -83,7 +83,14 @@ struct Due {
     JobState* job;
     Occurrence occurrence;
     bool manual = false;
-    bool keep = false;  // `missed => all`: it waits even if the overlap policy would skip it
+    bool keep = false;  // it waits even if the overlap policy would skip it
+    Instant not_before = kLongAgo;
+};
+
+// Of one job, at the scheduler's start.
+struct Unfinished {
+    std::vector<InterruptedRun> interrupted;
+    std::vector<FailedRun> failed;
 };
 
 struct Scheduler::State {
@@ -109,8 +116,11 @@ struct Scheduler::State {
     void collect_due(JobState& job);
     void collect_missed(JobState& job, Instant from, Instant until,
                         std::vector<MissedOccurrence> interrupted, const char* why);
-    void collect_interrupted(JobState& job, const std::vector<InterruptedRun>& runs,
-                             std::optional<Instant> planned_until, bool rebooted);
+    // What is left of a former life: interrupted runs, failed ones, missed occurrences.
+    void collect_unfinished(JobState& job, const Unfinished& runs,
+                            std::optional<Instant> planned_until, bool rebooted);
+    std::optional<MissedOccurrence> again(JobState& job, const InterruptedRun& run);
+    std::optional<MissedOccurrence> again(JobState& job, const FailedRun& run);
     void decide_due();
     void decide(const Due& due);
 

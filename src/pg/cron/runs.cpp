@@ -3,6 +3,7 @@
 
 #include "border/owner_scope.hpp"
 #include "border/spi.hpp"
+#include "cron/run_rows.hpp"
 #include "cron/run_texts.hpp"
 #include "securatlas/pg/border/encoding.hpp"
 
@@ -141,17 +142,6 @@ UPDATE cron.job_run_details r SET reason = c.reason
     statement.execute({Parameter::of(runs), Parameter::of(reasons)});
 }
 
-namespace {
-
-std::vector<std::int64_t> still(Statement& query, const std::vector<std::int64_t>& runs) {
-    query.execute({Parameter::of(runs)});
-    std::vector<std::int64_t> found;
-    Statement::each_row([&found](const Row& row) { found.push_back(row.as_int64(1)); });
-    return found;
-}
-
-}  // namespace
-
 std::vector<std::int64_t> skip_waiting(const std::vector<std::int64_t>& runs,
                                        const std::vector<std::string>& reasons) {
     static Statement statement(R"(
@@ -165,7 +155,8 @@ UPDATE cron.job_run_details r
         "SELECT runid FROM cron.job_run_details WHERE runid = ANY ($1) AND status = 'starting'");
     Spi spi;
     statement.execute({Parameter::of(runs), Parameter::of(reasons)});
-    return still(left, runs);
+    left.execute({Parameter::of(runs)});
+    return run_ids();
 }
 
 void show_running(const std::vector<StartedRun>& started) {
@@ -254,53 +245,6 @@ SELECT runid, jobid, scheduled_at, attempt, trigger, database, username, roleid
     std::vector<RunRow> rows;
     append_rows(rows, true);
     return rows;
-}
-
-std::vector<Interrupted> find_interrupted(const std::vector<std::int64_t>& alive,
-                                          core::Instant server_start) {
-    static Statement query(R"(
-SELECT d.runid, d.jobid, d.scheduled_at, d.attempt, d.trigger, d.transactional,
-       NOT EXISTS (SELECT FROM cron.job_run_details l
-                    WHERE l.jobid = d.jobid AND l.scheduled_at = d.scheduled_at
-                      AND l.attempt > d.attempt)
-  FROM cron.job_run_details d
- WHERE d.status IN ('starting', 'running') AND d.runid <> ALL ($1)
-   AND NOT EXISTS (SELECT FROM cron.job j WHERE j.jobid = d.jobid AND j.replicated)
-   AND NOT (d.status = 'starting' AND d.trigger = 'manual' AND d.scheduled_at >= $2)
- ORDER BY d.runid)");
-    Spi spi;
-    query.execute({Parameter::of(alive), Parameter::of(server_start)});
-    std::vector<Interrupted> interrupted;
-    interrupted.reserve(SPI_processed);
-    Statement::each_row([&interrupted](const Row& row) {
-        // A row that somebody has damaged is ended, and nothing follows.
-        const bool whole = !row.is_null(2) && !row.is_null(3);
-        interrupted.push_back({.run = row.as_int64(1),
-                               .occurrence = {.job = core::JobId{row.as_int64(2)},
-                                              .scheduled_at = row.as_instant(3),
-                                              .attempt = row.as_int32(4),
-                                              .trigger = trigger_of(row.as_text(5))},
-                               .transactional = row.as_bool(6),
-                               .is_latest = whole && row.as_bool(7)});
-    });
-    return interrupted;
-}
-
-std::vector<std::int64_t> end_interrupted(const std::vector<std::int64_t>& runs) {
-    static Statement statement(R"(
-UPDATE cron.job_run_details d
-   SET status = 'failed', return_message = 'server restarted', reason = 'server restarted',
-       sqlstate = '57P02', start_time = COALESCE(start_time, clock_timestamp()),
-       end_time = clock_timestamp()
- WHERE d.runid = ANY ($1) AND d.status IN ('starting', 'running')
-   AND d.runid IN (SELECT l.runid FROM cron.job_run_details l WHERE l.runid = ANY ($1)
-                      FOR UPDATE SKIP LOCKED))");
-    static Statement left(
-        "SELECT runid FROM cron.job_run_details"
-        " WHERE runid = ANY ($1) AND status IN ('starting', 'running')");
-    Spi spi;
-    statement.execute({Parameter::of(runs)});
-    return still(left, runs);
 }
 
 PlanningState read_planning_state() {

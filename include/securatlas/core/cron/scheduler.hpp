@@ -54,6 +54,13 @@ struct InterruptedRun {
     bool transactional;  // true: it left no effects
 };
 
+// An attempt that failed in a former life of the scheduler, and of whose retry nothing is written.
+// It is one that a retry may mend (see is_retryable), and consecutive_failures counts it.
+struct FailedRun {
+    Occurrence occurrence;
+    Instant ended_at;
+};
+
 // A run that was handed to a worker in a former life of the scheduler. RunEnded follows as for
 // every run, also if it has ended meanwhile.
 struct AdoptedRun {
@@ -69,6 +76,7 @@ struct Started {
     std::optional<Instant> server_start;  // set on the first start since the server's own: @reboot
     std::vector<InterruptedRun> interrupted;
     std::vector<AdoptedRun> adopted;
+    std::vector<FailedRun> failed = {};
 };
 
 // A run that a user asked for; its row exists. It waits for the job's running one (unless overlap

@@ -62,24 +62,6 @@ std::vector<RunRow> read_waiting(const std::vector<std::int64_t>& ids);
 // All manual runs that wait.
 std::vector<RunRow> read_all_waiting_manual();
 
-struct Interrupted {
-    std::int64_t run;
-    core::Occurrence occurrence;
-    bool transactional;
-    bool is_latest;  // no later attempt has a row
-};
-
-// All unfinished rows but those in `alive`, and those that came by replication. Not among them are
-// manual runs that were asked for since the server started and have not begun: they go on waiting,
-// as the scheduler may not have been there yet.
-std::vector<Interrupted> find_interrupted(const std::vector<std::int64_t>& alive,
-                                          core::Instant server_start);
-
-// Ends those rows as failed, "server restarted". Returns those that are left because somebody has
-// locked them. A row's end belongs into the transaction that claims the run's next attempt: after
-// it nothing tells a later scheduler that the attempt is due.
-std::vector<std::int64_t> end_interrupted(const std::vector<std::int64_t>& runs);
-
 // What cron.scheduler_state tells of this database, and of the one it was copied from.
 struct PlanningState {
     std::optional<core::Instant> planned_until;  // of this very database

@@ -148,7 +148,8 @@ TEST(SchedulerStorm, AnythingMayHappenInAnyOrder) {
                         events.push_back(Started{kDay,
                                                  now,
                                                  {{occurrence, below(2, random) == 0}},
-                                                 {{some, occurrence}}});
+                                                 {{some, occurrence}},
+                                                 {{occurrence, now}}});
                         claimed.try_emplace(some, true);
                         break;
                     case 3:

@@ -227,6 +227,39 @@ TEST(SchedulerInterrupted, AnAdoptedRunThatIsCountedCountsOnce) {
     }
 }
 
+// What the step says about the run that failed at 00:01:10.
+std::vector<Command> after_failure(const Job& job, Instant now, int attempt = 1) {
+    Scheduler scheduler([] { return 0.5; });
+    const Occurrence failed{JobId{1}, kDay + 1min, attempt, RunTrigger::schedule};
+    return scheduler.step(
+        now, std::vector<Event>{JobLoaded{job},
+                                Started{kDay + 65s, {}, {}, {}, {{failed, kDay + 70s}}}});
+}
+
+TEST(SchedulerMissed, ARetryThatNobodyClaimedIsClaimedAtTheNextStart) {
+    Job job = make_job(1, "*/10 * * * *", kDay);
+    job.planned_from = kDay;
+    job.max_retries = 1;
+    job.retry_period = 1min;
+    for (const auto& [now, trigger] :
+         {std::pair{kDay + 75s, RunTrigger::retry}, {kDay + 5min, RunTrigger::catchup}}) {
+        const auto said = after_failure(job, now);
+        ASSERT_EQ(said.size(), 1u);
+        const auto* claim = std::get_if<ClaimRun>(&said.front());
+        ASSERT_NE(claim, nullptr);
+        EXPECT_EQ(claim->occurrence.scheduled_at, kDay + 1min);
+        EXPECT_EQ(claim->occurrence.attempt, 2);
+        EXPECT_EQ(claim->occurrence.trigger, trigger);
+        EXPECT_EQ(claim->reason.starts_with("retry at"), trigger == RunTrigger::retry);
+    }
+    EXPECT_TRUE(after_failure(job, kDay + 75s, 2).empty()) << "no retries left";
+    job.retry_period = 10min;
+    EXPECT_TRUE(after_failure(job, kDay + 75s).empty()) << "the next occurrence comes before";
+    job.active = false;
+    job.retry_period = 1min;
+    EXPECT_TRUE(after_failure(job, kDay + 75s).empty()) << "paused";
+}
+
 TEST(SchedulerMissed, WhatFellDueBetweenTheChangeOfAJobAndItsLoadingIsNotLost) {
     for (const auto& [planned_from, runs] : {std::pair{kDay + 55s, 1u}, {kDay + 65s, 0u}}) {
         Simulator world;
