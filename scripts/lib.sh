@@ -72,12 +72,24 @@ make_workdir() {
     printf '%s' "$dir"
 }
 
+# Whether the server has the pg_cron or pg_net that this extension stands for.
+has_originals() {
+    local name control
+    for name in pg_cron pg_net; do
+        control=$("$PG_CONFIG" --sharedir)/extension/$name.control
+        if [ -e "$control" ] && ! grep -q securatlas_sched "$control"; then return 0; fi
+    done
+    return 1
+}
+
 # Builds the extension and installs it into the server's directories, if they are writable or hold
-# the same build already.
+# the same build already; under the other two names as well, unless the originals have them.
 build_and_install() {
     make -s -j"$(nproc)" -f "$ROOT/Makefile.pgxs" -C "$ROOT" PG_CONFIG="$PG_CONFIG"
     if [ -w "$("$PG_CONFIG" --pkglibdir)" ]; then
         make -s -f "$ROOT/Makefile.pgxs" -C "$ROOT" PG_CONFIG="$PG_CONFIG" install
+        has_originals ||
+            make -s -f "$ROOT/Makefile.pgxs" -C "$ROOT" PG_CONFIG="$PG_CONFIG" install-compat
     else
         for library in securatlas_sched.so securatlas_sched_http.so; do
             cmp -s "$ROOT/$library" "$("$PG_CONFIG" --pkglibdir)/$library" ||

@@ -1,7 +1,3 @@
---- only when installed
-\echo Use "CREATE EXTENSION securatlas_sched" to load this file. \quit
---- also when updated
-
 -- ==== schema cron: roles and rights ==========================================================
 -- Parts marked "only when installed" are left out of the update scripts, which run all the rest
 -- with CREATE OR REPLACE: see doc/design.md, "Versions".

@@ -209,13 +209,12 @@ BEGIN
         SELECT t.tgname FROM pg_trigger t
          WHERE t.tgrelid = of_table AND t.tgenabled IN ('O', 'R')
            AND t.tgname IN ('job_check', 'job_changed', 'job_truncated', 'dependency_changed',
-                            'dependency_truncated', 'state_check', 'state_replicated',
-                            'request_replicated', 'response_replicated')
+                            'dependency_truncated', 'state_check', 'state_replicated')
     LOOP
         EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', of_table, name);
     END LOOP;
 END $$;
-COMMENT ON FUNCTION cron._arm_triggers(regclass) IS 'Makes the enabled triggers of a table of the extension fire for every writer (ENABLE ALWAYS).';
+COMMENT ON FUNCTION cron._arm_triggers(regclass) IS 'Makes the enabled triggers of a table of this schema fire for every writer (ENABLE ALWAYS).';
 REVOKE ALL ON FUNCTION cron._arm_triggers(regclass) FROM PUBLIC;
 SELECT cron._arm_triggers('cron.job');
 SELECT cron._arm_triggers('cron.job_dependency');

@@ -212,8 +212,25 @@ CREATE TRIGGER request_replicated BEFORE INSERT OR UPDATE ON net.http_request_qu
     FOR EACH ROW EXECUTE FUNCTION net._row_replicated();
 CREATE TRIGGER response_replicated BEFORE INSERT OR UPDATE ON net._http_response
     FOR EACH ROW EXECUTE FUNCTION net._row_replicated();
-SELECT cron._arm_triggers('net.http_request_queue');
-SELECT cron._arm_triggers('net._http_response');
+-- They fire for whoever writes: replication, and sessions that restore or replicate. See
+-- cron._arm_triggers().
+CREATE FUNCTION net._arm_triggers(of_table regclass) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    name name;
+BEGIN
+    FOR name IN
+        SELECT t.tgname FROM pg_trigger t
+         WHERE t.tgrelid = of_table AND t.tgenabled IN ('O', 'R')
+           AND t.tgname IN ('request_replicated', 'response_replicated')
+    LOOP
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', of_table, name);
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION net._arm_triggers(regclass) IS 'Makes the enabled triggers of a table of this schema fire for every writer (ENABLE ALWAYS).';
+REVOKE ALL ON FUNCTION net._arm_triggers(regclass) FROM PUBLIC;
+SELECT net._arm_triggers('net.http_request_queue');
+SELECT net._arm_triggers('net._http_response');
 
 CREATE FUNCTION net._truncate_check() RETURNS trigger
     LANGUAGE C AS 'MODULE_PATHNAME', 'securatlas_truncate_check';

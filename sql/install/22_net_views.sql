@@ -45,7 +45,7 @@ UNION ALL
 SELECT q.id, 'waiting', q.method, q.url, q.host::text, q.created, q.ready_at, q.attempts,
        q.max_attempts, NULL, q.last_error, NULL, NULL, q.runid, q.created_by::regrole,
        q.idempotency_key, NULL, CASE WHEN q.replicated_ready_at IS NOT NULL
-            THEN 'came by replication: cron.take_over() sends it'
+            THEN 'came by replication: net.take_over() sends it'
             ELSE net._wait_reason(q.host, q.ready_at, q.attempts) END
   FROM net.http_request_queue q
  WHERE q.attempts = 0 AND q.id NOT IN (SELECT pg_catalog.unnest(net._requests_in_flight()))
@@ -53,7 +53,7 @@ UNION ALL
 SELECT q.id, 'retrying', q.method, q.url, q.host::text, q.created, q.ready_at, q.attempts,
        q.max_attempts, NULL, q.last_error, NULL, NULL, q.runid, q.created_by::regrole,
        q.idempotency_key, NULL, CASE WHEN q.replicated_ready_at IS NOT NULL
-            THEN 'came by replication: cron.take_over() sends it'
+            THEN 'came by replication: net.take_over() sends it'
             ELSE net._wait_reason(q.host, q.ready_at, q.attempts) END
   FROM net.http_request_queue q
  WHERE q.attempts > 0 AND q.id NOT IN (SELECT pg_catalog.unnest(net._requests_in_flight()))

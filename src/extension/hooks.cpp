@@ -1,9 +1,11 @@
 #include "hooks.hpp"
 
 #include "securatlas/app/database_statements.hpp"
+#include "securatlas/pg/border/extension.hpp"
 #include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/border/identity.hpp"
 #include "securatlas/pg/cron/jobs.hpp"
+#include "securatlas/pg/net/requests.hpp"
 #include "securatlas/pg/net/webhook_rights.hpp"
 #include "securatlas/pg/shared/commit_actions.hpp"
 #include "securatlas/pg/shared/installed_extension.hpp"
@@ -17,7 +19,6 @@ extern "C" {
 #include "catalog/pg_extension.h"
 #include "catalog/pg_trigger.h"
 #include "commands/defrem.h"
-#include "commands/extension.h"
 #include "commands/user.h"
 #include "nodes/parsenodes.h"
 #include "tcop/utility.h"
@@ -123,7 +124,7 @@ bool commits_prepared(const Node* node) {
 // False if this database does not hold the extension. In one of another version nothing can be done
 // about jobs, and they must not be forgotten either.
 bool has_jobs() {
-    if (!pg::has_extension()) return false;
+    if (!pg::has_tables(pg::Tables::cron)) return false;
     pg::require_usable_extension();
     return true;
 }
@@ -164,9 +165,12 @@ void follow(const Node* node) {
             const Oid table =
                 pg::call([alter] { return RangeVarGetRelid(alter->relation, NoLock, true); });
             // The update of another version arms them.
-            if (!pg::is_of_extension(table) || !pg::extension_is_usable()) return;
-            pg::jobs::triggers_enabled(table);
-            pg::at_commit::notify_everything();
+            if (pg::is_one_of(pg::Tables::cron, table) && pg::extension_is_usable()) {
+                pg::jobs::triggers_enabled(table);
+                pg::at_commit::notify_everything();
+            } else if (pg::is_one_of(pg::Tables::net, table) && pg::extension_is_usable()) {
+                pg::requests::triggers_enabled(table);
+            }
             return;
         }
         case T_AlterDatabaseStmt:
@@ -223,9 +227,7 @@ void securatlas_object_access(ObjectAccessType access, Oid class_id, Oid object,
     }
     if (class_id != ExtensionRelationId || (access != OAT_DROP && access != OAT_POST_ALTER)) return;
     pg::entry([object] {
-        const bool ours =
-            pg::call([object] { return get_extension_oid("securatlas_sched", true) == object; });
-        if (!ours) return;
+        if (!pg::call([object] { return pg::is_our_extension(object); })) return;
         pg::forget_installed_extension();
         pg::at_commit::extension_changed();
     });

@@ -1,6 +1,7 @@
 #include "table_locks.hpp"
 
 #include "securatlas/pg/border/compat.hpp"
+#include "securatlas/pg/border/extension.hpp"
 
 extern "C" {
 #include "access/table.h"
@@ -27,11 +28,10 @@ constexpr const char* kExtension = "securatlas_sched";
 
 // Indexes are no members of the extension, but their tables are.
 bool is_ours(Oid relation) {
-    const Oid extension = get_extension_oid(kExtension, true);
-    if (!OidIsValid(extension)) return false;
     const Oid table =
         get_rel_relkind(relation) == RELKIND_INDEX ? IndexGetRelation(relation, true) : relation;
-    return OidIsValid(table) && getExtensionOfObject(RelationRelationId, table) == extension;
+    return OidIsValid(table) &&
+           pg::is_our_extension(getExtensionOfObject(RelationRelationId, table));
 }
 
 bool is_of_others(Oid relation) {
@@ -187,11 +187,10 @@ void guard_parents(const CreateStmt* create) {
     foreach (cell, create->inhRelations) require_ownership(lfirst_node(RangeVar, cell));
 }
 
-bool names_extension(const char* name) { return strcmp(name, kExtension) == 0; }
-
-bool owns_extension() {
-    const Oid extension = get_extension_oid(kExtension, true);
-    return !OidIsValid(extension) || pg::role_owns_extension(GetUserId(), extension);
+// Whether it is one of ours, and another role's.
+bool is_extension_of_others(const char* name) {
+    const Oid extension = get_extension_oid(name, true);
+    return pg::is_our_extension(extension) && !pg::role_owns_extension(GetUserId(), extension);
 }
 
 // Its lock on the extension is of the kind that keeps everybody from using the extension.
@@ -199,19 +198,22 @@ void guard(const AlterObjectDependsStmt* depends) {
     if (depends->relation != nullptr && depends->objectType != OBJECT_TRIGGER) {
         require_ownership(depends->relation);
     }
-    if (!names_extension(strVal(depends->extname)) || owns_extension()) return;
-    ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-                    errmsg("must be owner of extension %s", kExtension),
-                    errdetail("The command locks the extension until the transaction ends, and no "
-                              "run of anybody could start."),
-                    errhint("Let its owner run the command.")));
+    const char* name = strVal(depends->extname);
+    if (!is_extension_of_others(name)) return;
+    ereport(ERROR,
+            (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be owner of extension %s", name),
+             errdetail("The command locks the extension until the transaction ends, and no "
+                       "run of anybody could start."),
+             errhint("Let its owner run the command.")));
 }
 
 void guard_extension(const DropStmt* drop) {
     ListCell* cell = nullptr;
     foreach (cell, drop->objects) {
-        if (!names_extension(strVal(lfirst(cell))) || owns_extension()) continue;
-        aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_EXTENSION, kExtension);
+        const char* name = strVal(lfirst(cell));
+        if (is_extension_of_others(name)) {
+            aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_EXTENSION, name);
+        }
     }
 }
 

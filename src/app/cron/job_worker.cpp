@@ -20,7 +20,9 @@ constexpr core::Duration kPauseForLocks = std::chrono::milliseconds(20);
 pg::runs::Task read_task(const pg::RunOrder& order) {
     for (;; pg::wait(kPauseForLocks)) {
         pg::Transaction transaction;
-        if (!pg::try_keep_extension(pg::Tables::cron) && pg::extension_oid() != 0) continue;
+        if (!pg::try_keep_extension(pg::Tables::cron) && pg::has_tables(pg::Tables::cron)) {
+            continue;
+        }
         pg::runs::Task task = pg::runs::read_task(order);
         transaction.commit();
         return task;

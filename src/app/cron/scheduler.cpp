@@ -77,28 +77,41 @@ SchedulerProcess::SchedulerProcess(pg::DatabaseOid database)
       dispatcher_(database),
       random_(random_source()) {}
 
-void SchedulerProcess::run() {
+SchedulerProcess::End SchedulerProcess::run() {
     while (true) {
         try {
             if (!is_started_) is_started_ = start();
             if (is_started_) turn();
-            if (extension_is_gone_) break;
+            if (end_) return *end_;
             pg::wait(is_started_ ? sleep_time() : kPauseAfterError);
         } catch (const pg::Error& error) {
             note_error(error);
-            if (extension_is_gone_) break;
+            if (end_) return *end_;
             pg::pause(kPauseAfterError);
         }
     }
-    pg::DatabaseTable::detach_scheduler(database_, extension_is_another_);
 }
 
 // ---- a turn --------------------------------------------------------------------------------
 
 void SchedulerProcess::turn() {
     take_notices();
-    if (extension_is_gone_) return;
+    if (end_) return;
     collect_reports();
+    if (has_cron()) plan();
+    if (has_net()) order_callbacks();
+    dispatcher_.hand_out(pg::monotonic_now(),
+                         [this](const pg::RunReport& report) { add_outcome(report); });
+    plan_next_show();
+    if (has_net()) {
+        start_http_worker();
+        purge_responses();
+    }
+    if (has_cron()) purge();
+    publish();
+}
+
+void SchedulerProcess::plan() {
     follow_roles();
     reload_changed_jobs();
     read_requested_runs();
@@ -113,14 +126,6 @@ void SchedulerProcess::turn() {
         // The next portion of claims comes in the next turn: these runs first.
         if (writer_.waiting_claims() > 0) break;
     }
-    order_callbacks();
-    dispatcher_.hand_out(pg::monotonic_now(),
-                         [this](const pg::RunReport& report) { add_outcome(report); });
-    plan_next_show();
-    start_http_worker();
-    purge();
-    purge_responses();
-    publish();
 }
 
 void SchedulerProcess::take_notices() {
@@ -141,26 +146,47 @@ void SchedulerProcess::take_notices() {
                 break;
         }
     }
-    if (taken.overflowed || settings_changed()) reload_all_ = true;
-    if (taken.overflowed) {
-        roles_changed_ = true;
-        all_requested_ = true;
-        callbacks_.look_at_all();
-    }
-    http_wanted_ = http_wanted_ || taken.http_wanted;
     check_extension_ = check_extension_ || taken.check_extension;
     if (check_extension_) check_extension();
+    if (has_cron()) {
+        if (taken.overflowed || settings_changed()) reload_all_ = true;
+        roles_changed_ = roles_changed_ || taken.overflowed;
+        all_requested_ = all_requested_ || taken.overflowed;
+    }
+    if (has_net()) {
+        if (taken.overflowed) callbacks_.look_at_all();
+        http_wanted_ = http_wanted_ || taken.http_wanted;
+    }
 }
 
-// One that was dropped and made again has other tables: what is in memory is of the former ones.
 void SchedulerProcess::check_extension() {
     const pg::InstalledExtension found = look_for_extension(database_);
     check_extension_ = false;
     // The next scheduler of this database waits until it is the library's version again.
     if (found.state == pg::InstalledExtension::State::other_version) pg::exit_process(true);
-    if (extension_ == 0) extension_ = found.id;
-    extension_is_gone_ = found.id == 0 || found.id != extension_;
-    extension_is_another_ = extension_is_gone_ && found.id != 0;
+    if (!has_cron() && !has_net()) {
+        cron_ = found.cron;
+        net_ = found.net;
+        if (found.state == pg::InstalledExtension::State::absent) end_ = End::nothing_left;
+        return;
+    }
+    end_ = end_by(found);
+    if (end_ || found.net == net_) return;
+    if (has_net()) (void)pg::DatabaseTable::restart_http_worker(database_);
+    callbacks_ = {};
+    http_wanted_ = false;
+    net_ = found.net;
+    if (has_net()) start_sending();
+}
+
+// What is in memory is of the schemas that were there. Runs and requests in flight outlive what
+// happens to the other schema.
+std::optional<SchedulerProcess::End> SchedulerProcess::end_by(const pg::InstalledExtension& found) {
+    if (found.cron == 0 && found.net == 0) return End::nothing_left;
+    if (found.cron == cron_) return std::nullopt;
+    if (found.net != net_) return End::another;
+    if (has_cron()) pg::DatabaseTable::abandon_orders(database_);
+    return End::anew;
 }
 
 // Settings that the jobs in memory depend on.
@@ -332,7 +358,7 @@ void SchedulerProcess::publish() {
 void SchedulerProcess::note_error(const pg::Error& error) {
     // Tables that vanish are an error for whoever is using them, and nobody's mistake.
     check_extension();
-    if (extension_is_gone_ || error.sqlstate() == pg::kExtensionIsLocked) return;
+    if (end_ || error.sqlstate() == pg::kExtensionIsLocked) return;
     pg::assign_text(status_.last_error, error.message());
     pg::write_log(pg::LogLevel::warning,
                   "securatlas_sched scheduler: " + error.message() + " (" + error.sqlstate() + ")");
@@ -418,11 +444,11 @@ void run_scheduler(pg::DatabaseOid database) {
     if (!pg::DatabaseTable::attach_scheduler(database)) return;
     while (true) {
         try {
-            if (!wait_for_version(database)) {
-                pg::DatabaseTable::detach_scheduler(database, false);
-            } else {
-                SchedulerProcess(database).run();
-            }
+            using End = SchedulerProcess::End;
+            const End end =
+                wait_for_version(database) ? SchedulerProcess(database).run() : End::nothing_left;
+            if (end == End::anew) continue;
+            pg::DatabaseTable::detach_scheduler(database, end == End::another);
             return;
         } catch (const std::exception& error) {
             // Without memory for a step, what is in memory is not to be trusted: from the tables.

@@ -1,4 +1,5 @@
-// The process around the core's scheduler.
+// The process around the core's scheduler. Where only schema net is there it plans nothing, and
+// does what is to be done for requests.
 #pragma once
 
 #include <optional>
@@ -13,6 +14,7 @@
 #include "cron/scheduler_callbacks.hpp"
 #include "securatlas/core/cron/scheduler.hpp"
 #include "securatlas/pg/border/error.hpp"
+#include "securatlas/pg/shared/installed_extension.hpp"
 #include "securatlas/pg/shared/shared_state.hpp"
 
 namespace securatlas::app {
@@ -21,13 +23,19 @@ class SchedulerProcess {
   public:
     explicit SchedulerProcess(pg::DatabaseOid database);
 
-    // Returns when the extension is gone from the database.
-    void run();
+    enum class End {
+        nothing_left,  // the database does not hold the extension any more
+        another,       // what was in memory is of tables that are gone: for the next scheduler
+        anew,          // schema cron has come or gone: for another object of this process
+    };
+    End run();
 
   private:
     static constexpr int kRoundsPerTurn = 4;
 
     bool start();
+    bool start_planning();
+    void start_sending();
     std::vector<core::AdoptedRun> adopt_runs();
 
     void load_all_jobs();
@@ -38,6 +46,10 @@ class SchedulerProcess {
     void turn();
     void take_notices();
     void check_extension();
+    std::optional<End> end_by(const pg::InstalledExtension& found);
+    bool has_cron() const { return cron_ != 0; }
+    bool has_net() const { return net_ != 0; }
+    void plan();
     bool settings_changed();
     void collect_reports();
     void take_report(const pg::RunReport& report);
@@ -62,7 +74,9 @@ class SchedulerProcess {
     core::Duration sleep_time();
 
     pg::DatabaseOid database_;
-    std::uint32_t extension_ = 0;  // its number; 0: not looked for yet
+    // The schemas of this database, by number. 0: not there, or not looked for yet.
+    std::uint32_t cron_ = 0;
+    std::uint32_t net_ = 0;
     core::Scheduler machine_;
     Dispatcher dispatcher_;
     HistoryWriter writer_;
@@ -85,8 +99,7 @@ class SchedulerProcess {
     bool roles_changed_ = false;
     bool all_requested_ = false;
     bool check_extension_ = false;
-    bool extension_is_gone_ = false;
-    bool extension_is_another_ = false;
+    std::optional<End> end_;  // and why it ends
     bool is_started_ = false;
     bool http_wanted_ = false;
 

@@ -24,13 +24,31 @@ constexpr int kJobsPerPage = 5000;
 // False: the history is locked. It is tried again, also after an Error.
 bool SchedulerProcess::start() {
     check_extension();
-    if (extension_is_gone_) return false;
+    if (end_) return false;
+    if (has_net()) start_sending();
+    if (!has_cron()) {
+        (void)adopt_runs();  // callbacks
+    } else if (!start_planning()) {
+        return false;
+    }
+    for (const pg::RunReport& report : std::exchange(former_reports_, {})) take_report(report);
+    return true;
+}
+
+// Of what is there already: from a former life, or while it was not known that schema net is there.
+void SchedulerProcess::start_sending() {
+    callbacks_.look_at_all();
+    pg::Transaction transaction;
+    http_wanted_ = !pg::try_keep_extension(pg::Tables::net) || pg::requests::may_have_requests();
+    transaction.commit();
+}
+
+bool SchedulerProcess::start_planning() {
     (void)settings_changed();  // the jobs are loaded with these; they may be read anew meanwhile
     events_.clear();           // of a start that failed
     known_jobs_.clear();
     pg::ExtensionTransaction transaction(pg::Tables::cron);
     if (!pg::runs::try_lock_history()) return false;
-    http_wanted_ = pg::requests::may_have_requests();  // from a former life
     const auto adopted = adopt_runs();
     core::Started started;
     started.planned_until = settle_planning_state(pg::now());
@@ -55,13 +73,11 @@ bool SchedulerProcess::start() {
         }
     }
     all_requested_ = true;
-    callbacks_.look_at_all();
     changed_jobs_ = std::exchange(jobs_to_reload_, {});
     started.adopted = adopted;
     events_.emplace_back(std::move(started));
     transaction.commit();
     for (const pg::runs::Interrupted& run : interrupted) writer_.add_interrupted(run);
-    for (const pg::RunReport& report : std::exchange(former_reports_, {})) take_report(report);
     return true;
 }
 

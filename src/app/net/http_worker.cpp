@@ -48,7 +48,7 @@ bool extension_is_here() {
     pg::Transaction transaction;
     const pg::InstalledExtension found = pg::installed_extension();
     transaction.commit();
-    return found.state == pg::InstalledExtension::State::matching;
+    return found.state == pg::InstalledExtension::State::matching && found.net != 0;
 }
 
 http::EngineOptions engine_options(std::size_t slots) {

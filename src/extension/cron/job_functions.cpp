@@ -236,6 +236,7 @@ PGDLLEXPORT Datum securatlas_start_scheduler(PG_FUNCTION_ARGS) {
     (void)fcinfo;
     return entry_point([] {
         pg::at_commit::want_scheduler(pg::current_database());
+        pg::at_commit::extension_changed();  // one that is there learns of a schema that is new
         return void_datum();
     });
 }

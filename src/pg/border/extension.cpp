@@ -1,19 +1,60 @@
 #include "securatlas/pg/border/extension.hpp"
 
+#include <cstdlib>
+#include <cstring>
+
+#include "border/extension_row.hpp"
 #include "securatlas/pg/border/guard.hpp"
 
 extern "C" {
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/dependency.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_extension.h"
-#include "commands/extension.h"
+#include "catalog/pg_namespace.h"
 #include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 }
 
 namespace securatlas::pg {
 namespace {
 
-constexpr const char* kExtension = "securatlas_sched";
+// The row of a catalog that has this name, given to `read`.
+template <class Read>
+void read_named_row(Oid catalog_id, Oid index_id, AttrNumber name_column, const char* name,
+                    const Read& read) {
+    Relation catalog = table_open(catalog_id, AccessShareLock);
+    ScanKeyData key;
+    ScanKeyInit(&key, name_column, BTEqualStrategyNumber, F_NAMEEQ, CStringGetDatum(name));
+    SysScanDesc scan = systable_beginscan(catalog, index_id, true, nullptr, 1, &key);
+    HeapTuple tuple = systable_getnext(scan);
+    if (HeapTupleIsValid(tuple)) read(tuple, RelationGetDescr(catalog));
+    systable_endscan(scan);
+    table_close(catalog, AccessShareLock);
+}
+
+// Versions of the originals are 1.6 or 0.20.4, those of this project 1.6.100 or 0.20.100.
+bool is_of_this_project(const char* version) {
+    const char* part = version;
+    for (int dots = 0; dots < 2; ++dots) {
+        part = strchr(part, '.');
+        if (part == nullptr) return false;
+        ++part;
+    }
+    return std::atoi(part) >= 100;
+}
+
+// C world.
+Oid holder_of(Tables tables) {
+    const ExtensionRow all = read_extension(kExtension);
+    return OidIsValid(all.id) ? all.id : read_named_extension(tables).id;
+}
 
 // C world. Any lock would do that conflicts with that of a DROP; this one is in nobody's way.
 template <std::size_t N>
@@ -41,19 +82,64 @@ bool try_lock_tables(Tables tables) {
 
 }  // namespace
 
-unsigned extension_oid() {
-    return call([] { return get_extension_oid(kExtension, true); });
+ExtensionRow read_extension(const char* name) {
+    ExtensionRow found;
+    read_named_row(ExtensionRelationId, ExtensionNameIndexId, Anum_pg_extension_extname, name,
+                   [&found](HeapTuple tuple, TupleDesc columns) {
+                       bool is_null = false;
+                       const Datum version =
+                           heap_getattr(tuple, Anum_pg_extension_extversion, columns, &is_null);
+                       found.version = is_null ? "" : TextDatumGetCString(version);
+                       found.id = reinterpret_cast<Form_pg_extension>(GETSTRUCT(tuple))->oid;
+                   });
+    return found;
+}
+
+const char* name_of(Tables tables) { return tables == Tables::cron ? "pg_cron" : "pg_net"; }
+
+ExtensionRow read_named_extension(Tables tables) {
+    const ExtensionRow row = read_extension(name_of(tables));
+    return OidIsValid(row.id) && is_of_this_project(row.version) ? row : ExtensionRow{};
+}
+
+Oid read_schema(const char* name) {
+    Oid found = InvalidOid;
+    read_named_row(NamespaceRelationId, NamespaceNameIndexId, Anum_pg_namespace_nspname, name,
+                   [&found](HeapTuple tuple, TupleDesc) {
+                       found = reinterpret_cast<Form_pg_namespace>(GETSTRUCT(tuple))->oid;
+                   });
+    return found;
+}
+
+bool has_tables(Tables tables) {
+    return call([tables] { return OidIsValid(holder_of(tables)); });
+}
+
+bool is_our_extension(std::uint32_t extension) {
+    return OidIsValid(extension) && (read_extension(kExtension).id == extension ||
+                                     read_named_extension(Tables::cron).id == extension ||
+                                     read_named_extension(Tables::net).id == extension);
+}
+
+bool is_one_of(Tables tables, std::uint32_t table) {
+    return call([tables, table] {
+        if (!OidIsValid(table)) return false;
+        const Oid schema = get_namespace_oid(tables == Tables::cron ? "cron" : "net", true);
+        if (!OidIsValid(schema) || get_rel_namespace(table) != schema) return false;
+        const Oid extension = getExtensionOfObject(RelationRelationId, table);
+        return OidIsValid(extension) && extension == holder_of(tables);
+    });
 }
 
 bool try_keep_extension(Tables tables) {
     return call([tables] {
-        const Oid extension = get_extension_oid(kExtension, true);
+        const Oid extension = holder_of(tables);
         if (!OidIsValid(extension)) return false;
         if (!ConditionalLockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock)) {
             return false;
         }
         // It may have been dropped before the lock was there.
-        return get_extension_oid(kExtension, true) == extension && try_lock_tables(tables);
+        return holder_of(tables) == extension && try_lock_tables(tables);
     });
 }
 

@@ -9,12 +9,9 @@ extern "C" {
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/dependency.h"
 #include "catalog/pg_authid.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
-#include "commands/extension.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -166,15 +163,6 @@ std::vector<DatabaseOid> connectable_databases() {
         return found;
     });
     return {list.items, list.items + list.count};
-}
-
-bool is_of_extension(std::uint32_t table) {
-    return call([table] {
-        if (!OidIsValid(table)) return false;
-        const Oid extension = get_extension_oid("securatlas_sched", true);
-        return OidIsValid(extension) &&
-               getExtensionOfObject(RelationRelationId, table) == extension;
-    });
 }
 
 }  // namespace securatlas::pg

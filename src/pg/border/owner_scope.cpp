@@ -15,7 +15,10 @@ namespace {
 
 constinit int entered = 0;
 
-Oid relation_owner(Oid relation) {
+Oid owner_of(const char* schema_name, const char* table) {
+    const Oid schema = get_namespace_oid(schema_name, true);
+    if (!OidIsValid(schema)) return InvalidOid;
+    const Oid relation = get_relname_relid(table, schema);
     HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
     if (!HeapTupleIsValid(tuple)) return InvalidOid;
     const Oid owner = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relowner;
@@ -27,9 +30,8 @@ Oid relation_owner(Oid relation) {
 
 Oid extension_owner() {
     const Oid owner = call([] {
-        const Oid schema = get_namespace_oid("cron", true);
-        if (!OidIsValid(schema)) return InvalidOid;
-        return relation_owner(get_relname_relid("job_run_details", schema));
+        const Oid of_runs = owner_of("cron", "job_run_details");
+        return OidIsValid(of_runs) ? of_runs : owner_of("net", "http_request_queue");
     });
     if (!OidIsValid(owner)) {
         throw Error("55000", "extension \"securatlas_sched\" is not in this database", "",

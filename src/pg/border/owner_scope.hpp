@@ -5,7 +5,7 @@
 
 namespace securatlas::pg {
 
-// While it lives, SQL runs as the owner of schema cron's tables, with search_path pg_catalog and
+// While it lives, SQL runs as the owner of the extension's tables, with search_path pg_catalog and
 // pg_temp, without lock timeout, and fires no user triggers. To be left before any user's code runs
 // again. `force_writable` lets it write inside a READ ONLY or a repeatable read transaction, as the
 // record of a run's outcome has to.
@@ -30,7 +30,7 @@ class OwnerScope {
     bool read_only_;
 };
 
-// The owner of cron.job_run_details. Throws Error 55000 if the extension is not in this database.
+// The owner of cron.job_run_details, or, without schema cron, of net.http_request_queue. Throws Error 55000 if the extension is not in this database.
 Oid extension_owner();
 
 }  // namespace securatlas::pg

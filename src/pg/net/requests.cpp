@@ -1,6 +1,7 @@
 // The side of the catalog of requests that background processes use.
 #include "securatlas/pg/net/requests.hpp"
 
+#include "border/owner_scope.hpp"
 #include "border/spi.hpp"
 #include "securatlas/pg/border/encoding.hpp"
 
@@ -44,6 +45,13 @@ bool try_lock() {
         }
         return true;
     });
+}
+
+void triggers_enabled(Oid table) {
+    static Statement arm("SELECT net._arm_triggers($1)");
+    OwnerScope owner;
+    Spi spi;
+    arm.execute({Parameter::of_oid(table)});
 }
 
 bool may_have_requests() {

@@ -121,6 +121,12 @@ void DatabaseTable::detach_scheduler(DatabaseOid database, bool again) {
     wake_launcher(state);
 }
 
+void DatabaseTable::abandon_orders(DatabaseOid database) {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    abandon_slots(state, database);
+}
+
 Notices DatabaseTable::take_notices(DatabaseOid database) {
     SharedState& state = require_shared_state();
     Notices taken;

@@ -4,26 +4,18 @@
 #include <charconv>
 #include <string_view>
 
+#include "border/extension_row.hpp"
 #include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/shared/shared_memory.hpp"
 
 extern "C" {
-#include "access/genam.h"
-#include "access/htup_details.h"
-#include "access/table.h"
 #include "catalog/pg_extension.h"
 #include "commands/extension.h"
-#include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/inval.h"
-#include "utils/rel.h"
 }
 
 namespace securatlas::pg {
 namespace {
-
-constexpr const char* kName = "securatlas_sched";
-constexpr const char* kLibraryVersion = SECURATLAS_VERSION;
 
 // Versions are numbers with dots between them.
 bool is_older_version(std::string_view a, std::string_view b) {
@@ -51,60 +43,58 @@ extern "C" void securatlas_relation_changed(Datum, Oid relation) {
     if (!OidIsValid(relation) || relation == ExtensionRelationId) memory.matches = false;
 }
 
-struct Found {
-    const char* version;  // null: there is none
-    Oid id;
-};
+const char* library_version(const std::string& name) {
+    if (name == name_of(Tables::cron)) return SECURATLAS_CRON_VERSION;
+    if (name == name_of(Tables::net)) return SECURATLAS_NET_VERSION;
+    return SECURATLAS_VERSION;
+}
 
-// C world. Read from the table: before PostgreSQL 18 it has no cache, and since then whoever is
-// called by a commit may not have heard yet of what it has changed in the catalogs.
-Found read_extension() {
-    Relation catalog = table_open(ExtensionRelationId, AccessShareLock);
-    ScanKeyData key;
-    ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
-                CStringGetDatum(kName));
-    SysScanDesc scan = systable_beginscan(catalog, ExtensionNameIndexId, true, nullptr, 1, &key);
-    Found found{nullptr, InvalidOid};
-    HeapTuple tuple = systable_getnext(scan);
-    if (HeapTupleIsValid(tuple)) {
-        bool is_null = false;
-        const Datum value =
-            heap_getattr(tuple, Anum_pg_extension_extversion, RelationGetDescr(catalog), &is_null);
-        found.version = is_null ? "" : TextDatumGetCString(value);
-        found.id = reinterpret_cast<Form_pg_extension>(GETSTRUCT(tuple))->oid;
-    }
-    systable_endscan(scan);
-    table_close(catalog, AccessShareLock);
-    return found;
+void take(InstalledExtension& found, const char* name, const char* version) {
+    using State = InstalledExtension::State;
+    if (found.state == State::other_version) return;  // one is enough to stop everything
+    found.name = name;
+    found.version = version;
+    found.state =
+        found.version == library_version(found.name) ? State::matching : State::other_version;
 }
 
 }  // namespace
 
 InstalledExtension installed_extension() {
-    const auto [version, id] = call([] { return read_extension(); });
-    if (version == nullptr) return {InstalledExtension::State::absent, {}, 0};
-    const bool matches = strcmp(version, kLibraryVersion) == 0;
-    return {
-        matches ? InstalledExtension::State::matching : InstalledExtension::State::other_version,
-        version, id};
+    struct Rows {
+        ExtensionRow all, cron, net;
+        Oid cron_schema, net_schema;
+    };
+    const Rows rows = call([] {
+        return Rows{read_extension(kExtension), read_named_extension(Tables::cron),
+                    read_named_extension(Tables::net), read_schema("cron"), read_schema("net")};
+    });
+    InstalledExtension found{InstalledExtension::State::absent, {}, {}};
+    const bool has_all = OidIsValid(rows.all.id);
+    if (has_all) take(found, kExtension, rows.all.version);
+    if (has_all || OidIsValid(rows.cron.id)) found.cron = rows.cron_schema;
+    if (has_all || OidIsValid(rows.net.id)) found.net = rows.net_schema;
+    if (has_all) return found;
+    if (found.cron != 0) take(found, name_of(Tables::cron), rows.cron.version);
+    if (found.net != 0) take(found, name_of(Tables::net), rows.net.version);
+    return found;
 }
-
-bool has_extension() { return installed_extension().state != InstalledExtension::State::absent; }
 
 Error unusable_extension(const InstalledExtension& found) {
     if (found.state == InstalledExtension::State::absent) {
         return Error("55000", "extension \"securatlas_sched\" is not in this database", "",
                      "Run CREATE EXTENSION securatlas_sched.");
     }
-    return Error(
-        "55000",
-        "the library securatlas_sched has version " + std::string(kLibraryVersion) +
-            ", the extension in this database version " + found.version,
-        "",
-        is_older_version(found.version, kLibraryVersion)
-            ? "Run ALTER EXTENSION securatlas_sched UPDATE."
-            : "Install that version of the library and restart the server; there is no way "
-              "back to an older version.");
+    const std::string expected = library_version(found.name);
+    const std::string of = found.name == kExtension ? "" : " of extension \"" + found.name + "\"";
+    return Error("55000",
+                 "the library securatlas_sched has version " + expected + of +
+                     ", the extension in this database version " + found.version,
+                 "",
+                 is_older_version(found.version, expected)
+                     ? "Run ALTER EXTENSION " + found.name + " UPDATE."
+                     : "Install that version of the library and restart the server; there is no "
+                       "way back to an older version.");
 }
 
 bool extension_is_usable() {

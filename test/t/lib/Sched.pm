@@ -11,7 +11,7 @@ use Test::More;
 
 our @EXPORT = qw(
   new_node install ask wait_for wait_until scheduler_pid our_pids is_gone cpu_ticks log_count
-  kill_server
+  kill_server names_are_installed
   make_effects effect settle exactly_once
 );
 
@@ -171,6 +171,14 @@ sub log_count
 	my $log = slurp_file($node->logfile);
 	my $count = () = $log =~ /$pattern/g;
 	return $count;
+}
+
+# Whether the extensions pg_cron and pg_net of this server are those of this project.
+sub names_are_installed
+{
+	my ($share) = run_command([ 'pg_config', '--sharedir' ]);
+	my $control = "$share/extension/pg_cron.control";
+	return -e $control && slurp_file($control) =~ /securatlas_sched/;
 }
 
 # ---- exactly once ---------------------------------------------------------------------------

@@ -1,24 +1,36 @@
 // The extension's tables in a transaction of ours, while anybody may drop the extension.
 //
+// securatlas_sched has the tables of both schemas. Where it is absent, the extension pg_cron of this
+// project has those of schema cron, and pg_net those of schema net.
+//
 // DROP EXTENSION locks the extension first and then one table after the other; DROP OWNED locks in
 // any order. A process of ours that had one table and waited for another would close a circle. So
 // whoever uses the tables asks for all that could be in the way first, without waiting, and does
 // its work later if one of them is locked.
 #pragma once
 
+#include <cstdint>
+
 #include "securatlas/pg/border/transaction.hpp"
 
 namespace securatlas::pg {
 
-// The oid of the extension in this database; 0: there is none.
-unsigned extension_oid();
-
 // SQLSTATE of the Error that ExtensionTransaction throws.
 inline constexpr const char* kExtensionIsLocked = "55006";
 
-// The tables that a transaction works with. The history of runs is in neither group, because runs
-// go on while somebody has it locked: see runs::try_lock_history().
+// The tables that a transaction works with. The history of runs is locked by neither, because runs
+// go on while somebody else has it locked: see runs::try_lock_history().
 enum class Tables { cron, net };
+
+// Whether this database has them, of whatever version. Needs a transaction.
+bool has_tables(Tables tables);
+
+// Whether a table, 0 being none, is one of them.
+bool is_one_of(Tables tables, std::uint32_t table);
+
+// Whether this is the oid of securatlas_sched, or of one of those that stand for pg_cron and pg_net.
+// C world.
+bool is_our_extension(std::uint32_t extension);
 
 // Keeps everybody from dropping the extension, or these tables, until the transaction ends. False:
 // somebody is about to, or has done it. Never waits.

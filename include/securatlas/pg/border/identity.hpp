@@ -49,7 +49,4 @@ bool owns_database(DatabaseOid database);
 // Databases that accept connections and are not the remains of a DROP DATABASE.
 std::vector<DatabaseOid> connectable_databases();
 
-// True if the table is the extension's.
-bool is_of_extension(std::uint32_t table);
-
 }  // namespace securatlas::pg

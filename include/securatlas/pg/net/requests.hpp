@@ -63,6 +63,9 @@ void prepare_process();
 // False if somebody keeps one of the tables locked; the transaction cannot write then. Never waits.
 bool try_lock();
 
+// After triggers of one of schema net's tables were enabled by hand: see net._arm_triggers().
+void triggers_enabled(std::uint32_t table);
+
 // Whether the queue holds anything. True as well if it cannot be looked into now.
 bool may_have_requests();
 

@@ -13,15 +13,16 @@ struct InstalledExtension {
         other_version,  // ALTER EXTENSION ... UPDATE has to be run, or the server to be restarted
     };
     State state;
-    std::string version;   // of the extension; empty if it is absent
-    std::uint32_t id = 0;  // another one if it is dropped and made again; 0 if it is absent
+    std::string name;     // securatlas_sched, or, where that is absent, pg_cron or pg_net
+    std::string version;  // of the extension of this name; empty if it is absent
+    // Numbers of the schemas that it has, 0: it has not. Another one if a schema was dropped and
+    // made again.
+    std::uint32_t cron = 0;
+    std::uint32_t net = 0;
 };
 
 // What the catalog says now. Needs a transaction.
 InstalledExtension installed_extension();
-
-// True if this database holds the extension, of whatever version.
-bool has_extension();
 
 // Throws Error 55000 if the server has not preloaded the library, or if the extension is absent or
 // of another version. The script of the extension itself may call functions at every version. What

@@ -193,6 +193,8 @@ class DatabaseTable {
     // forgotten, unless a scheduler was asked for since begin_look() or `again` says that the
     // extension is there anew: then another scheduler follows.
     static void detach_scheduler(DatabaseOid database, bool again);
+    // What workers are doing for this database's scheduler is of no interest to anybody any more.
+    static void abandon_orders(DatabaseOid database);
     static Notices take_notices(DatabaseOid database);
     static void publish(DatabaseOid database, const SchedulerStatus& status);
 

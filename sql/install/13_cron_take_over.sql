@@ -1,5 +1,6 @@
--- ==== rows replicated from another server ====================================================
+-- ==== jobs replicated from another server ====================================================
 
+-- Schema net may not be there: what concerns it is its own function.
 CREATE FUNCTION cron.take_over(OUT jobs bigint, OUT requests bigint)
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -8,10 +9,6 @@ BEGIN
       WHERE m.id > (SELECT s.last_value FROM cron.jobid_seq s);
     PERFORM setval('cron.runid_seq', m.id) FROM (SELECT max(d.runid) FROM cron.job_run_details d) m(id)
       WHERE m.id > (SELECT s.last_value FROM cron.runid_seq s);
-    PERFORM setval('net.http_request_queue_id_seq', m.id)
-       FROM (SELECT greatest((SELECT max(q.id) FROM net.http_request_queue q),
-                             (SELECT max(r.id) FROM net._http_response r))) m(id)
-      WHERE m.id > (SELECT s.last_value FROM net.http_request_queue_id_seq s);
     UPDATE cron.job_run_details d
        SET status = 'failed', reason = 'taken over', sqlstate = '57P02',
            return_message = 'another server was executing it when this one took over',
@@ -20,9 +17,10 @@ BEGIN
        AND EXISTS (SELECT FROM cron.job j WHERE j.jobid = d.jobid AND j.replicated);
     UPDATE cron.job j SET replicated = false WHERE j.replicated;
     GET DIAGNOSTICS jobs = ROW_COUNT;
-    UPDATE net.http_request_queue q SET ready_at = q.replicated_ready_at, replicated_ready_at = NULL
-     WHERE q.replicated_ready_at IS NOT NULL;
-    GET DIAGNOSTICS requests = ROW_COUNT;
+    requests := 0;
+    IF to_regprocedure('net.take_over()') IS NOT NULL THEN
+        requests := net.take_over();
+    END IF;
 END $$;
 COMMENT ON FUNCTION cron.take_over() IS 'Makes this server run the jobs and send the requests that were replicated from another one; returns their numbers. Call it when the publisher no longer runs and sends them.';
 REVOKE ALL ON FUNCTION cron.take_over() FROM PUBLIC;

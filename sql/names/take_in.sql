@@ -1,0 +1,27 @@
+-- ==== pg_cron and pg_net that are here already ================================================
+-- What they have brought becomes this extension's, with its rows, grants and processes; they go on as
+-- names that depend on it. Only those of this project: the originals have other versions.
+DO $$
+DECLARE
+    ours CONSTANT oid := (SELECT e.oid FROM pg_extension e WHERE e.extname = 'securatlas_sched');
+    name pg_extension%ROWTYPE;
+BEGIN
+    FOR name IN
+        SELECT * FROM pg_extension e
+         WHERE e.extname IN ('pg_cron', 'pg_net')
+           AND split_part(e.extversion, '.', 3) ~ '^[1-9][0-9]{2,}$'
+    LOOP
+        UPDATE pg_depend d SET refobjid = ours
+         WHERE d.refclassid = 'pg_extension'::regclass AND d.refobjid = name.oid AND d.deptype = 'e';
+        -- The tables whose rows a dump has.
+        UPDATE pg_extension e
+           SET extconfig = NULLIF(COALESCE(e.extconfig, '{}') || COALESCE(name.extconfig, '{}'), '{}'),
+               extcondition = NULLIF(COALESCE(e.extcondition, '{}')
+                                     || COALESCE(name.extcondition, '{}'), '{}')
+         WHERE e.oid = ours;
+        UPDATE pg_extension e SET extconfig = NULL, extcondition = NULL WHERE e.oid = name.oid;
+        INSERT INTO pg_depend (classid, objid, objsubid, refclassid, refobjid, refobjsubid, deptype)
+        VALUES ('pg_extension'::regclass, name.oid, 0, 'pg_extension'::regclass, ours, 0, 'n');
+    END LOOP;
+END $$;
+

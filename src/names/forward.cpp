@@ -1,0 +1,12 @@
+// The libraries pg_cron and pg_net, for a server whose shared_preload_libraries has these names: each
+// loads securatlas_sched, which is loaded once however often it is asked for.
+#include "securatlas/pg/border/prelude.hpp"
+
+extern "C" {
+
+PG_MODULE_MAGIC;
+
+PGDLLEXPORT void _PG_init(void);
+
+void _PG_init(void) { load_file("securatlas_sched", false); }
+}

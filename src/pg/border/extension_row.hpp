@@ -1,0 +1,29 @@
+// Rows of pg_extension. C world. They are read from the table: before PostgreSQL 18 it has no
+// cache, and since then whoever is called by a commit may not have heard yet of what it has
+// changed.
+#pragma once
+
+#include "securatlas/pg/border/extension.hpp"
+#include "securatlas/pg/border/prelude.hpp"
+
+namespace securatlas::pg {
+
+inline constexpr const char* kExtension = "securatlas_sched";
+
+struct ExtensionRow {
+    Oid id = InvalidOid;            // InvalidOid: there is none
+    const char* version = nullptr;  // palloc'ed
+};
+
+ExtensionRow read_extension(const char* name);
+
+// The extension that stands for these tables' original, and bears its name.
+const char* name_of(Tables tables);
+
+// As read_extension(name_of(tables)); none, if what has the name is the original.
+ExtensionRow read_named_extension(Tables tables);
+
+// The oid of a schema; InvalidOid: there is none.
+Oid read_schema(const char* name);
+
+}  // namespace securatlas::pg
