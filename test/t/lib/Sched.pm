@@ -4,6 +4,7 @@ package Sched;
 use strict;
 use warnings;
 use Exporter 'import';
+use FindBin;
 use IPC::Run ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -11,7 +12,7 @@ use Test::More;
 
 our @EXPORT = qw(
   new_node install ask wait_for wait_until scheduler_pid our_pids is_gone cpu_ticks log_count
-  kill_server names_are_installed
+  kill_server names_are_installed build_library
   make_effects effect settle exactly_once
 );
 
@@ -154,6 +155,18 @@ sub kill_server
 	# A parent that waits for it slowly, or never, would keep its lock files valid.
 	unlink $node->data_dir . '/postmaster.pid', $node->host . '/.s.PGSQL.' . $node->port . '.lock';
 	return;
+}
+
+# Compiles test/support/NAME.c, a library for a server to preload. undef: there is no compiler here.
+sub build_library
+{
+	my ($name) = @_;
+	my $library = PostgreSQL::Test::Utils::tempdir . "/$name.so";
+	my $source = "$FindBin::RealBin/../support/$name.c";
+	return if system('cc --version >/dev/null 2>&1') != 0;
+	chomp(my $include = `pg_config --includedir-server`);
+	system_or_bail('cc', '-shared', '-fPIC', '-O1', "-I$include", '-o', $library, $source);
+	return $library;
 }
 
 # CPU time of a process, in ticks of 10 ms.
