@@ -27,12 +27,15 @@ typedef struct Moments {
     int32 except;  /* not of the scheduler in this database */
     int32 held;    /* the commit that is held now */
     int32 ended;   /* schedulers that have ended */
+    int32 files;   /* 1: a scheduler has as many files open as it may have */
     int32 fail;    /* 1: for a job worker it is an error to log "fails_to_start" */
 } Moments;
 
 static volatile Moments *moments;
 static emit_log_hook_type next_log_hook;
 static int commits;
+static int files[65536];
+static int file_count;
 
 static bool is_a(const char *type) {
     return MyBgworkerEntry != NULL && strcmp(MyBgworkerEntry->bgw_type, type) == 0;
@@ -40,9 +43,19 @@ static bool is_a(const char *type) {
 
 static void count_end(int code, Datum unused) { ++moments->ended; }
 
+/* PostgreSQL's own files stay open. */
+static void take_files(void) {
+    int fd;
+    while (moments->files != 0 && file_count < lengthof(files) && (fd = dup(0)) >= 0) {
+        files[file_count++] = fd;
+    }
+    while (moments->files == 0 && file_count > 0) close(files[--file_count]);
+}
+
 static void hold(XactEvent event, void *unused) {
     if (event != XACT_EVENT_COMMIT || !is_a("securatlas_sched scheduler")) return;
     if (++commits == 1) on_proc_exit(count_end, 0);
+    take_files();
     if (moments->hold_at != commits || moments->except == (int32)MyDatabaseId) return;
     moments->held = commits;
     while (moments->hold_at == commits) pg_usleep(1000);

@@ -16,7 +16,7 @@ my $node = new_node('moments', init => { allows_streaming => 1 }, max_worker_pro
 	'cron.worker_idle_timeout' => "'1 h'",
 	shared_preload_libraries => "'securatlas_sched,$library'");
 my $control = $node->data_dir . '/moments';
-append_to_file($control, pack('l5', 0, 0, 0, 0, 0));
+append_to_file($control, pack('l6', 0, 0, 0, 0, 0, 0));
 $node->start;
 my $scheduler = install($node);
 $node->safe_psql('postgres', q{
@@ -30,7 +30,7 @@ sub as
 }
 
 # The numbers that test/support/moments.c shares with the test.
-my %place = (hold_at => 0, except => 1, held => 2, ended => 3, fail => 4);
+my %place = (hold_at => 0, except => 1, held => 2, ended => 3, files => 4, fail => 5);
 sub set_moment
 {
 	my ($name, $value) = @_;
@@ -44,7 +44,7 @@ sub set_moment
 sub moment
 {
 	my ($name) = @_;
-	return (unpack 'l5', slurp_file($control))[ $place{$name} ];
+	return (unpack 'l6', slurp_file($control))[ $place{$name} ];
 }
 
 sub is_row
@@ -162,6 +162,20 @@ my $worker = $node->safe_psql('postgres', "SELECT job_pid FROM cron.job_run_deta
 as('anna', "SELECT net.http_request('GET', '" . $stub->url('/first') . "', on_response => 'answered(net._http_response)')");
 wait_for($node, "SELECT what, run FROM ran WHERE what LIKE 'callback%'", "callback of $worker|", 'what its worker does next is no run');
 wait_for($node, q{SELECT count(*), count(runid) FROM net._http_response}, '2|0', 'nor are its requests made by one');
+
+# ---- a server that is short of descriptors ------------------------------------------------------
+
+# What the scheduler cannot do without is open already; for the rest PostgreSQL closes something.
+set_moment(files => 1);
+as('anna', "SELECT cron.schedule('each second', '1 second', 'SELECT 1')");
+wait_for($node, q{SELECT count(*) > 0 FROM cron.job_run_details WHERE jobname = 'each second' AND status = 'succeeded'},
+	't', 'a job runs while the scheduler can open no file');
+as('anna', "SELECT cron.schedule('far away', '1 second', 'SELECT 1'), cron.configure_job('far away', timezone => 'Pacific/Kiritimati')");
+wait_for($node, q{SELECT count(*) > 0 FROM cron.job_run_details WHERE jobname = 'far away' AND status = 'succeeded'},
+	't', 'and one in a zone that it has to look at');
+is($node->safe_psql('postgres', q{SELECT active, note FROM cron.job WHERE jobname = 'far away'}), 't|', 'which is not paused for that');
+set_moment(files => 0);
+as('anna', "SELECT cron.unschedule('far away'), cron.unschedule('each second')");
 
 # ---- what is kept of workers that have ended ---------------------------------------------------
 

@@ -21,7 +21,7 @@ my $other = $node->background_psql('postgres', on_error_stop => 0);
 $other->query_safe(q{SET ROLE bob; BEGIN; SELECT cron.schedule('mine', '@yearly', 'SELECT 2')});
 $other->query_safe($_) for q{SELECT cron.pause('mine')}, q{SELECT cron.resume('mine')},
   q{SELECT cron.configure_job('mine', max_retries => 1)}, q{SELECT cron.unschedule('mine')};
-my ($rc, $out, $err) = $node->psql('postgres', q{SET lock_timeout = '1s'; SET ROLE alice;
+my ($rc, $out, $err) = $node->psql('postgres', q{SET statement_timeout = '30s'; SET ROLE alice;
 	SELECT cron.pause('mine'); SELECT active FROM cron.job WHERE jobname = 'mine'});
 is($out =~ s/\n//gr, 'f', 'a job can be changed while another role names its own the same');
 is($err, '', 'without an error');
