@@ -281,8 +281,8 @@ TEST(ParseSchedule, WhatNeverFiresIsAnError) {
     for (const char* text : never) EXPECT_NE(detail_of(text), "valid") << text;
     EXPECT_EQ(
         detail_of("0 0 30 2 *"),
-        "day of month: no day of any year matches, at character 5. pg_cron takes it, and never "
-        "runs it.");
+        "day of month: no day of any year matches, at character 5; pg_cron takes it, and never "
+        "runs it");
     EXPECT_EQ(detail_of("0 0 30W 2 *"), "day of month: no day of any year matches, at character 5");
 
     const char* rare[] = {
