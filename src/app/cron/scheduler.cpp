@@ -24,9 +24,6 @@ namespace {
 constexpr core::Duration kShowAfter = std::chrono::milliseconds(500);
 // Telling why each of thousands of runs waits costs more than many of them have to wait.
 constexpr core::Duration kExplainAfter = std::chrono::seconds(2);
-constexpr core::Duration kPurgePause = std::chrono::minutes(10);
-constexpr core::Duration kPurgeResponsesPause = std::chrono::minutes(1);
-constexpr int kPurgeBatch = 10'000;
 // An http worker that fails at once is not started again at once.
 constexpr core::Duration kPauseBetweenLaunches = std::chrono::seconds(1);
 constexpr core::Duration kPauseAfterError = std::chrono::milliseconds(500);
@@ -143,6 +140,9 @@ void SchedulerProcess::take_notices() {
                 break;
             case pg::Notice::Kind::callback_waiting:
                 callbacks_.told(static_cast<pg::RoleOid>(notice.id));
+                break;
+            case pg::Notice::Kind::purge_wanted:
+                purge_responses_at_ = core::Duration(0);
                 break;
         }
     }
@@ -389,39 +389,6 @@ void SchedulerProcess::order_callbacks() {
     }
 }
 
-// Of all requests of the database: here, because the http worker is not there without requests.
-void SchedulerProcess::purge_responses() {
-    const core::Duration monotonic = pg::monotonic_now();
-    if (monotonic < purge_responses_at_) return;
-    purge_responses_at_ = monotonic + kPurgeResponsesPause;
-    const core::Duration ttl = pg::net_settings().ttl;
-    if (ttl == core::Duration(0)) return;
-    pg::ExtensionTransaction transaction(pg::Tables::net);
-    if (!pg::requests::try_lock()) return;
-    const std::uint64_t removed = pg::requests::remove_responses(pg::now() - ttl, kPurgeBatch);
-    transaction.commit_asynchronously();
-    if (removed >= static_cast<std::uint64_t>(kPurgeBatch)) {
-        purge_responses_at_ = monotonic + std::chrono::seconds(1);
-    }
-}
-
-void SchedulerProcess::purge() {
-    const core::Duration monotonic = pg::monotonic_now();
-    if (monotonic < purge_at_) return;
-    purge_at_ = monotonic + kPurgePause;
-    const pg::Settings settings = pg::settings();
-    if (settings.history_retention == core::Duration(0) && settings.history_limit == 0) return;
-    pg::ExtensionTransaction transaction(pg::Tables::cron);
-    if (!pg::runs::try_lock_history()) return;
-    const std::uint64_t removed =
-        pg::runs::purge(settings.history_retention, settings.history_limit, kPurgeBatch);
-    transaction.commit_asynchronously();
-    // More is left: go on soon, but let the runs come first.
-    if (removed >= static_cast<std::uint64_t>(kPurgeBatch)) {
-        purge_at_ = monotonic + std::chrono::seconds(1);
-    }
-}
-
 core::Duration SchedulerProcess::sleep_time() {
     const core::Duration monotonic = pg::monotonic_now();
     const core::Instant wake = machine_.next_wake();
@@ -431,6 +398,7 @@ core::Duration SchedulerProcess::sleep_time() {
     if (const auto next = callbacks_.time_left()) sleep = (std::min)(sleep, *next);
     if (next_show_) sleep = (std::min)(sleep, *next_show_);
     if (roles_changed_) sleep = (std::min)(sleep, kPauseAfterError);
+    sleep = (std::min)(sleep, purge_responses_at_ - monotonic);
     if (http_wanted_ && pg::net_settings().send_requests) {
         sleep = (std::min)(sleep, next_http_launch_ - monotonic);
     }

@@ -114,6 +114,7 @@ class SchedulerProcess {
     core::Duration explain_at_{0};
     core::Duration purge_at_{0};
     core::Duration purge_responses_at_{0};
+    unsigned purge_configuration_ = 0;  // version of the settings that responses were purged by
     pg::SchedulerStatus status_;
 };
 

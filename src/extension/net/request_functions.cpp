@@ -6,6 +6,7 @@
 #include "securatlas/pg/border/caller.hpp"
 #include "securatlas/pg/border/identity.hpp"
 #include "securatlas/pg/border/json.hpp"
+#include "securatlas/pg/border/process.hpp"
 #include "securatlas/pg/net/await_response.hpp"
 #include "securatlas/pg/shared/commit_actions.hpp"
 #include "securatlas/pg/shared/shared_state.hpp"
@@ -208,6 +209,7 @@ PGDLLEXPORT Datum securatlas_net_wake(PG_FUNCTION_ARGS) {
     (void)fcinfo;
     return entry_point([] {
         pg::at_commit::wake_http_worker();
+        pg::at_commit::notify(pg::Notice::Kind::purge_wanted, 0);
         return Datum{0};
     });
 }
@@ -215,6 +217,7 @@ PGDLLEXPORT Datum securatlas_net_wake(PG_FUNCTION_ARGS) {
 PGDLLEXPORT Datum securatlas_net_worker_restart(PG_FUNCTION_ARGS) {
     (void)fcinfo;
     return entry_point([] {
+        pg::reload_configuration();
         return BoolGetDatum(pg::DatabaseTable::restart_http_worker(pg::current_database()));
     });
 }

@@ -120,6 +120,10 @@ void pause(core::Duration time) {
 
 unsigned configuration_version() { return version; }
 
+void reload_configuration() {
+    if (IsUnderPostmaster) (void)kill(PostmasterPid, SIGHUP);
+}
+
 int acquire_descriptors(int wanted) {
     const auto release_to = [](int count) {
         for (; descriptors > count; --descriptors) call([] { ReleaseExternalFD(); });

@@ -114,4 +114,13 @@ DELETE FROM net._http_response WHERE id IN (
     return statement.execute({Parameter::of(before), Parameter::of(std::int32_t{limit})});
 }
 
+bool has_responses() {
+    static Statement query("SELECT EXISTS (SELECT FROM net._http_response)");
+    Spi spi;
+    query.execute({});
+    bool found = false;
+    Statement::each_row([&found](const Row& row) { found = row.as_bool(1); });
+    return found;
+}
+
 }  // namespace securatlas::pg::requests

@@ -47,6 +47,9 @@ void pause(core::Duration time);
 // Changes whenever wait() or check_interrupts() has read the configuration again.
 unsigned configuration_version();
 
+// Makes all processes of the server read the configuration again, soon.
+void reload_configuration();
+
 // Asks PostgreSQL for file descriptors that this process opens by itself, as many as wanted or as
 // there are, until it asks for another number. Returns how many it may have open.
 int acquire_descriptors(int wanted);

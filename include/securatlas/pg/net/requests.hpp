@@ -153,5 +153,6 @@ void record_retries(const std::vector<Retry>& retries);
 // Removes up to `limit` responses that were recorded before this instant, but those whose callback
 // waits and those that somebody has locked; returns their number.
 std::uint64_t remove_responses(core::Instant before, int limit);
+bool has_responses();
 
 }  // namespace securatlas::pg::requests

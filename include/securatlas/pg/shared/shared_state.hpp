@@ -120,9 +120,17 @@ class WorkerSlot {
 // ---- databases -----------------------------------------------------------------------------
 
 struct Notice {
-    enum class Kind : std::int32_t { job_changed, run_requested, run_cancelled, callback_waiting };
+    enum class Kind : std::int32_t {
+        job_changed,
+        run_requested,
+        run_cancelled,
+        callback_waiting,
+        purge_wanted,
+    };
     Kind kind;
-    std::int64_t id;  // of the job, of the run; callback_waiting: the role that made the requests
+    // Of the job, of the run; callback_waiting: the role that made the requests; purge_wanted (of
+    // responses): none.
+    std::int64_t id;
 };
 
 // What a scheduler was told since it last asked.

@@ -1,0 +1,69 @@
+// What the scheduler removes: old history, old responses.
+#include <algorithm>
+#include <utility>
+
+#include "cron/scheduler.hpp"
+#include "securatlas/pg/border/extension.hpp"
+#include "securatlas/pg/border/process.hpp"
+#include "securatlas/pg/cron/settings.hpp"
+#include "securatlas/pg/net/requests.hpp"
+#include "securatlas/pg/net/settings.hpp"
+
+namespace securatlas::app {
+namespace {
+
+constexpr core::Duration kPurgePause = std::chrono::minutes(10);
+constexpr core::Duration kPurgeResponsesPause = std::chrono::minutes(1);
+constexpr core::Duration kShortestPause = std::chrono::seconds(1);
+constexpr int kPurgeBatch = 10'000;
+
+// A response may be older than net.ttl by a hundredth of that, by a second at least and a minute at
+// most.
+core::Duration pause_for(core::Duration ttl) {
+    return std::clamp(ttl / 100, kShortestPause, kPurgeResponsesPause);
+}
+
+// More is left, perhaps.
+bool is_full(std::uint64_t removed) { return removed >= static_cast<std::uint64_t>(kPurgeBatch); }
+
+}  // namespace
+
+void SchedulerProcess::purge() {
+    const core::Duration monotonic = pg::monotonic_now();
+    if (monotonic < purge_at_) return;
+    purge_at_ = monotonic + kPurgePause;
+    const pg::Settings settings = pg::settings();
+    if (settings.history_retention == core::Duration(0) && settings.history_limit == 0) return;
+    pg::ExtensionTransaction transaction(pg::Tables::cron);
+    if (!pg::runs::try_lock_history()) return;
+    const std::uint64_t removed =
+        pg::runs::purge(settings.history_retention, settings.history_limit, kPurgeBatch);
+    transaction.commit_asynchronously();
+    // Soon, but the runs come first.
+    if (is_full(removed)) purge_at_ = monotonic + kShortestPause;
+}
+
+// Of all requests of the database: here, because the http worker is not there without requests.
+void SchedulerProcess::purge_responses() {
+    const core::Duration monotonic = pg::monotonic_now();
+    const unsigned version = pg::configuration_version();
+    if (std::exchange(purge_configuration_, version) != version) {
+        purge_responses_at_ = core::Duration(0);
+    }
+    if (monotonic < purge_responses_at_) return;
+    purge_responses_at_ = monotonic + kPurgeResponsesPause;
+    const core::Duration ttl = pg::net_settings().ttl;
+    if (ttl == core::Duration(0)) return;
+    pg::ExtensionTransaction transaction(pg::Tables::net);
+    if (!pg::requests::try_lock()) return;
+    const std::uint64_t removed = pg::requests::remove_responses(pg::now() - ttl, kPurgeBatch);
+    const bool are_left = pg::requests::has_responses();
+    transaction.commit_asynchronously();
+    if (is_full(removed)) {
+        purge_responses_at_ = monotonic + kShortestPause;
+    } else if (are_left) {
+        purge_responses_at_ = monotonic + pause_for(ttl);
+    }
+}
+
+}  // namespace securatlas::app
