@@ -232,13 +232,6 @@ REVOKE ALL ON FUNCTION net._arm_triggers(regclass) FROM PUBLIC;
 SELECT net._arm_triggers('net.http_request_queue');
 SELECT net._arm_triggers('net._http_response');
 
-CREATE FUNCTION net._truncate_check() RETURNS trigger
-    LANGUAGE C AS 'MODULE_PATHNAME', 'securatlas_truncate_check';
-COMMENT ON FUNCTION net._truncate_check() IS 'Refuses to truncate a table with rows that the current role may not delete.';
-CREATE TRIGGER truncate_check BEFORE TRUNCATE ON net.http_request_queue
-    FOR EACH STATEMENT EXECUTE FUNCTION net._truncate_check();
-CREATE TRIGGER truncate_check BEFORE TRUNCATE ON net._http_response
-    FOR EACH STATEMENT EXECUTE FUNCTION net._truncate_check();
 CREATE FUNCTION net._requests_removed() RETURNS trigger
     LANGUAGE C AS 'MODULE_PATHNAME', 'securatlas_requests_removed';
 COMMENT ON FUNCTION net._requests_removed() IS 'Makes the http worker let go, at commit, of requests that are not in the queue any more.';

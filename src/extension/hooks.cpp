@@ -1,5 +1,6 @@
 #include "hooks.hpp"
 
+#include "net/truncate.hpp"
 #include "securatlas/app/database_statements.hpp"
 #include "securatlas/pg/border/extension.hpp"
 #include "securatlas/pg/border/guard.hpp"
@@ -194,6 +195,10 @@ void securatlas_process_utility(PlannedStmt* statement, const char* query, bool 
                                 ProcessUtilityContext context, ParamListInfo parameters,
                                 QueryEnvironment* environment, DestReceiver* receiver,
                                 QueryCompletion* completion) {
+    if (securatlas::extension::truncate_own_rows(statement->utilityStmt)) {
+        if (completion != nullptr) SetQueryCompletion(completion, CMDTAG_TRUNCATE_TABLE, 0);
+        return;
+    }
     statement = securatlas::extension::guard_tables(statement);
     const DatabaseStatement concerned = describe(statement->utilityStmt);
     if (concerned.stops == nullptr || context != PROCESS_UTILITY_TOPLEVEL) {

@@ -156,11 +156,6 @@ wait_for($node, q{SELECT count(*) FROM net._http_response WHERE status_code = 20
 	'what jobs request is answered');
 is(run_as('postgres', 'SELECT DISTINCT who FROM tidied'), 'postgres', 'they run as the role');
 is(run_as('supabase_admin', 'SELECT count(*) FROM traps.sprung'), '0', 'no trigger of another role was fired for them');
-run_as('postgres', 'DELETE FROM cron.job_run_details WHERE runid = (SELECT min(runid) FROM cron.job_run_details)');
-is(run_as('supabase_admin', 'SELECT who, what FROM traps.sprung'), 'postgres|job_run_details DELETE', 'as it is for statements of the role\'s own');
-run_as('postgres', 'REVOKE TRIGGER ON cron.job_run_details FROM postgres');
-admin(q{REVOKE TRIGGER ON cron.job_run_details FROM postgres; DROP FUNCTION traps.spring CASCADE});
-
 my $latest = q{
 	WITH latest_runs AS (
 		SELECT jobid, status, MAX(start_time) AS latest_run FROM cron.job_run_details GROUP BY jobid, status),
@@ -170,6 +165,11 @@ my $latest = q{
 	SELECT job.jobname, mr.status, mr.latest_run IS NOT NULL FROM cron.job job
 	  LEFT JOIN most_recent_runs mr ON job.jobid = mr.jobid ORDER BY job.jobname LIMIT 100 OFFSET 0};
 is(run_as('postgres', $latest), join("\n", map { "$_|succeeded|t" } sort keys %command), 'the list of jobs with their latest runs');
+run_as('postgres', 'DELETE FROM cron.job_run_details WHERE runid = (SELECT min(runid) FROM cron.job_run_details)');
+is(run_as('supabase_admin', 'SELECT who, what FROM traps.sprung'), 'postgres|job_run_details DELETE', 'as it is for statements of the role\'s own');
+run_as('postgres', 'REVOKE TRIGGER ON cron.job_run_details FROM postgres');
+admin(q{REVOKE TRIGGER ON cron.job_run_details FROM postgres; DROP FUNCTION traps.spring CASCADE});
+
 my $page = run_as('postgres', "SELECT start_time FROM cron.job_run_details WHERE jobid = '$job{function}' ORDER BY start_time DESC LIMIT 30");
 is(run_as('postgres', "SELECT * FROM cron.job_run_details WHERE jobid = '$job{function}' AND start_time < '$page' ORDER BY start_time DESC LIMIT 30"),
 	'', 'the runs of a job, page by page');
