@@ -1,6 +1,6 @@
 #include "net/truncate.hpp"
 
-#include "securatlas/pg/border/identity.hpp"
+#include "securatlas/pg/border/extension.hpp"
 
 extern "C" {
 #include "access/xact.h"
@@ -23,7 +23,7 @@ bool is_shared_table(Oid table) {
     const char* schema = get_namespace_name(get_rel_namespace(table));
     return name != nullptr && schema != nullptr && strcmp(schema, "net") == 0 &&
            (strcmp(name, "http_request_queue") == 0 || strcmp(name, "_http_response") == 0) &&
-           pg::is_of_extension(table);
+           pg::is_one_of(pg::Tables::net, table);
 }
 
 bool is_bound(const RangeVar* name) {
