@@ -157,15 +157,17 @@ sub kill_server
 	return;
 }
 
-# Compiles test/support/NAME.c, a library for a server to preload. undef: there is no compiler here.
+# Compiles a file of test/support, a library that is preloaded into a server. undef: there is no
+# compiler here.
 sub build_library
 {
-	my ($name) = @_;
-	my $library = PostgreSQL::Test::Utils::tempdir . "/$name.so";
-	my $source = "$FindBin::RealBin/../support/$name.c";
-	return if system('cc --version >/dev/null 2>&1') != 0;
+	my ($source) = @_;
+	my $library = PostgreSQL::Test::Utils::tempdir . "/$source.so";
+	my $compiler = $source =~ /\.cpp$/ ? 'c++' : 'cc';
+	return if system("$compiler --version >/dev/null 2>&1") != 0;
 	chomp(my $include = `pg_config --includedir-server`);
-	system_or_bail('cc', '-shared', '-fPIC', '-O1', "-I$include", '-o', $library, $source);
+	system_or_bail($compiler, '-shared', '-fPIC', '-O1', "-I$include", '-o', $library,
+		"$FindBin::RealBin/../support/$source");
 	return $library;
 }
 

@@ -8,7 +8,7 @@ use Sched;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $library = build_library('moments');
+my $library = build_library('moments.c');
 plan skip_all => 'no compiler for PostgreSQL here' unless defined $library;
 
 my $stub = HttpStub->new;

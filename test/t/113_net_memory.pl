@@ -1,0 +1,71 @@
+# An http worker that finds no memory, at one moment after the other: it begins anew, and no request is
+# lost.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use HttpStub;
+use PostgreSQL::Test::Utils;
+use Sched;
+use Test::More;
+
+my $library = build_library('no_memory.cpp');
+plan skip_all => 'no compiler here' unless defined $library;
+$ENV{NO_MEMORY} = PostgreSQL::Test::Utils::tempdir . '/control';
+append_to_file($ENV{NO_MEMORY}, pack('l3', 0, 0, 0));
+
+sub set_control
+{
+	my ($pid, $left) = @_;
+	open(my $file, '+<:raw', $ENV{NO_MEMORY}) or die "$ENV{NO_MEMORY}: $!";
+	syswrite($file, pack('l2', $pid, $left));
+	close $file;
+	return;
+}
+sub failed { return (unpack 'l3', slurp_file($ENV{NO_MEMORY}))[2] }
+
+my $stub = HttpStub->new;
+my $node = new_node('memory', autovacuum => 'on');
+{
+	local $ENV{LD_PRELOAD} = $library;
+	$node->start;
+}
+install($node);
+$node->safe_psql('postgres', 'CREATE ROLE alice LOGIN; GRANT USAGE ON SCHEMA net TO alice');
+sub as
+{
+	my ($role, $sql) = @_;
+	return $node->safe_psql('postgres', $sql, extra_params => [ '-U', $role ]);
+}
+
+# One that answers, one that answers late, one that nobody answers, and at times one that is tried again.
+sub ask_all
+{
+	my ($round) = @_;
+	my @urls = ($stub->url("/echo/$round"), $stub->url("/delay/20/$round"), 'http://127.0.0.1:' . ($round % 900 + 1) . '/');
+	push @urls, $stub->url("/flaky/1/503/$round") if $round % 4 == 0;
+	return as('alice', "SELECT count(net.http_request('GET', url, headers => '{\"X-A\": \"b\"}', max_attempts => 2)) FROM unnest(ARRAY['"
+		  . join("', '", @urls)
+		  . "']) AS url");
+}
+my $requests = ask_all(0);
+wait_for($node, 'SELECT count(*) FROM net._http_response', $requests, 'requests are answered');
+my ($worker) = our_pids($node, 'http worker');
+my @moments = (1 .. 6, map { $_ * $_ } 3 .. 20);
+for my $moment (@moments)
+{
+	set_control($worker, $moment);
+	$requests += ask_all($moment);
+	$node->poll_query_until('postgres', "SELECT count(*) = $requests FROM net._http_response")
+	  or die "requests are lost when allocation $moment fails";
+	set_control($worker, 0);
+}
+is($node->safe_psql('postgres', 'SELECT count(*), (SELECT count(*) FROM net.http_request_queue) FROM net._http_response'), "$requests|0",
+	'every request has its end');
+cmp_ok(failed(), '>', @moments / 2, 'memory was missing (' . failed() . ')');
+cmp_ok(log_count($node, 'http worker: starts anew: out of memory'), '>', 0, 'the worker began anew');
+is((our_pids($node, 'http worker'))[0], $worker, 'and is the same process');
+is(log_count($node, 'terminated by signal'), 0, 'no process has died');
+
+$node->stop;
+done_testing();
