@@ -20,11 +20,14 @@ my %rules = (
 	once_too_old => "missed => 'once', catchup_window => '10 seconds'",
 	default => undef,
 	paused => "missed => 'all'");
+my @roles = qw(anna bert carl);
+$node->safe_psql('postgres', "CREATE ROLE $_ LOGIN; GRANT USAGE ON SCHEMA cron TO $_") for @roles;
 for my $name (sort keys %rules)
 {
-	$node->safe_psql('postgres',
-		"SELECT cron.schedule('$name', '\@every 1 minute', \$c\$" . effect() . "\$c\$)");
-	$node->safe_psql('postgres', "SELECT cron.configure_job('$name', $rules{$name})")
+	push @roles, my $role = shift @roles;
+	$node->safe_psql('postgres', "SELECT cron.schedule('$name', '\@every 1 minute', \$c\$" . effect() . "\$c\$)",
+		extra_params => [ '-U', $role ]);
+	$node->safe_psql('postgres', "SELECT cron.configure_job('$name', $rules{$name})", extra_params => [ '-U', $role ])
 	  if defined $rules{$name};
 }
 $node->safe_psql('postgres', "SELECT cron.pause('paused', 'on holiday')");

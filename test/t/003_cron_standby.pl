@@ -13,12 +13,14 @@ my $primary = new_node('primary', init => { allows_streaming => 1 });
 $primary->start;
 install($primary);
 make_effects($primary);
+# Each of a role of its own that is no superuser.
 for my $name (qw(one two three))
 {
-	$primary->safe_psql('postgres', "SELECT cron.schedule('$name', '1 second', \$c\$SELECT pg_sleep(0.1); "
-		  . effect() . "\$c\$)");
-	$primary->safe_psql('postgres', "SELECT cron.configure_job('$name', missed => 'all',
-		catchup_window => '1 hour', overlap_policy => 'buffer_all')");
+	$primary->safe_psql('postgres', "CREATE ROLE $name LOGIN; GRANT USAGE ON SCHEMA cron TO $name");
+	$primary->safe_psql('postgres', "
+		SELECT cron.schedule('$name', '1 second', \$c\$SELECT pg_sleep(0.1); " . effect() . "\$c\$);
+		SELECT cron.configure_job('$name', missed => 'all', catchup_window => '1 hour', overlap_policy => 'buffer_all')",
+		extra_params => [ '-U', $name ]);
 }
 $primary->backup('base');
 my $standby = PostgreSQL::Test::Cluster->new('standby');

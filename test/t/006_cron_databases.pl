@@ -13,11 +13,21 @@ $node->start;
 my $scheduler = install($node);
 make_effects($node);
 
+# As a role that is no superuser.
+$node->safe_psql('postgres', 'CREATE ROLE worker LOGIN');
+sub as_worker
+{
+	my ($database, $sql) = @_;
+	$node->safe_psql($database, 'GRANT USAGE ON SCHEMA cron TO worker');
+	$node->safe_psql($database, $sql, extra_params => [ '-U', 'worker' ]);
+	return;
+}
+
 sub schedule_each_second
 {
 	my ($database, $name, $command) = @_;
-	$node->safe_psql($database, "SELECT cron.schedule('$name', '1 second', \$c\$$command\$c\$)");
-	$node->safe_psql($database, "SELECT cron.configure_job('$name', missed => 'all', overlap_policy => 'buffer_all')");
+	as_worker($database, "SELECT cron.schedule('$name', '1 second', \$c\$$command\$c\$);
+		SELECT cron.configure_job('$name', missed => 'all', overlap_policy => 'buffer_all')");
 	return;
 }
 
@@ -29,7 +39,7 @@ sub busy_database
 	install($node, $database);
 	make_effects($node, $database);
 	schedule_each_second($database, 'short', effect());
-	$node->safe_psql($database, "SELECT cron.schedule('endless', '1 second', 'SELECT pg_sleep(3600)')");
+	as_worker($database, "SELECT cron.schedule('endless', '1 second', 'SELECT pg_sleep(3600)')");
 	busy($database);
 	return;
 }

@@ -11,6 +11,13 @@ my $node = new_node('endings');
 $node->start;
 my $scheduler = install($node);
 make_effects($node);
+# All of it as a role that is no superuser.
+$node->safe_psql('postgres', q{
+	CREATE ROLE worker LOGIN IN ROLE pg_monitor;
+	GRANT USAGE ON SCHEMA cron TO worker;
+	GRANT CREATE ON SCHEMA public TO worker;
+	ALTER TABLE effects OWNER TO worker});
+$ENV{PGUSER} = 'worker';
 $node->safe_psql('postgres', q{
 	CREATE TABLE unique_at_end (id int UNIQUE DEFERRABLE INITIALLY DEFERRED);
 	INSERT INTO unique_at_end VALUES (1);

@@ -29,7 +29,8 @@ sub new_node
 		shared_preload_libraries => "'securatlas_sched'",
 		max_worker_processes => 20,
 		restart_after_crash => 'on',
-		autovacuum => 'off',
+		autovacuum => 'on',
+		autovacuum_naptime => 1,
 		timezone => "'UTC'",
 		log_timezone => "'UTC'",
 		%settings);
