@@ -374,6 +374,7 @@ SELECT count(*) FROM cron.job_run_details WHERE jobid = :jobid;
 -- ==== purge_history ============================================================================
 -- In a transaction, so that nobody else purges them.
 BEGIN;
+SET LOCAL session_replication_role = replica;  -- also unfinished ones
 INSERT INTO cron.job_run_details (jobid, status, username, start_time, end_time)
 SELECT -1, status, CURRENT_USER, now() - age, now() - age
   FROM unnest('{succeeded,failed,skipped,running,starting}'::text[]) AS status, unnest('{1 hour,2 days,31 days}'::interval[]) AS age;

@@ -176,6 +176,9 @@ COMMENT ON FUNCTION cron._job_changed() IS 'Notifies the scheduler, at commit, o
 CREATE FUNCTION cron._state_check() RETURNS trigger
     LANGUAGE C AS 'MODULE_PATHNAME', 'securatlas_state_check';
 COMMENT ON FUNCTION cron._state_check() IS 'Rejects writes by anybody but the owner of the extension, and drops rows that are replicated from another server.';
+CREATE FUNCTION cron._run_check() RETURNS trigger
+    LANGUAGE C AS 'MODULE_PATHNAME', 'securatlas_run_check';
+COMMENT ON FUNCTION cron._run_check() IS 'Ends unfinished runs that are copied from elsewhere: nobody executes them here.';
 
 CREATE TRIGGER job_check BEFORE INSERT OR UPDATE ON cron.job
     FOR EACH ROW EXECUTE FUNCTION cron._job_check();
@@ -187,6 +190,10 @@ CREATE TRIGGER dependency_changed AFTER INSERT OR UPDATE OR DELETE ON cron.job_d
     FOR EACH ROW EXECUTE FUNCTION cron._job_changed();
 CREATE TRIGGER dependency_truncated AFTER TRUNCATE ON cron.job_dependency
     FOR EACH STATEMENT EXECUTE FUNCTION cron._job_changed();
+-- Not fired by the scheduler's claims.
+CREATE TRIGGER run_check BEFORE INSERT ON cron.job_run_details
+    FOR EACH ROW WHEN (NEW.status IN ('starting', 'running'))
+    EXECUTE FUNCTION cron._run_check();
 CREATE TRIGGER state_check BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON cron.scheduler_state
     FOR EACH STATEMENT EXECUTE FUNCTION cron._state_check();
 CREATE TRIGGER state_replicated BEFORE INSERT ON cron.scheduler_state

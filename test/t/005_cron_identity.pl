@@ -93,6 +93,7 @@ wait_for($node, qq{
 
 $node->safe_psql('postgres', q{
 	ALTER TABLE cron.job DISABLE TRIGGER USER;
+	ALTER TABLE cron.job_run_details DISABLE TRIGGER USER;
 	UPDATE cron.job SET schedule = 'every now and then' WHERE jobname = 'bad_schedule';
 	UPDATE cron.job SET timezone = 'Middle/Earth' WHERE jobname = 'bad_zone';
 	INSERT INTO cron.job (jobname, schedule, command, planned_from, retry_period, jitter, catchup_window) VALUES
@@ -102,6 +103,7 @@ $node->safe_psql('postgres', q{
 	INSERT INTO cron.job_run_details (jobid, status, trigger, scheduled_at, username) VALUES
 	    (NULL, 'starting', 'manual', now(), 'nobody'), (-1, 'running', 'foo', NULL, NULL),
 	    (1, 'starting', NULL, NULL, NULL), (2, NULL, NULL, NULL, NULL);
+	ALTER TABLE cron.job_run_details ENABLE TRIGGER USER;
 	ALTER TABLE cron.job ENABLE ALWAYS TRIGGER job_check;
 	ALTER TABLE cron.job ENABLE ALWAYS TRIGGER job_changed;
 	ALTER TABLE cron.job ENABLE ALWAYS TRIGGER job_truncated;});

@@ -9,37 +9,44 @@
 namespace securatlas::app {
 namespace {
 
-void move_jobs_here(const pg::runs::PlanningState& state) {
+// Returns the jobs that somebody has locked.
+std::vector<std::int64_t> move_jobs_here(const pg::runs::PlanningState& state) {
     const std::string name = pg::current_database_name();
-    if (!state.former_name.empty()) pg::jobs::move_database(state.former_name, name, {});
-    if (state.copied_from.empty()) return;
+    std::vector<std::int64_t> locked;
+    const auto add = [&locked](const std::vector<std::int64_t>& jobs) {
+        locked.insert(locked.end(), jobs.begin(), jobs.end());
+    };
+    if (!state.former_name.empty()) add(pg::jobs::move_database(state.former_name, name, {}));
+    if (state.copied_from.empty()) return locked;
     // Rows that were loaded past the triggers have the roles' numbers of another cluster.
-    if (!state.original_exists) pg::jobs::bind_roles_by_name();
-    if (state.copied_from == name) return;
+    if (!state.original_exists) add(pg::jobs::bind_roles_by_name());
+    if (state.copied_from == name) return locked;
     // The original goes on with these jobs itself, if it is still there.
     const std::string note = state.original_exists
                                  ? "paused: this database is a copy of \"" + state.copied_from +
                                        "\", which runs the job; cron.resume() runs it here too"
                                  : std::string();
-    pg::jobs::move_database(state.copied_from, name, note);
+    add(pg::jobs::move_database(state.copied_from, name, note));
+    return locked;
 }
 
 }  // namespace
 
-std::optional<core::Instant> settle_planning_state(core::Instant now) {
+PlanningStart settle_planning_state(core::Instant now) {
     const pg::runs::PlanningState state = pg::runs::read_planning_state();
-    move_jobs_here(state);
-    const auto planned_until =
-        state.planned_until ? state.planned_until : state.copied_planned_until;
-    pg::runs::reset_planning_state(planned_until.value_or(now));
-    return planned_until;
-}
-
-void settle_restored_state(core::Instant planned_until) {
-    const pg::runs::PlanningState state = pg::runs::read_planning_state();
-    if (state.copied_from.empty()) return;
-    move_jobs_here(state);
-    pg::runs::reset_planning_state(planned_until);
+    PlanningStart start;
+    start.planned_until = state.planned_until ? state.planned_until : state.copied_planned_until;
+    start.is_settled = state.is_settled;
+    if (state.is_settled) return start;
+    const core::Instant planned_until = start.planned_until.value_or(now);
+    start.locked_jobs = move_jobs_here(state);
+    // Until all are moved, the state tells what they are to be moved from.
+    if (start.locked_jobs.empty()) {
+        start.is_settled = pg::runs::reset_planning_state(planned_until);
+    } else if (!state.planned_until) {
+        pg::runs::set_planned_until(planned_until);
+    }
+    return start;
 }
 
 }  // namespace securatlas::app

@@ -2,18 +2,23 @@
 // or a restored dump of another one. To be called in a transaction of the scheduler.
 #pragma once
 
+#include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "securatlas/core/time.hpp"
 
 namespace securatlas::app {
 
-// At the scheduler's start. Gives the jobs the name that their database has now, pauses those that
-// the original of a copy still runs, and makes cron.scheduler_state this database's. Returns up to
-// when it had been planned; nullopt: never.
-std::optional<core::Instant> settle_planning_state(core::Instant now);
+struct PlanningStart {
+    std::optional<core::Instant> planned_until;  // nullopt: it had never been planned
+    bool is_settled = false;                     // false: somebody has locked a row; to be repeated
+    std::vector<std::int64_t> locked_jobs;       // must not run until they are settled
+};
 
-// The same for a dump that was restored while the scheduler was running.
-void settle_restored_state(core::Instant planned_until);
+// At the scheduler's start, and after a dump was restored. Gives the jobs the name that their
+// database has now, pauses those that the original of a copy still runs, and then makes
+// cron.scheduler_state this database's. Waits for no row.
+PlanningStart settle_planning_state(core::Instant now);
 
 }  // namespace securatlas::app

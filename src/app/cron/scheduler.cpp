@@ -110,6 +110,7 @@ void SchedulerProcess::turn() {
 
 void SchedulerProcess::plan() {
     follow_roles();
+    settle_rest();
     reload_changed_jobs();
     read_requested_runs();
     watch_clock();
@@ -241,7 +242,7 @@ void SchedulerProcess::read_requested_runs() {
     cancelled_runs_.clear();
     if (requested_runs_.empty() && !all_requested_) return;
     pg::ExtensionTransaction transaction(pg::Tables::cron);
-    const auto rows = all_requested_ ? pg::runs::read_all_waiting_manual()
+    const auto rows = all_requested_ ? pg::runs::read_all_waiting_manual(pg::server_start())
                                      : pg::runs::read_waiting(requested_runs_);
     dispatcher_.add(rows);
     transaction.commit();
@@ -399,6 +400,7 @@ core::Duration SchedulerProcess::sleep_time() {
     if (next_show_) sleep = (std::min)(sleep, *next_show_);
     if (roles_changed_) sleep = (std::min)(sleep, kPauseAfterError);
     sleep = (std::min)(sleep, purge_responses_at_ - monotonic);
+    if (!is_settled_) sleep = (std::min)(sleep, settle_at_ - monotonic);
     if (http_wanted_ && pg::net_settings().send_requests) {
         sleep = (std::min)(sleep, next_http_launch_ - monotonic);
     }

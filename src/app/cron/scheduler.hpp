@@ -38,8 +38,12 @@ class SchedulerProcess {
     void start_sending();
     std::vector<core::AdoptedRun> adopt_runs();
 
+    std::optional<core::Instant> settle();
+    void settle_rest();
+
     void load_all_jobs();
     void load_job(const pg::jobs::PlanRow& row);
+    void forget_job(std::int64_t id);
     void reload_changed_jobs();
     void follow_roles();
 
@@ -101,9 +105,12 @@ class SchedulerProcess {
     bool check_extension_ = false;
     std::optional<End> end_;  // and why it ends
     bool is_started_ = false;
+    bool is_settled_ = true;  // false: a row that tells of another database was locked
     bool http_wanted_ = false;
 
     std::unordered_set<std::int64_t> known_jobs_;
+    std::unordered_set<std::int64_t> unsettled_jobs_;  // may be another database's
+    core::Duration settle_at_{0};
     std::unordered_set<std::int64_t> shown_;  // runs whose rows say `running`
     core::Instant planned_until_{};
     std::optional<core::Duration> clock_offset_;

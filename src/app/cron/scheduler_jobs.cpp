@@ -1,4 +1,5 @@
 // What the scheduler of a database knows: at its start, and when jobs have changed.
+#include <optional>
 #include <unordered_set>
 #include <utility>
 
@@ -16,6 +17,7 @@ namespace securatlas::app {
 namespace {
 
 constexpr int kJobsPerPage = 5000;
+constexpr core::Duration kLookAgain = std::chrono::milliseconds(500);
 
 }  // namespace
 
@@ -51,7 +53,7 @@ bool SchedulerProcess::start_planning() {
     if (!pg::runs::try_lock_history()) return false;
     const auto adopted = adopt_runs();
     core::Started started;
-    started.planned_until = settle_planning_state(pg::now());
+    started.planned_until = settle();
     planned_until_ = started.planned_until.value_or(pg::now());
     if (!started.planned_until || *started.planned_until < pg::server_start()) {
         started.server_start = pg::server_start();
@@ -110,11 +112,32 @@ std::vector<core::AdoptedRun> SchedulerProcess::adopt_runs() {
     return adopted;
 }
 
+// Whether the jobs are of this database. Returns up to when it has been planned.
+std::optional<core::Instant> SchedulerProcess::settle() {
+    const PlanningStart start = settle_planning_state(pg::now());
+    unsettled_jobs_ = {start.locked_jobs.begin(), start.locked_jobs.end()};
+    is_settled_ = start.is_settled;
+    settle_at_ = pg::monotonic_now() + kLookAgain;
+    return start.planned_until;
+}
+
+// What somebody had locked is looked at again. Jobs that were moved are read again, as all that
+// have changed.
+void SchedulerProcess::settle_rest() {
+    if (is_settled_ || pg::monotonic_now() < settle_at_) return;
+    pg::ExtensionTransaction transaction(pg::Tables::cron);
+    const auto locked_before = unsettled_jobs_;
+    (void)settle();
+    transaction.commit();
+    for (const std::int64_t job : locked_before) {
+        if (!unsettled_jobs_.contains(job)) changed_jobs_.push_back(job);
+    }
+}
+
 // ---- jobs ----------------------------------------------------------------------------------
 
 void SchedulerProcess::load_all_jobs() {
-    std::unordered_set<std::int64_t> gone = std::move(known_jobs_);
-    known_jobs_.clear();
+    std::unordered_set<std::int64_t> gone = known_jobs_;
     pg::jobs::read_all(kJobsPerPage, [&](const std::vector<pg::jobs::PlanRow>& rows) {
         for (const pg::jobs::PlanRow& row : rows) {
             gone.erase(row.id);
@@ -122,10 +145,11 @@ void SchedulerProcess::load_all_jobs() {
         }
         pg::check_interrupts();
     });
-    for (const std::int64_t id : gone) events_.emplace_back(core::JobRemoved{core::JobId{id}});
+    for (const std::int64_t id : gone) forget_job(id);
 }
 
 void SchedulerProcess::load_job(const pg::jobs::PlanRow& row) {
+    if (unsettled_jobs_.contains(row.id)) return forget_job(row.id);
     core::Result<core::Job, std::string> job = core::Failure{std::string()};
     try {
         job = loader_.load(row);
@@ -141,8 +165,12 @@ void SchedulerProcess::load_job(const pg::jobs::PlanRow& row) {
         events_.emplace_back(core::JobLoaded{std::move(job).value()});
         return;
     }
-    if (known_jobs_.erase(row.id) > 0) events_.emplace_back(core::JobRemoved{core::JobId{row.id}});
+    forget_job(row.id);
     if (row.active) writer_.add(core::PauseJob{core::JobId{row.id}, job.error()});
+}
+
+void SchedulerProcess::forget_job(std::int64_t id) {
+    if (known_jobs_.erase(id) > 0) events_.emplace_back(core::JobRemoved{core::JobId{id}});
 }
 
 // The rows that are changed by it are read again as those that users have changed.
@@ -158,7 +186,7 @@ void SchedulerProcess::reload_changed_jobs() {
     if (changed_jobs_.empty() && !reload_all_) return;
     pg::ExtensionTransaction transaction(pg::Tables::cron);
     if (reload_all_) {
-        settle_restored_state(planned_until_);
+        (void)settle();
         load_all_jobs();
     } else {
         std::unordered_set<std::int64_t> gone(changed_jobs_.begin(), changed_jobs_.end());
@@ -167,9 +195,7 @@ void SchedulerProcess::reload_changed_jobs() {
             gone.erase(row.id);
             load_job(row);
         }
-        for (const std::int64_t id : gone) {
-            if (known_jobs_.erase(id) > 0) events_.emplace_back(core::JobRemoved{core::JobId{id}});
-        }
+        for (const std::int64_t id : gone) forget_job(id);
     }
     transaction.commit();
     changed_jobs_ = std::exchange(jobs_to_reload_, {});

@@ -1,10 +1,11 @@
-// Triggers on cron.job, cron.job_dependency and cron.scheduler_state: what is written there is
-// valid and may be written, and the scheduler learns of it at commit.
+// Triggers on the tables of schema cron: what is written there is valid and may be written, and the
+// scheduler learns of it at commit.
 #include "arguments.hpp"
 #include "entry_point.hpp"
 #include "securatlas/app/cron/check_job.hpp"
 #include "securatlas/pg/border/replication.hpp"
 #include "securatlas/pg/cron/jobs.hpp"
+#include "securatlas/pg/cron/runs.hpp"
 #include "securatlas/pg/cron/written_job.hpp"
 #include "securatlas/pg/shared/commit_actions.hpp"
 
@@ -14,7 +15,9 @@ extern "C" {
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
 #include "utils/rel.h"
+#include "utils/timestamp.h"
 }
 
 namespace app = securatlas::app;
@@ -58,6 +61,42 @@ HeapTuple check_state(const TriggerData* trigger) {
     return nullptr;
 }
 
+// C world. Who executes an unfinished run that a user has copied from elsewhere is not known here,
+// nor how it ends; but that it is not for this server to run it again.
+HeapTuple end_copied_run(const TriggerData* trigger) {
+    const TupleDesc description = trigger->tg_relation->rd_att;
+    const HeapTuple row = trigger->tg_trigtuple;
+    const Datum now = TimestampTzGetDatum(GetCurrentTimestamp());
+    const struct {
+        const char* column;
+        Datum value;
+        bool keeps;  // what the row has
+    } changes[] = {
+        {"status", CStringGetTextDatum("failed"), false},
+        {"reason", CStringGetTextDatum("copied"), false},
+        {"return_message", CStringGetTextDatum("copied from another server before it had ended"),
+         true},
+        {"start_time", now, true},
+        {"end_time", now, true},
+    };
+    int columns[lengthof(changes)];
+    Datum values[lengthof(changes)];
+    bool nulls[lengthof(changes)] = {};
+    int count = 0;
+    for (const auto& [column, value, keeps] : changes) {
+        if (keeps && !column_of(row, description, column).is_null) continue;
+        columns[count] = SPI_fnumber(description, column);
+        values[count] = value;
+        ++count;
+    }
+    return heap_modify_tuple_by_cols(row, description, count, columns, values, nulls);
+}
+
+HeapTuple check_run(const TriggerData* trigger) {
+    if (pg::runs::is_requesting()) return trigger->tg_trigtuple;
+    return pg::call([trigger] { return end_copied_run(trigger); });
+}
+
 void tell_changes(const TriggerData* trigger) {
     if (TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event)) {
         pg::at_commit::notify_everything();
@@ -88,6 +127,7 @@ extern "C" {
 PG_FUNCTION_INFO_V1(securatlas_job_check);
 PG_FUNCTION_INFO_V1(securatlas_job_changed);
 PG_FUNCTION_INFO_V1(securatlas_state_check);
+PG_FUNCTION_INFO_V1(securatlas_run_check);
 
 PGDLLEXPORT Datum securatlas_job_check(PG_FUNCTION_ARGS) {
     return ext::entry_point([fcinfo] {
@@ -107,6 +147,11 @@ PGDLLEXPORT Datum securatlas_job_changed(PG_FUNCTION_ARGS) {
 PGDLLEXPORT Datum securatlas_state_check(PG_FUNCTION_ARGS) {
     return ext::entry_point(
         [fcinfo] { return PointerGetDatum(check_state(require_trigger(fcinfo))); });
+}
+
+PGDLLEXPORT Datum securatlas_run_check(PG_FUNCTION_ARGS) {
+    return ext::entry_point(
+        [fcinfo] { return PointerGetDatum(check_run(require_trigger(fcinfo))); });
 }
 
 }  // extern "C"

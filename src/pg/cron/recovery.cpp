@@ -8,6 +8,7 @@ namespace securatlas::pg::runs {
 
 std::vector<Interrupted> find_interrupted(const std::vector<std::int64_t>& alive,
                                           core::Instant server_start) {
+    // In rows that somebody has copied from elsewhere trigger may be NULL.
     static Statement query(R"(
 SELECT d.runid, d.jobid, d.scheduled_at, d.attempt, d.trigger, d.transactional,
        NOT EXISTS (SELECT FROM cron.job_run_details l
@@ -16,7 +17,7 @@ SELECT d.runid, d.jobid, d.scheduled_at, d.attempt, d.trigger, d.transactional,
   FROM cron.job_run_details d
  WHERE d.status IN ('starting', 'running') AND d.runid <> ALL ($1)
    AND NOT EXISTS (SELECT FROM cron.job j WHERE j.jobid = d.jobid AND j.replicated)
-   AND NOT (d.status = 'starting' AND d.trigger = 'manual' AND d.scheduled_at >= $2)
+   AND (d.status = 'starting' AND d.trigger = 'manual' AND d.scheduled_at >= $2) IS NOT TRUE
  ORDER BY d.runid)");
     Spi spi;
     query.execute({Parameter::of(alive), Parameter::of(server_start)});
@@ -55,13 +56,13 @@ UPDATE cron.job_run_details d
 }
 
 std::vector<Failed> find_failed(core::Instant since, const std::vector<std::int64_t>& alive) {
-    // A run that somebody cancelled has no retry.
+    // A run that somebody cancelled has no retry, nor has another server's.
     static Statement query(R"(
 SELECT d.jobid, d.scheduled_at, d.attempt, d.trigger, d.end_time, d.sqlstate
   FROM cron.job j, LATERAL (SELECT * FROM cron.job_run_details r WHERE r.jobid = j.jobid
                              ORDER BY r.scheduled_at DESC, r.attempt DESC LIMIT 10) d
  WHERE j.active AND j.max_retries > 0 AND NOT j.replicated
-   AND d.status = 'failed' AND d.reason IS DISTINCT FROM 'cancelled'
+   AND d.status = 'failed' AND COALESCE(d.reason, '') NOT IN ('cancelled', 'copied', 'taken over')
    AND d.attempt <= j.max_retries AND d.end_time >= $1 AND d.runid <> ALL ($2)
    AND NOT EXISTS (SELECT FROM cron.job_run_details l
                     WHERE l.jobid = d.jobid AND l.scheduled_at = d.scheduled_at

@@ -51,6 +51,8 @@ void append_rows(std::vector<RunRow>& rows, bool logged) {
     Statement::each_row([&](const Row& row) { rows.push_back(run_row(row, logged)); });
 }
 
+// A row that somebody is deleting counts as one that is there: ON CONFLICT alone would wait to see
+// whether it stays.
 void claim_logged(const Columns& columns, std::vector<RunRow>& rows) {
     static Statement statement(R"(
 INSERT INTO cron.job_run_details AS r (jobid, database, username, command, status, jobname,
@@ -60,6 +62,8 @@ SELECT j.jobid, j.database, COALESCE(pg_get_userbyid(j.roleid), j.username), j.c
   FROM unnest($1, $2, $3, $4, $5) AS c(jobid, scheduled_at, attempt, trigger, reason)
   JOIN cron.job j ON j.jobid = c.jobid
  WHERE j.log_runs <> 'none'
+   AND (SELECT true FROM cron.job_run_details d WHERE (d.jobid, d.scheduled_at, d.attempt)
+                                                    = (c.jobid, c.scheduled_at, c.attempt)) IS NULL
 ON CONFLICT (jobid, scheduled_at, attempt) DO NOTHING
 RETURNING r.runid, r.jobid, r.scheduled_at, r.attempt, r.trigger, r.database, r.username,
           r.roleid)");
@@ -118,6 +122,8 @@ SELECT j.jobid, j.database, COALESCE(pg_get_userbyid(j.roleid), j.username), j.c
   FROM unnest($1, $2, $3, $4, $5) AS c(jobid, scheduled_at, attempt, trigger, reason)
   JOIN cron.job j ON j.jobid = c.jobid, clock_timestamp() AS t(now)
  WHERE j.log_runs <> 'none'
+   AND (SELECT true FROM cron.job_run_details d WHERE (d.jobid, d.scheduled_at, d.attempt)
+                                                    = (c.jobid, c.scheduled_at, c.attempt)) IS NULL
 ON CONFLICT (jobid, scheduled_at, attempt) DO NOTHING)");
     Columns columns;
     for (const core::RecordSkip& skip : skips) {
@@ -234,61 +240,18 @@ SELECT runid, jobid, scheduled_at, attempt, trigger, database, username, roleid
     return rows;
 }
 
-std::vector<RunRow> read_all_waiting_manual() {
+std::vector<RunRow> read_all_waiting_manual(core::Instant server_start) {
     static Statement query(R"(
 SELECT runid, jobid, scheduled_at, attempt, trigger, database, username, roleid
-  FROM cron.job_run_details d WHERE status = 'starting' AND trigger = 'manual'
+  FROM cron.job_run_details d
+ WHERE status = 'starting' AND trigger = 'manual' AND scheduled_at >= $1
    AND NOT EXISTS (SELECT FROM cron.job j WHERE j.jobid = d.jobid AND j.replicated)
  ORDER BY runid)");
     Spi spi;
-    query.execute({});
+    query.execute({Parameter::of(server_start)});
     std::vector<RunRow> rows;
     append_rows(rows, true);
     return rows;
-}
-
-PlanningState read_planning_state() {
-    static Statement query(R"(
-SELECT s.planned_until, s.database_name,
-       s.database_oid = me.oid AND s.system_identifier = c.system_identifier,
-       s.database_name <> me.datname,
-       EXISTS (SELECT FROM pg_database o
-                WHERE o.oid = s.database_oid AND s.system_identifier = c.system_identifier)
-  FROM cron.scheduler_state s, pg_control_system() c, pg_database me
- WHERE me.datname = current_database()
- ORDER BY s.planned_until)");
-    Spi spi;
-    query.execute({});
-    PlanningState state;
-    Statement::each_row([&state](const Row& row) {
-        if (row.as_bool(3)) {
-            state.planned_until = row.as_instant(1);
-            state.former_name = row.as_bool(4) ? row.as_text(2) : std::string();
-        } else {
-            state.copied_planned_until = row.as_instant(1);
-            state.copied_from = row.as_text(2);
-            state.original_exists = row.as_bool(5);
-        }
-    });
-    return state;
-}
-
-void reset_planning_state(core::Instant planned_until) {
-    static Statement remove("DELETE FROM cron.scheduler_state");
-    static Statement insert(R"(
-INSERT INTO cron.scheduler_state (planned_until, database_oid, database_name, system_identifier)
-SELECT $1, d.oid, d.datname, c.system_identifier
-  FROM pg_database d, pg_control_system() c WHERE d.datname = current_database())");
-    Spi spi;
-    remove.execute({});
-    insert.execute({Parameter::of(planned_until)});
-}
-
-void set_planned_until(core::Instant planned_until) {
-    static Statement update(
-        "UPDATE cron.scheduler_state SET planned_until = $1 WHERE database_oid = $2");
-    Spi spi;
-    update.execute({Parameter::of(planned_until), Parameter::of_oid(MyDatabaseId)});
 }
 
 std::optional<Task> mark_for_elsewhere(const RunRow& row) {
@@ -351,6 +314,21 @@ DELETE FROM cron.job_run_details WHERE runid IN (
 
 // ---- for SQL functions ---------------------------------------------------------------------
 
+namespace {
+
+constinit bool requesting = false;
+
+struct RequestScope {
+    RequestScope() { requesting = true; }
+    ~RequestScope() { requesting = false; }
+    RequestScope(const RequestScope&) = delete;
+    RequestScope& operator=(const RequestScope&) = delete;
+};
+
+}  // namespace
+
+bool is_requesting() { return requesting; }
+
 std::int64_t request(std::int64_t job) {
     static Statement statement(R"(
 INSERT INTO cron.job_run_details (jobid, database, username, command, status, jobname,
@@ -361,6 +339,7 @@ SELECT j.jobid, j.database, COALESCE(pg_get_userbyid(j.roleid), j.username), j.c
 RETURNING runid)");
     OwnerScope owner;
     Spi spi;
+    const RequestScope scope;
     statement.execute({Parameter::of(job)});
     std::int64_t run = 0;
     Statement::each_row([&run](const Row& row) { run = row.as_int64(1); });

@@ -58,12 +58,15 @@ bool follow_roles();
 // may not have heard of the change.
 bool is_following_roles();
 
+// Of the two below: jobs that somebody has locked stay as they are, and are returned.
+
 // Jobs whose roleid and username do not mean one role take the one that is named so, if there is
 // one: rows that were loaded past the triggers have the numbers of the cluster they come from.
-void bind_roles_by_name();
+std::vector<std::int64_t> bind_roles_by_name();
 
 // Jobs that named `from` as their database name `to`; with `note`, they become inactive.
-std::uint64_t move_database(std::string_view from, std::string_view to, std::string_view note);
+std::vector<std::int64_t> move_database(std::string_view from, std::string_view to,
+                                        std::string_view note);
 
 // One-off jobs that have succeeded. Removes them; returns their number.
 std::uint64_t remove_finished_one_offs();

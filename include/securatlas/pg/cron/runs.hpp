@@ -59,8 +59,9 @@ std::optional<core::RunOutcome> record_outcome(const RunReport& report);
 
 // Rows that a user's cron.run_job() has made; those of the ids that still wait.
 std::vector<RunRow> read_waiting(const std::vector<std::int64_t>& ids);
-// All manual runs that wait.
-std::vector<RunRow> read_all_waiting_manual();
+// All manual runs that wait and were asked for since the server started; older ones are
+// interrupted.
+std::vector<RunRow> read_all_waiting_manual(core::Instant server_start);
 
 // What cron.scheduler_state tells of this database, and of the one it was copied from.
 struct PlanningState {
@@ -69,11 +70,14 @@ struct PlanningState {
     std::optional<core::Instant> copied_planned_until;
     std::string copied_from;       // name of the database that this one is a copy or restore of
     bool original_exists = false;  // and that one is still in this cluster
+    bool is_settled = false;       // there is one row, and it is as it should be
 };
 PlanningState read_planning_state();
 
-// Replaces all rows of cron.scheduler_state by one for this database.
-void reset_planning_state(core::Instant planned_until);
+// Replaces all rows of cron.scheduler_state by one for this database. False: somebody has locked
+// one, which stays.
+bool reset_planning_state(core::Instant planned_until);
+// If somebody has locked the row of this database, another one is made; the latest counts.
 void set_planned_until(core::Instant planned_until);
 
 // Removes up to `limit` ended runs: older than `retention` (0: none), and beyond `rows_per_job`
@@ -118,6 +122,8 @@ void mark_not_transactional(const RunOrder& order, Pid pid, core::Instant starte
 
 // A manual run of the job, waiting. Returns its id.
 std::int64_t request(std::int64_t job);
+// Whether it is under way: all other unfinished rows that a session writes are of other servers.
+bool is_requesting();
 
 struct Owner {
     RoleOid role;  // 0: there is none any more
