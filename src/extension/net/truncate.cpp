@@ -1,6 +1,7 @@
 #include "net/truncate.hpp"
 
 #include "securatlas/pg/border/extension.hpp"
+#include "securatlas/pg/border/guard.hpp"
 
 extern "C" {
 #include "access/xact.h"
@@ -23,7 +24,7 @@ bool is_shared_table(Oid table) {
     const char* schema = get_namespace_name(get_rel_namespace(table));
     return name != nullptr && schema != nullptr && strcmp(schema, "net") == 0 &&
            (strcmp(name, "http_request_queue") == 0 || strcmp(name, "_http_response") == 0) &&
-           pg::is_one_of(pg::Tables::net, table);
+           pg::entry([table] { return pg::is_one_of(pg::Tables::net, table); });
 }
 
 bool is_bound(const RangeVar* name) {
