@@ -15,20 +15,20 @@ constexpr core::Duration kLookAgain = std::chrono::milliseconds(5);
 QuietDatabase::QuietDatabase(std::string_view name) {
     const auto database = pg::find_database_oid(name);
     if (!database || *database == pg::current_database() || !pg::owns_database(*database)) return;
-    held_ = *database;
+    database_ = *database;
     try {
         const core::Duration until = pg::monotonic_now() + kLongestWait;
-        while (!pg::DatabaseTable::hold(held_).empty() && pg::monotonic_now() < until) {
+        while (!pg::DatabaseTable::block(database_).empty() && pg::monotonic_now() < until) {
             pg::wait_for_processes(kLookAgain);
         }
     } catch (...) {
-        pg::DatabaseTable::release(held_);
+        pg::DatabaseTable::unblock(database_);
         throw;
     }
 }
 
 QuietDatabase::~QuietDatabase() {
-    if (held_ != 0) pg::DatabaseTable::release(held_);
+    if (database_ != 0) pg::DatabaseTable::unblock(database_);
 }
 
 void database_opened(std::string_view name) {

@@ -1,8 +1,9 @@
-// The launcher: one process a cluster, connected to the shared catalogs only. It cannot look into a
-// database, so that after a start of the server a scheduler is launched in every database; those
-// that do not hold the extension end at once and are forgotten. Later ones are asked for by CREATE
-// EXTENSION and CREATE DATABASE. A scheduler that ends is launched again, after a pause that grows;
-// one whose database is held for DROP, RENAME or a copy is not.
+// The launcher: one process for the cluster, connected to the shared catalogs only. It cannot see
+// which databases have the extension. So after the start of the server it launches a scheduler in
+// every database; schedulers that find no extension end at once, and their entry is freed. Later
+// schedulers are requested by CREATE EXTENSION and CREATE DATABASE. A scheduler that ends is
+// launched again after a pause that grows with each failure, unless its database is blocked for
+// DROP, RENAME or a copy.
 #include <algorithm>
 #include <unordered_map>
 #include <utility>
@@ -18,7 +19,7 @@
 namespace securatlas::app {
 namespace {
 
-// Schedulers that are starting at the same time; the others wait.
+// At most this many schedulers start at the same time.
 constexpr std::size_t kMaxStarting = 4;
 constexpr core::Duration kRetryPause = std::chrono::seconds(1);
 constexpr core::Duration kPauseAfterError = std::chrono::milliseconds(500);
@@ -40,24 +41,24 @@ class Launcher {
     }
 
   private:
-    // Does what there is to do, and returns how long it may wait.
+    // Does what there is to do, and returns how long to sleep.
     core::Duration turn() {
         follow_starting();
-        // The table has room for the databases that hold the extension, not for all at once: those
-        // that do not leave their entries to others.
+        // There may be more databases than entries: databases without the extension free their
+        // entries for others.
         if (!unvisited_.empty()) unvisited_ = pg::DatabaseTable::want_all(unvisited_);
         const std::vector<pg::DatabaseOid> wanted = pg::DatabaseTable::to_start();
         if (!wanted.empty()) start(wanted);
         const auto next = pg::DatabaseTable::next_start();
         const bool is_settled = starting_.empty() && !next;
         if (pg::DatabaseTable::take_overcrowded() || (is_settled && !unvisited_.empty())) {
-            tell_overcrowded();
+            log_overcrowded();
         }
-        if (!starting_.empty() || pg::DatabaseTable::any_held()) return kRetryPause;
+        if (!starting_.empty() || pg::DatabaseTable::any_blocked()) return kRetryPause;
         return next ? (std::max)(*next - pg::now(), core::Duration(0)) : core::Duration::max();
     }
 
-    void tell_overcrowded() {
+    void log_overcrowded() {
         if (std::exchange(is_overcrowded_, true)) return;
         pg::write_log(pg::LogLevel::warning,
                       "securatlas_sched: too many databases hold the extension; some of them have "
@@ -91,7 +92,7 @@ class Launcher {
                       "max_worker_processes");
     }
 
-    // A scheduler that ended before it announced itself is tried again later.
+    // A scheduler that ended before it attached to its entry is started again later.
     void follow_starting() {
         for (auto entry = starting_.begin(); entry != starting_.end();) {
             const bool announced = pg::DatabaseTable::scheduler_is_running(entry->first);
@@ -110,8 +111,8 @@ class Launcher {
 
     std::unordered_map<pg::DatabaseOid, pg::Launched> starting_;
     bool has_looked_ = false;
-    std::vector<pg::DatabaseOid> unvisited_;  // since the start of the server
-    bool is_overcrowded_ = false;             // and the log says so
+    std::vector<pg::DatabaseOid> unvisited_;  // without a scheduler since the start of the server
+    bool is_overcrowded_ = false;             // it was logged that there are too many databases
     bool slots_are_out_ = false;
 };
 

@@ -1,4 +1,4 @@
-// Lists as settings hold them.
+// Lists in settings.
 #pragma once
 
 #include <string_view>
@@ -8,8 +8,8 @@
 
 namespace securatlas::core {
 
-// What is between the commas, without blanks around it. A blank text has no items; else an item may
-// be empty. They point into `text`.
+// The items between the commas, without surrounding white space. A blank text has no items;
+// otherwise items may be empty. The result points into `text`.
 inline std::vector<std::string_view> split_list(std::string_view text) {
     std::vector<std::string_view> items;
     if (trim(text).empty()) return items;

@@ -1,4 +1,4 @@
-// Arguments of SQL functions as values of C++; NULL is nullopt.
+// Converts arguments of SQL functions to C++ values; NULL becomes nullopt.
 #pragma once
 
 #include "securatlas/pg/border/convert.hpp"
@@ -39,7 +39,7 @@ inline std::optional<core::Instant> instant_argument(FunctionCallInfo fcinfo, in
     return pg::to_instant(PG_GETARG_TIMESTAMPTZ(index));
 }
 
-// An array of texts, whatever its dimensions.
+// The elements of a text array of any dimensions.
 inline std::optional<std::vector<std::optional<std::string>>> texts_argument(
     FunctionCallInfo fcinfo, int index) {
     if (PG_NARGS() <= index || PG_ARGISNULL(index)) return std::nullopt;
@@ -65,7 +65,7 @@ inline std::optional<std::vector<std::optional<std::string>>> texts_argument(
     return texts;
 }
 
-// An interval as a text that means the same in every session, and its length.
+// An interval as text that does not depend on the session's settings, and its length.
 inline std::optional<pg::jobs::IntervalValue> interval_argument(FunctionCallInfo fcinfo,
                                                                 int index) {
     if (PG_NARGS() <= index || PG_ARGISNULL(index)) return std::nullopt;

@@ -1,4 +1,4 @@
-// The door of every SQL function.
+// The entry point of every SQL function.
 #pragma once
 
 #include "securatlas/pg/border/guard.hpp"
@@ -6,9 +6,9 @@
 
 namespace securatlas::extension {
 
-// How PostgreSQL calls a SQL function of ours: pg::entry, behind a gate. In a server that has not
-// preloaded the library no setting is defined and no shared memory there, and tables of another
-// version are not what this code knows.
+// pg::entry, after a check that the server has preloaded the library and that the extension has its
+// version. Otherwise there would be no settings and no shared memory, or the tables would not be
+// those that this code expects.
 template <std::invocable F>
 auto entry_point(F&& body) -> std::invoke_result_t<F&> {
     return pg::entry([&body] {

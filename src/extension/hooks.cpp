@@ -37,10 +37,10 @@ struct Chain {
 };
 constinit Chain chain;
 
-// What a statement does to a whole database.
+// What a statement does to a database as a whole.
 struct DatabaseStatement {
-    const char* stops = nullptr;    // database in which nobody may work while it runs
-    const char* creates = nullptr;  // database that is there afterwards
+    const char* stops = nullptr;    // database that must be unused while the statement runs
+    const char* creates = nullptr;  // database that exists afterwards
 };
 
 const char* template_of(const CreatedbStmt* statement) {
@@ -85,7 +85,7 @@ DatabaseStatement describe(const Node* node) {
     }
 }
 
-// Whether a statement enables triggers, and leaves none that fires for whoever writes.
+// Whether a statement enables triggers and thereby undoes ENABLE ALWAYS.
 bool enables_triggers(const AlterTableStmt* statement) {
     ListCell* cell = nullptr;
     foreach (cell, statement->cmds) {
@@ -122,15 +122,15 @@ bool commits_prepared(const Node* node) {
            reinterpret_cast<const TransactionStmt*>(node)->kind == TRANS_STMT_COMMIT_PREPARED;
 }
 
-// False if this database does not hold the extension. In one of another version nothing can be done
-// about jobs, and they must not be forgotten either.
+// False if this database does not have the extension. Throws if it has another version, because
+// then jobs can neither be followed nor ignored.
 bool has_jobs() {
     if (!pg::has_tables(pg::Tables::cron)) return false;
     pg::require_usable_extension();
     return true;
 }
 
-// What follows for jobs from such a statement, after it has succeeded.
+// Applies the consequences of a statement about roles to jobs, after the statement has succeeded.
 void follow(const Node* node) {
     struct Roles {
         Oid* items;
@@ -165,7 +165,7 @@ void follow(const Node* node) {
             const auto* alter = reinterpret_cast<const AlterTableStmt*>(node);
             const Oid table =
                 pg::call([alter] { return RangeVarGetRelid(alter->relation, NoLock, true); });
-            // The update of another version arms them.
+            // In another version of the extension, its update script will do it.
             if (pg::is_one_of(pg::Tables::cron, table) && pg::extension_is_usable()) {
                 pg::jobs::triggers_enabled(table);
                 pg::at_commit::notify_everything();
@@ -203,11 +203,11 @@ void securatlas_process_utility(PlannedStmt* statement, const char* query, bool 
     const DatabaseStatement concerned = describe(statement->utilityStmt);
     if (concerned.stops == nullptr || context != PROCESS_UTILITY_TOPLEVEL) {
         const bool of_jobs = concerns_jobs(statement->utilityStmt);
-        const bool has_news = commits_prepared(statement->utilityStmt) &&
-                              pg::entry([] { return pg::at_commit::prepared_have_news(); });
+        const bool has_notices = commits_prepared(statement->utilityStmt) &&
+                                 pg::entry([] { return pg::at_commit::prepared_has_notices(); });
         run_next(statement, query, read_only, context, parameters, environment, receiver,
                  completion);
-        if (has_news) pg::at_commit::tell_of_prepared();
+        if (has_notices) pg::at_commit::notify_after_prepared();
         if (of_jobs) pg::entry([statement] { follow(statement->utilityStmt); });
         return;
     }

@@ -1,4 +1,4 @@
-// The library's entry: what is set up when the server loads it.
+// _PG_init: what is set up when the server loads the library.
 #include "hooks.hpp"
 #include "securatlas/pg/border/caller.hpp"
 #include "securatlas/pg/border/guard.hpp"
@@ -28,7 +28,8 @@ PGDLLEXPORT void _PG_init(void);
 
 void _PG_init(void) {
     pg::entry([] {
-        // Loaded by a session, the library still defines its functions; they say what is missing.
+        // In a session that loads the library by itself, the SQL functions exist, and report that
+        // it was not preloaded.
         if (!process_shared_preload_libraries_in_progress) return;
         pg::define_settings();
         pg::define_net_settings();
@@ -36,7 +37,7 @@ void _PG_init(void) {
         pg::define_secret_key();
         pg::reserve_setting_prefixes();
         pg::request_shared_memory(pg::max_running_jobs_variable());
-        // Under pg_upgrade nobody's jobs run, in the old server as in the new one.
+        // Under pg_upgrade no jobs may run, neither in the old server nor in the new one.
         if (IsBinaryUpgrade) return;
         securatlas::extension::install_hooks();
         pg::note_callers();

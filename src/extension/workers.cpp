@@ -1,4 +1,4 @@
-// Entry points of the background workers.
+// The entry points of the background workers.
 #include "securatlas/app/processes.hpp"
 #include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/shared/launch.hpp"

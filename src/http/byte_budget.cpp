@@ -3,12 +3,12 @@
 namespace securatlas::http {
 
 bool ByteBudget::may_take(Ticket ticket, std::size_t size) const {
-    if (held() < max_ && size <= max_ - held()) return true;
+    if (used() < max_ && size <= max_ - used()) return true;
     const bool is_oldest = growing_.empty() || growing_.begin()->first == ticket;
     return is_oldest && complete_ == 0;
 }
 
-bool ByteBudget::take(Ticket ticket, std::size_t size) {
+bool ByteBudget::reserve(Ticket ticket, std::size_t size) {
     if (!may_take(ticket, size)) return false;
     growing_[ticket] += size;
     growing_bytes_ += size;

@@ -1,4 +1,4 @@
-// How much memory the bodies of all responses take together.
+// Limits the memory that the bodies of all responses use together.
 #pragma once
 
 #include <cstddef>
@@ -7,36 +7,36 @@
 
 namespace securatlas::http {
 
-// When it is used up, bodies wait, but the oldest one that has begun goes on, so that something
-// ends at all: no more than max and one body are held. Bodies that are complete count until they
-// are taken; as long as any waits for that, the oldest one waits, too.
+// When the budget is used up, bodies wait, except the oldest one that has begun, so that progress
+// is always possible: at most max plus one body are in memory. Complete bodies count until they are
+// handed out; as long as there is such a body, the oldest one waits, too.
 class ByteBudget {
   public:
-    // A body; the lower, the older.
+    // Identifies a body; lower tickets are older.
     using Ticket = std::uint64_t;
 
     explicit ByteBudget(std::size_t max) : max_(max) {}
 
-    // At any time. What is held stays.
+    // May be called at any time. What is reserved stays reserved.
     void resize(std::size_t max) { max_ = max; }
 
     Ticket new_ticket() { return ++last_ticket_; }
 
     bool may_take(Ticket ticket, std::size_t size) const;
 
-    // The body grows by so many bytes; false: not now. Throws std::bad_alloc.
-    bool take(Ticket ticket, std::size_t size);
+    // Reserves bytes by which the body grows; false: it has to wait. Throws std::bad_alloc.
+    bool reserve(Ticket ticket, std::size_t size);
 
-    // The body is given up. Does nothing if it has no bytes.
+    // The body is dropped. Does nothing if it has no bytes.
     void release(Ticket ticket);
 
     // The body is complete.
     void complete(Ticket ticket);
 
-    // All bodies that are complete are somebody else's from now on.
+    // All complete bodies were handed out and do not count any more.
     void hand_out() { complete_ = 0; }
 
-    std::size_t held() const { return growing_bytes_ + complete_; }
+    std::size_t used() const { return growing_bytes_ + complete_; }
 
   private:
     std::size_t max_;

@@ -1,4 +1,4 @@
-// Owners of libcurl's handles.
+// Owning pointers for libcurl's handles.
 #pragma once
 
 #include <curl/curl.h>

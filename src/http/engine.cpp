@@ -40,7 +40,7 @@ class CurlEngine : public Engine {
         return now ? Clock::time_point() : deadline_;
     }
     std::size_t in_flight() const override { return active_.size(); }
-    std::size_t bytes_held() const override { return state_.budget.held(); }
+    std::size_t buffered_bytes() const override { return state_.budget.used(); }
 
   private:
     template <class Value>
@@ -83,7 +83,7 @@ CurlEngine::CurlEngine(EngineOptions options)
 }
 
 void CurlEngine::configure(EngineOptions options) {
-    state_.budget.resize(options.max_bytes_held);
+    state_.budget.resize(options.max_buffered_bytes);
     set(CURLMOPT_MAXCONNECTS, static_cast<long>(options.max_idle_connections));
     state_.options = std::move(options);
     std::erase_if(idle_, [](const auto& transfer) { return !transfer->is_reusable(); });
@@ -91,7 +91,7 @@ void CurlEngine::configure(EngineOptions options) {
     resume_paused();
 }
 
-// libcurl wants the easy handles out of the multi handle before either goes.
+// libcurl requires that easy handles are removed from the multi handle before either is freed.
 CurlEngine::~CurlEngine() {
     const SignalBlock signals;
     for (const auto& [id, transfer] : active_) {
@@ -141,7 +141,7 @@ CURLcode CurlEngine::add(Transfer& transfer) {
     return code == CURLM_OK ? CURLE_OK : CURLE_OUT_OF_MEMORY;
 }
 
-// It is in the multi handle no more.
+// The transfer is not in the multi handle any more.
 void CurlEngine::end(Transfer& transfer, CURLcode code) {
     auto found = active_.extract(transfer.id());
     completed_.push_back(transfer.finish(code));
@@ -167,7 +167,8 @@ std::vector<Completed> CurlEngine::take_completed() {
     return completed;
 }
 
-// One that is resumed gets what libcurl has kept for it at once, and may pause again.
+// A resumed transfer immediately receives the data that libcurl has buffered for it, and may pause
+// again.
 void CurlEngine::resume_paused() {
     auto& paused = state_.paused;
     for (auto next = paused.begin(); next != paused.end();) {
@@ -181,7 +182,8 @@ void CurlEngine::resume_paused() {
     }
 }
 
-// False: none was.
+// Resumes the transfers that have received their share of the previous turn. False: there were
+// none.
 bool CurlEngine::resume_resting() {
     const auto resting = std::exchange(state_.resting, {});
     for (const auto& [ticket, transfer] : resting) resume(*transfer);
@@ -206,7 +208,7 @@ bool CurlEngine::drive() {
     return had_resting || had_sockets || had_timeout;
 }
 
-// What does not fit into the array stays ready for the next call.
+// Events that do not fit into the array are returned by the next call.
 bool CurlEngine::handle_sockets() {
     std::array<epoll_event, 256> events;
     const int count = epoll_wait(epoll_.fd(), events.data(), static_cast<int>(events.size()), 0);
@@ -220,7 +222,7 @@ bool CurlEngine::handle_sockets() {
 
 bool CurlEngine::handle_timeout() {
     if (!deadline_ || Clock::now() < *deadline_) return false;
-    // libcurl sets the next one in on_timer.
+    // libcurl sets the next deadline in on_timer.
     deadline_.reset();
     int running = 0;
     curl_multi_socket_action(multi_.get(), CURL_SOCKET_TIMEOUT, 0, &running);
@@ -231,7 +233,7 @@ void CurlEngine::collect() {
     int left = 0;
     while (const CURLMsg* message = curl_multi_info_read(multi_.get(), &left)) {
         if (message->msg != CURLMSG_DONE) continue;
-        // The message is gone once its handle is removed.
+        // Copied, because the message is freed when its handle is removed.
         const CURLcode code = message->data.result;
         CURL* easy = message->easy_handle;
         Transfer* transfer = nullptr;
@@ -241,7 +243,7 @@ void CurlEngine::collect() {
     }
 }
 
-// Its handle has ended, and is out of the multi handle.
+// The transfer has ended, and was removed from the multi handle.
 void CurlEngine::conclude(Transfer& transfer, CURLcode code) {
     if (transfer.is_answered(code) && transfer.redirect()) {
         code = transfer.prepare_hop();
@@ -251,8 +253,8 @@ void CurlEngine::conclude(Transfer& transfer, CURLcode code) {
     end(transfer, code);
 }
 
-// Never fails: to libcurl that would be the end of all transfers. If the kernel refuses to watch a
-// socket, its transfer alone suffers, and times out.
+// Never fails, because libcurl would abort all transfers. If the kernel refuses to watch a socket,
+// only its transfer is affected, which then times out.
 int CurlEngine::on_socket(CURL*, curl_socket_t socket, int what, void* engine,
                           void* known) noexcept {
     auto& self = *static_cast<CurlEngine*>(engine);

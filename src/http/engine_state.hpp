@@ -1,4 +1,4 @@
-// What the transfers of one engine share.
+// State shared by the transfers of one engine.
 #pragma once
 
 #include <cstdint>
@@ -15,16 +15,17 @@ class Transfer;
 
 struct EngineState {
     explicit EngineState(EngineOptions chosen)
-        : options(std::move(chosen)), budget(options.max_bytes_held) {}
+        : options(std::move(chosen)), budget(options.max_buffered_bytes) {}
 
     EngineOptions options;
     ByteBudget budget;
-    // Those that wait until the budget has room, the oldest first.
+    // Transfers that wait until the budget has room, oldest first.
     std::map<ByteBudget::Ticket, Transfer*> paused;
-    // Counts calls of drive(). Those that have had their share of one wait for the next.
+    // Counts calls of drive(). `resting` transfers have received their share in this one and wait
+    // for the next.
     std::uint64_t turn = 0;
     std::map<ByteBudget::Ticket, Transfer*> resting;
-    // TLS sessions. Names and connections are shared by the multi handle.
+    // For TLS sessions. DNS results and connections are shared by the multi handle anyway.
     ShareHandle share{curl_share_init()};
 };
 

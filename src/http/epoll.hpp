@@ -1,4 +1,4 @@
-// libcurl's sockets as one descriptor.
+// All of libcurl's sockets behind one epoll descriptor.
 #pragma once
 
 #include <curl/curl.h>
@@ -30,7 +30,7 @@ class Epoll {
         if (epoll_ctl(fd_, is_known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, socket, &event) == 0) {
             return true;
         }
-        // A socket that was closed is forgotten, and its number comes back.
+        // epoll forgets a socket that was closed, and its number may be reused.
         if (errno == ENOENT) return epoll_ctl(fd_, EPOLL_CTL_ADD, socket, &event) == 0;
         if (errno == EEXIST) return epoll_ctl(fd_, EPOLL_CTL_MOD, socket, &event) == 0;
         return false;
@@ -47,8 +47,8 @@ inline std::uint32_t to_epoll(int what) {
            ((what & CURL_POLL_OUT) != 0 ? EPOLLOUT : 0U);
 }
 
-// An error or a hang-up is found by reading or writing, which tells more about it than
-// CURL_CSELECT_ERR would.
+// libcurl is told to read and write after an error or hang-up, which gives a better error message
+// than CURL_CSELECT_ERR.
 inline int to_curl(std::uint32_t events) {
     const bool is_broken = (events & (EPOLLERR | EPOLLHUP)) != 0;
     return (is_broken || (events & EPOLLIN) != 0 ? CURL_CSELECT_IN : 0) |

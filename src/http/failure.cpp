@@ -18,7 +18,7 @@ core::Outcome outcome_of_failure(CURLcode code, bool sending_began) {
 
 namespace {
 
-// Since the start of the transfer.
+// Milliseconds from the start of the transfer until this step.
 double milliseconds_until(CURL* easy, CURLINFO step) {
     curl_off_t microseconds = 0;
     curl_easy_getinfo(easy, step, &microseconds);

@@ -1,4 +1,4 @@
-// What a failed transfer is called, and what it means for another attempt.
+// The error text of a failed transfer, and its outcome for the retry policy.
 #pragma once
 
 #include <curl/curl.h>
@@ -11,15 +11,15 @@
 
 namespace securatlas::http {
 
-// `sending_began`: a connection stood and the request was about to go out, if it did not.
+// `sending_began`: a connection was established, and the request was sent or about to be sent.
 core::Outcome outcome_of_failure(CURLcode code, bool sending_began);
 
-// What a transfer was about when it ended.
+// What a transfer was doing when it ended.
 enum class Phase { resolving, connecting, exchanging };
 
 // "Timeout of 5000 ms reached. Total time: ..." for a transfer that has just timed out. The steps
-// add up to the total; the last that was reached gets what is left, and those behind it nothing,
-// whatever libcurl's clock says of them. `earlier`: the time of redirects before, part of the
+// add up to the total: the last one that was reached gets the remainder, and later ones zero,
+// whatever libcurl reports. `earlier`: duration of earlier redirects, which counts as part of the
 // exchange.
 std::string timeout_text(CURL* easy, Phase reached, std::chrono::milliseconds timeout,
                          core::Duration earlier);

@@ -1,5 +1,5 @@
-// Unpacks a body with "Content-Encoding: gzip", so much at a time as there is room for: libcurl's
-// own decoder turns each 16 kB that it has read into up to 16 MB, whether they are wanted or not.
+// Decodes a body with "Content-Encoding: gzip", as much at a time as there is room for. libcurl's
+// own decoder turns each 16 kB that it has read into up to 16 MB, which cannot be limited.
 #pragma once
 
 #include <zlib.h>
@@ -22,13 +22,13 @@ class GzipDecoder {
         std::size_t made = 0;  // of the output
     };
 
-    // Unpacks until the output is full or the input used up. If the output is full, more may follow
-    // without more input. After an error it does nothing. Throws std::bad_alloc.
+    // Decodes until the output is full or the input is used up. If the output is full, there may be
+    // more output for the same input. After an error it does nothing. Throws std::bad_alloc.
     Step decode(std::string_view input, std::span<char> output);
 
-    // The input is no gzip, or damaged.
+    // The input is not gzip, or is damaged.
     bool has_failed() const { return has_failed_; }
-    // Nothing is missing at the end.
+    // The end of the gzip stream was reached.
     bool is_complete() const { return is_complete_; }
 
   private:

@@ -1,4 +1,4 @@
-// The address inside a socket address.
+// IP addresses from socket addresses.
 #pragma once
 
 #include <arpa/inet.h>
@@ -16,7 +16,7 @@
 
 namespace securatlas::http {
 
-// nullopt: neither IPv4 nor IPv6. The socket address is as long as its family says.
+// nullopt: neither IPv4 nor IPv6. The socket address must have the length of its family.
 inline std::optional<core::IpAddress> ip_address(const sockaddr& address) {
     std::array<std::uint8_t, 16> bytes{};
     if (address.sa_family == AF_INET) {
@@ -32,7 +32,7 @@ inline std::optional<core::IpAddress> ip_address(const sockaddr& address) {
     return std::nullopt;
 }
 
-// "192.0.2.1"; "another family" for what is neither.
+// "192.0.2.1"; "another family" if it is neither IPv4 nor IPv6.
 inline std::string ip_text(const sockaddr& address) {
     std::array<char, INET6_ADDRSTRLEN> text{};
     const void* bytes = nullptr;

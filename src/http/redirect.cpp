@@ -42,8 +42,8 @@ bool goes_anywhere(const core::Header& header) {
     return is_one_of(header, kNames);
 }
 
-// As it is from `base`; nullopt: it cannot be requested. Looked for in the header itself: what
-// libcurl makes of it (CURLINFO_REDIRECT_URL) has lost its credentials since 8.23.
+// Resolves a Location relative to `base`; nullopt: it cannot be requested. Uses the header itself,
+// because CURLINFO_REDIRECT_URL does not show credentials in the URL since libcurl 8.23.
 std::optional<core::Url> resolve(const core::Url& base, const std::string& location) {
     const UrlHandle url(curl_url());
     if (!url) throw std::bad_alloc();

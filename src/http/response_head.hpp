@@ -1,4 +1,4 @@
-// Collects the headers of the final response from the lines that libcurl hands over.
+// Collects the headers of the final response from the lines that libcurl passes on.
 #pragma once
 
 #include <cstddef>
@@ -14,14 +14,14 @@ class ResponseHead {
     // Names and values of all headers together.
     static constexpr std::size_t kMaxBytes = 256 * 1024;
 
-    // Takes a status line, a header, the empty line or a trailer. A status line forgets what came
-    // before it: an informational response, or a redirect. False: the headers exceed kMaxBytes.
+    // Adds a status line, a header, the empty line or a trailer. A status line discards everything
+    // before it (an informational response, or a redirect). False: the headers exceed kMaxBytes.
     bool add_line(std::string_view line);
 
-    // Those that have come so far.
+    // The headers received so far.
     const std::vector<core::Header>& headers() const { return headers_; }
 
-    // Hands the headers over and starts anew.
+    // Returns the headers and starts again.
     std::vector<core::Header> take_headers();
 
   private:

@@ -1,4 +1,4 @@
-// Blocks all signals of this thread, and of the threads it starts meanwhile, for its own life.
+// While it exists, blocks all signals of this thread and of the threads that it starts.
 #pragma once
 
 #include <pthread.h>

@@ -26,7 +26,8 @@ void append_line(StringList& list, const std::string& line) {
     list.reset(longer);
 }
 
-// libcurl takes "Name:" as an order to leave a header of its own out, and "Name;" as an empty one.
+// To libcurl "Name:" means to leave out a header of its own, and "Name;" a header with an empty
+// value.
 std::string header_line(const core::Header& header) {
     const bool is_blank = header.value.find_first_not_of(" \t") == std::string::npos;
     return is_blank ? header.name + ";" : header.name + ": " + header.value;
@@ -58,7 +59,7 @@ Transfer::Transfer(EngineState& state)
     set(CURLOPT_PREREQDATA, static_cast<void*>(this));
 
     set(CURLOPT_NOSIGNAL, 1L);
-    // Without it, a transfer that times out in the resolver waits for its thread.
+    // Without this, a transfer that times out in the resolver waits for the resolver's thread.
     set(CURLOPT_QUICK_EXIT, 1L);
     set(CURLOPT_PROTOCOLS_STR, "http,https");
     set(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
@@ -71,7 +72,7 @@ Transfer::Transfer(EngineState& state)
     set(CURLOPT_USERAGENT, user_agent_.c_str());
     set(CURLOPT_SHARE, state_.share.get());
     if (!ca_file_.empty()) set(CURLOPT_CAINFO, ca_file_.c_str());
-    // A libcurl that was built without HTTP/2 refuses it, and speaks HTTP/1.1.
+    // A libcurl built without HTTP/2 rejects this option and uses HTTP/1.1.
     curl_easy_setopt(easy_.get(), CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
 }
 
@@ -96,9 +97,10 @@ CURLcode Transfer::prepare_hop() {
     if (left <= 0) return CURLE_OPERATION_TIMEDOUT;
     set(CURLOPT_URL, request_->url.text().c_str());
     set(CURLOPT_TIMEOUT_MS, static_cast<long>(left));
-    // libcurl's own limit for this step would end a request before its time.
+    // Otherwise libcurl's default limit for connecting could be shorter than the request's timeout.
     set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(left));
-    // Rather than open a connection for each, wait for the first one to say whether it takes many.
+    // Wait for the first connection to show whether it can multiplex (HTTP/2), rather than open one
+    // for each request.
     set(CURLOPT_PIPEWAIT, request_->url.scheme() == core::UrlScheme::https ? 1L : 0L);
     set_method();
     set_headers();
@@ -118,7 +120,7 @@ bool Transfer::redirect() {
     return true;
 }
 
-// What one hop leaves behind.
+// Clears what the response of one hop has left.
 void Transfer::forget_response() {
     state_.budget.release(ticket_);
     state_.paused.erase(ticket_);
@@ -147,8 +149,7 @@ bool Transfer::host_is_allowed() {
     return false;
 }
 
-// With a method that expects a body, one of zero bytes is sent, too, so that the server sees a
-// Content-Length.
+// For a method that has a body, even an empty body is sent, so that there is a Content-Length.
 bool Transfer::sends_body() const {
     switch (request_->method) {
         case core::Method::post:
@@ -165,7 +166,7 @@ bool Transfer::sends_body() const {
     return false;
 }
 
-// The order matters: each of these options undoes others, and so also what the former request set.
+// The order matters: each of these options resets others, including those of the previous request.
 void Transfer::set_method() {
     set(CURLOPT_NOBODY, 0L);
     set(CURLOPT_HTTPGET, 1L);
@@ -193,7 +194,7 @@ void Transfer::set_headers() {
     for (const core::Header& header : request_->headers) {
         if (!core::is_framing_header(header.name)) append_line(lines, header_line(header));
     }
-    // libcurl would call a body a form.
+    // Otherwise libcurl adds the Content-Type of a form.
     if (sends_body() && core::find_header(request_->headers, "Content-Type") == nullptr) {
         append_line(lines, "Content-Type:");
     }
@@ -245,7 +246,7 @@ Completed Transfer::failure(CURLcode code) {
         if (sends_ == 0) stop_->outcome = core::Outcome::invalid;
     }
     Completed completed;
-    // Whoever answered with a redirect may have done its work.
+    // A server that answered with a redirect may have processed the request.
     completed.outcome = outcome_of_failure(code, sends_ > 0 || hops_ > 0);
     completed.timed_out = code == CURLE_OPERATION_TIMEDOUT;
     if (stop_) {
@@ -261,7 +262,7 @@ Completed Transfer::failure(CURLcode code) {
     return completed;
 }
 
-// A connection that was kept opens no socket.
+// opened_ is false on a reused connection, which opens no socket.
 Phase Transfer::phase() const {
     if (sends_ > 0) return Phase::exchanging;
     return opened_ ? Phase::connecting : Phase::resolving;

@@ -1,4 +1,4 @@
-// One request on its way: an easy handle, what it sends, and what has come back so far.
+// One request in progress: its easy handle, what it sends, and what it has received so far.
 #pragma once
 
 #include <array>
@@ -19,36 +19,36 @@
 
 namespace securatlas::http {
 
-// Made once and used for one request after another. Its address does not change: libcurl keeps
-// it, and has it as CURLOPT_PRIVATE.
+// Used for one request after another. It must not move in memory, because libcurl keeps its address
+// (CURLOPT_PRIVATE).
 class Transfer {
   public:
-    // `state` lives longer. Throws std::bad_alloc.
+    // `state` must outlive it. Throws std::bad_alloc.
     explicit Transfer(EngineState& state);
     Transfer(const Transfer&) = delete;
     Transfer& operator=(const Transfer&) = delete;
 
-    // Makes the handle ready to be added to a multi handle. CURLE_OK, or why libcurl refuses; then
-    // finish() follows at once. Throws std::bad_alloc.
+    // Prepares the handle to be added to a multi handle. Returns CURLE_OK, or why libcurl refuses;
+    // then call finish() at once. Throws std::bad_alloc.
     CURLcode prepare(Request request);
 
-    // The transfer has ended with a response, as far as it is wanted: one whose body is longer than
-    // that is cut off by us.
+    // True if the transfer ended with a response; that includes one that was ended here because its
+    // body is too long.
     bool is_answered(CURLcode code) const;
 
-    // If it is answered: true if the response is a redirect that is to be followed. prepare_hop()
-    // then does for it what prepare() does for a request.
+    // For an answered transfer: true if the response is a redirect to be followed. Then call
+    // prepare_hop(), which does for it what prepare() does for a request.
     bool redirect();
     CURLcode prepare_hop();
 
-    // What came of it. The handle is in no multi handle any more. Frees what belonged to the
-    // request.
+    // Returns the result and frees what belonged to the request. The handle must not be in a multi
+    // handle.
     Completed finish(CURLcode code);
 
     // Frees what belonged to the request, without a result.
     void drop();
 
-    // False: it was made with other options than those of now.
+    // False: it was made with options that have changed since.
     bool is_reusable() const;
 
     CURL* easy() const { return easy_.get(); }
@@ -57,11 +57,11 @@ class Transfer {
   private:
     using Clock = std::chrono::steady_clock;
 
-    // Set by what ends the transfer from our side.
+    // Set by callbacks that end the transfer.
     struct Stop {
         std::string error;
         std::string detail = {};
-        std::optional<core::Outcome> outcome = {};  // nullopt: by how far it has come
+        std::optional<core::Outcome> outcome = {};  // nullopt: depends on how far the transfer got
     };
 
     template <class Value>
@@ -76,9 +76,9 @@ class Transfer {
     Completed failure(CURLcode code);
     void forget_response();
     Phase phase() const;
-    std::size_t take_body(std::string_view data);
-    std::size_t take_plain(std::string_view data);
-    std::size_t take_packed(std::string_view data);
+    std::size_t receive_body(std::string_view data);
+    std::size_t receive_plain(std::string_view data);
+    std::size_t receive_packed(std::string_view data);
     bool must_pause(std::size_t size);
     bool append(std::string_view data);
 
@@ -94,27 +94,27 @@ class Transfer {
     EngineState& state_;
     const std::string user_agent_;
     const std::string ca_file_;
-    CURLcode setup_ = CURLE_OK;  // the first option that was refused
+    CURLcode setup_ = CURLE_OK;  // of the first option that was rejected
     std::optional<Request> request_;
     ByteBudget::Ticket ticket_ = 0;
     Clock::time_point started_at_;
-    core::Duration earlier_{0};  // the time of the hops before
+    core::Duration earlier_{0};  // duration of the earlier hops
     int hops_ = 0;               // redirects followed
     StringList header_lines_;
     ResponseHead head_;
     std::string body_;
     bool truncated_ = false;
-    bool is_body_known_ = false;  // whether it is packed has been looked at
+    bool is_body_known_ = false;  // its Content-Encoding was checked
     std::optional<GzipDecoder> decoder_;
-    std::size_t consumed_ = 0;  // of the bytes that libcurl brings again after a pause
-    std::uint64_t turn_ = 0;    // of the engine, in which this was taken of the body:
-    std::size_t taken_in_turn_ = 0;
-    int sends_ = 0;        // how often this hop was about to go out
-    bool opened_ = false;  // a socket, to an address that is not blocked
-    std::string blocked_;  // an address that was
+    std::size_t consumed_ = 0;  // of the bytes that libcurl delivers again after a pause
+    std::uint64_t turn_ = 0;    // of the engine, in which received_in_turn_ bytes came
+    std::size_t received_in_turn_ = 0;
+    int sends_ = 0;        // how often this hop was about to be sent
+    bool opened_ = false;  // a socket to an allowed address was opened
+    std::string blocked_;  // a blocked address
     std::optional<Stop> stop_;
     std::array<char, CURL_ERROR_SIZE> error_buffer_{};
-    EasyHandle easy_;  // goes first: it points to the others
+    EasyHandle easy_;  // destroyed first, because it points to the others
 };
 
 }  // namespace securatlas::http

@@ -1,4 +1,4 @@
-// What libcurl calls while a transfer runs.
+// The callbacks that libcurl calls while a transfer runs.
 #include <algorithm>
 #include <new>
 #include <utility>
@@ -12,11 +12,11 @@ namespace securatlas::http {
 namespace {
 
 constexpr const char* kOutOfMemory = "Out of memory";
-// Of one body, in one call of drive(): more would keep all others waiting.
+// For one body in one call of drive(), so that it does not delay all others.
 constexpr std::size_t kMaxBytesInTurn = 1024 * 1024;
 
-// Nobody has asked for a transfer coding but chunked, and libcurl unpacks others by itself, however
-// large they become.
+// True for transfer codings other than chunked. They were not asked for, and libcurl decodes them
+// itself, without a limit on their size.
 bool is_packed_by_transfer(const std::vector<core::Header>& headers) {
     return std::ranges::any_of(headers, [](const core::Header& header) {
         return core::equal_ignoring_case(header.name, "Transfer-Encoding") &&
@@ -32,12 +32,12 @@ bool Transfer::address_is_blocked(const std::optional<core::IpAddress>& address)
     return !address || state_.options.egress->blocks(*address);
 }
 
-// Whether so many more bytes of the body have to wait: until other bodies have left room, or until
-// the engine has turned to all others.
+// Whether more bytes of the body have to wait, until other bodies have freed memory or until all
+// others had their turn.
 bool Transfer::must_pause(std::size_t size) {
-    if (turn_ != state_.turn) taken_in_turn_ = 0;
+    if (turn_ != state_.turn) received_in_turn_ = 0;
     turn_ = state_.turn;
-    if (taken_in_turn_ >= kMaxBytesInTurn) {
+    if (received_in_turn_ >= kMaxBytesInTurn) {
         state_.resting.emplace(ticket_, this);
         return true;
     }
@@ -46,20 +46,20 @@ bool Transfer::must_pause(std::size_t size) {
     return true;
 }
 
-// After must_pause(). False: the body is longer than it may be.
+// Call after must_pause(). False: the body is longer than max_response_bytes.
 bool Transfer::append(std::string_view data) {
     const std::string_view wanted = data.substr(0, request_->max_response_bytes - body_.size());
-    if (!wanted.empty()) state_.budget.take(ticket_, wanted.size());
-    taken_in_turn_ += data.size();
+    if (!wanted.empty()) state_.budget.reserve(ticket_, wanted.size());
+    received_in_turn_ += data.size();
     body_.append(wanted);
     truncated_ = wanted.size() < data.size();
     return !truncated_;
 }
 
-// What a write callback returns: the size, or CURL_WRITEFUNC_PAUSE; libcurl then brings the same
-// bytes again. CURL_WRITEFUNC_ERROR ends the transfer: nobody wants the rest of a body that is
-// longer than it may be, and whoever sends it could go on for ever.
-std::size_t Transfer::take_body(std::string_view data) {
+// The result of the write callback: the size, or CURL_WRITEFUNC_PAUSE, after which libcurl delivers
+// the same bytes again. CURL_WRITEFUNC_ERROR ends the transfer when the body is too long: the rest
+// is not needed, and the server might send it forever.
+std::size_t Transfer::receive_body(std::string_view data) {
     if (!std::exchange(is_body_known_, true)) {
         if (is_packed_by_transfer(head_.headers())) {
             stop_ = {.error = curl_easy_strerror(CURLE_BAD_CONTENT_ENCODING)};
@@ -68,16 +68,16 @@ std::size_t Transfer::take_body(std::string_view data) {
         const auto* coding = core::find_header(head_.headers(), "Content-Encoding");
         if (coding != nullptr && core::equal_ignoring_case(*coding, "gzip")) decoder_.emplace();
     }
-    return decoder_ ? take_packed(data) : take_plain(data);
+    return decoder_ ? receive_packed(data) : receive_plain(data);
 }
 
-std::size_t Transfer::take_plain(std::string_view data) {
+std::size_t Transfer::receive_plain(std::string_view data) {
     const std::size_t room = request_->max_response_bytes - body_.size();
     if (must_pause(std::min(room, data.size()))) return CURL_WRITEFUNC_PAUSE;
     return append(data) ? data.size() : CURL_WRITEFUNC_ERROR;
 }
 
-std::size_t Transfer::take_packed(std::string_view data) {
+std::size_t Transfer::receive_packed(std::string_view data) {
     std::array<char, CURL_MAX_WRITE_SIZE> unpacked;
     for (GzipDecoder::Step step{0, unpacked.size()};
          consumed_ < data.size() || step.made == unpacked.size();) {
@@ -111,15 +111,15 @@ std::size_t Transfer::on_body(char* data, std::size_t size, std::size_t count,
                               void* transfer) noexcept {
     auto& self = *static_cast<Transfer*>(transfer);
     try {
-        return self.take_body({data, size * count});
+        return self.receive_body({data, size * count});
     } catch (const std::bad_alloc&) {
         self.stop_ = {.error = kOutOfMemory};
         return CURL_WRITEFUNC_ERROR;
     }
 }
 
-// A name may have several addresses, and libcurl tries one after the other: those that are blocked
-// are passed over.
+// If a name has several addresses, libcurl tries one after the other; refusing the blocked ones
+// skips them.
 curl_socket_t Transfer::on_open_socket(void* transfer, curlsocktype,
                                        curl_sockaddr* address) noexcept {
     auto& self = *static_cast<Transfer*>(transfer);
@@ -135,8 +135,8 @@ curl_socket_t Transfer::on_open_socket(void* transfer, curlsocktype,
     return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
-// Called again if libcurl found the connection dead after sending, and has opened another one. On a
-// connection that was kept, the policy may have changed.
+// Called again if libcurl finds the connection dead after sending and opens another one. Checks the
+// address on a reused connection too, because the policy may have changed.
 int Transfer::on_ready_to_send(void* transfer, char* remote_ip, char*, int, int) noexcept {
     auto& self = *static_cast<Transfer*>(transfer);
     try {

@@ -1,4 +1,5 @@
-// Keeps the extension's processes out of the way of DROP, RENAME and copies of a database.
+// Keeps the extension's processes out of a database that is being dropped, renamed, moved or
+// copied.
 #pragma once
 
 #include <string_view>
@@ -7,9 +8,9 @@
 
 namespace securatlas::app {
 
-// While it lives no process of the extension is in the database, if the caller may do to it what
-// needs that; else nothing happens, and the statement itself tells why not. Waits until the
-// processes are gone, for less than the five seconds that DROP DATABASE would.
+// While it exists, no process of the extension is connected to the database. Does nothing if the
+// caller does not have the right to execute such a statement: the statement itself then fails.
+// Waits until the processes are gone, for less than the five seconds for which DROP DATABASE waits.
 class QuietDatabase {
   public:
     explicit QuietDatabase(std::string_view name);
@@ -18,11 +19,11 @@ class QuietDatabase {
     QuietDatabase& operator=(const QuietDatabase&) = delete;
 
   private:
-    pg::DatabaseOid held_ = 0;
+    pg::DatabaseOid database_ = 0;
 };
 
-// A database was made, and holds the extension if its template does; or one may accept connections
-// that did not.
+// A database was created, and has the extension if its template has it; or a database accepts
+// connections that did not.
 void database_opened(std::string_view name);
 
 }  // namespace securatlas::app

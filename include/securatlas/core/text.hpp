@@ -1,4 +1,4 @@
-// Characters of protocols: ASCII, whatever the locale.
+// Text helpers for protocols: ASCII only, whatever the locale.
 #pragma once
 
 #include <algorithm>
@@ -26,7 +26,7 @@ constexpr bool equal_ignoring_case(std::string_view a, std::string_view b) {
     return std::ranges::equal(a, b, {}, to_lower, to_lower);
 }
 
-// Without the blanks and line ends around it.
+// Without leading and trailing spaces, tabs and line ends.
 constexpr std::string_view trim(std::string_view text) {
     constexpr std::string_view kBlanks = " \t\r\n";
     const std::size_t first = text.find_first_not_of(kBlanks);

@@ -1,6 +1,7 @@
-// What the library that holds the engine and the one that uses it agree upon. Its function has in
-// its name what both were built from (Makefile.pgxs): a server that was started before an update
-// finds no function, instead of one that is laid out in another way.
+// The interface between the library with the engine and the one that uses it. The name of the
+// function contains a checksum of the headers that both were built from (Makefile.pgxs): a server
+// that was started before an update finds no function, instead of one with another layout of its
+// arguments.
 #pragma once
 
 #include "securatlas/http/engine.hpp"
@@ -15,7 +16,7 @@ namespace securatlas::http {
 
 inline constexpr const char* kEngineLibrary = "securatlas_sched_http";
 inline constexpr const char* kMakeEngine = SECURATLAS_TEXT(SECURATLAS_MAKE_ENGINE);
-// The caller owns the result.
+// Like make_engine(); the caller owns the result.
 using MakeEngine = Engine* (*)(EngineOptions* options);
 
 }  // namespace securatlas::http

@@ -14,41 +14,43 @@
 
 namespace securatlas::http {
 
-// One attempt to be made. The caller has checked the headers by the rules of core.
+// One attempt to be made. The caller must have checked the headers (core::check_header).
 struct Request {
     core::RequestId id{};
     core::Method method = core::Method::get;
     core::Url url;
     std::vector<core::Header> headers{};  // framing headers (core::is_framing_header) are left out
     std::string body{};                   // any bytes; HEAD does not send it
-    std::chrono::milliseconds timeout{5000};  // of everything; 1 ms to 1 h, else the nearest end
+    std::chrono::milliseconds timeout{5000};  // of the whole attempt; clamped to 1 ms to 1 h
     std::size_t max_response_bytes = 1024 * 1024;
-    // A kept-alive connection may turn out dead only after the request was sent on it. True: it is
-    // sent again at once on a fresh one. False: the attempt ends as `broken`, and the request has
-    // been sent once at most.
+    // A kept-alive connection may turn out to be dead only after the request was sent on it. True:
+    // the request is sent again at once on a new connection. False: the attempt ends as `broken`,
+    // and the request has been sent at most once.
     bool may_resend = false;
 };
 
-// How the attempt ended: with a complete response (`error` is empty, status_code is set) or
-// without one (`error` says why, nothing of the response is given). After redirects that were
-// followed, all is about the last of them; but none of their failures is `unsent`.
+// How an attempt ended: with a complete response (`error` is empty, status_code is set), or without
+// one (`error` says why, and no part of a response is given). If redirects were followed,
+// everything is about the last hop, except that its failure is never `unsent`.
 struct Completed {
     core::RequestId id{};
     core::Outcome outcome = core::Outcome::answered;
     std::optional<int> status_code;
-    std::vector<core::Header> headers;  // of the final response, in its order; no trailers
+    std::vector<core::Header> headers;  // of the final response, in order; without trailers
     std::optional<std::string> content_type;
-    std::string body;        // unpacked if its Content-Encoding is gzip
+    std::string body;        // decoded if its Content-Encoding is gzip
     bool truncated = false;  // the body had more than max_response_bytes; the rest was not read
-    std::optional<std::chrono::seconds> retry_after;  // what Retry-After asks to wait; may be < 0
-    bool timed_out = false;  // also set if the time was up before sending began (outcome unsent)
+    // The wait that Retry-After asks for; may be negative.
+    std::optional<std::chrono::seconds> retry_after;
+    // Also set if the time limit was reached before sending began (outcome unsent).
+    bool timed_out = false;
     // "Timeout of 5000 ms reached. Total time: ..." or libcurl's name of the error ("Couldn't
-    // connect to server"). With outcome `invalid` also "address is blocked by net.blocked_networks"
-    // and what core::EgressPolicy::check() says.
+    // connect to server"); with outcome `invalid` also "address is blocked by net.blocked_networks"
+    // or the message of core::EgressPolicy::check().
     std::string error;
-    // More of libcurl's words, with host and port; or the address or host. May be empty.
+    // libcurl's more detailed message, with host and port; or the address or host. May be empty.
     std::string error_detail;
-    core::Duration duration{0};  // with redirects
+    core::Duration duration{0};  // including redirects
 };
 
 }  // namespace securatlas::http

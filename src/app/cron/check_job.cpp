@@ -14,7 +14,7 @@ namespace {
 
 using pg::jobs::WrittenJob;
 
-// What the scheduler copies into the history for each run has to be bounded.
+// Limited, because the scheduler copies the command into the history for each run.
 constexpr std::size_t kLongestCommand = 10'000'000;
 
 void pause(WrittenJob& job, const std::string& why) {
@@ -25,8 +25,8 @@ void pause(WrittenJob& job, const std::string& why) {
                   "job " + std::to_string(job.id()) + " of cron.job is paused: " + why);
 }
 
-// The job belongs to the role and not to its name. The name decides when it is written, and when it
-// is replicated: the number is that of another cluster.
+// A job belongs to a role, not to a role name. The name is used to look up the role when it is
+// written, and in replicated rows, whose roleid is an oid of another cluster.
 void settle_role(WrittenJob& job, bool replicated) {
     const std::string name = job.text("username");
     const auto find_by_name = [&] { job.set_role(pg::find_role(name).value_or(0)); };
@@ -53,22 +53,22 @@ void settle_role(WrittenJob& job, bool replicated) {
                    "then cron.resume() the job.");
 }
 
-// The only instant of "@at" is the job's even if it has passed: the rule for missed occurrences
-// decides.
+// The instant of "@at" belongs to the job even if it has passed: the job's `missed` rule decides
+// about it.
 core::Instant not_after_only_instant(const core::Schedule& schedule, core::Instant planned_from) {
     if (schedule.kind() != core::ScheduleKind::at) return planned_from;
     const core::Instant only = std::get<core::Schedule::At>(schedule.body()).instant;
     return (std::min)(planned_from, only - core::Duration(1));
 }
 
-// A job whose schedule is another, or that comes back from a pause, is planned from now on.
-// `keeps`: what is no schedule is kept, paused.
+// A job whose schedule has changed, or that is resumed, is planned from now on. `keeps`: a row with
+// an invalid schedule is kept and paused.
 void settle_schedule(WrittenJob& job, bool keeps) {
     const bool plans_anew = job.resumed() || job.taken_over() || job.text_differs("schedule") ||
                             job.text_differs("timezone");
     if (!plans_anew) return;
     core::Instant from = job.is_new() ? job.planned_from() : pg::now();
-    // A job may be paused whatever its schedule has become.
+    // The schedule of a job that is being paused may be invalid.
     if (job.is_new() || job.flag("active")) {
         try {
             const auto zoned = pg::read_schedule(job.text("schedule"), job.text("timezone"));

@@ -24,7 +24,7 @@ constexpr const char* kRowIsLocked = "waiting: another session has locked the ro
 constexpr const char* kAtShare =
     "waiting for a worker: the role has its share of them, and others come first";
 
-// The report of a run that cannot be handed to any worker.
+// The report of a run that cannot be executed by any worker.
 pg::RunReport refusal(const pg::RunOrder& order, const pg::Error& error) {
     pg::RunReport report;
     report.order = order;
@@ -143,7 +143,7 @@ void Dispatcher::hand_out(core::Duration monotonic_now,
                           const std::function<void(const pg::RunReport&)>& report) {
     end_parking(monotonic_now);
     at_share_.clear();
-    std::set<pg::Target> passed;  // targets that get no worker now
+    std::set<pg::Target> passed;  // targets that cannot get a worker now
     for (auto queue = oldest_queue(passed); queue != ready_.end(); queue = oldest_queue(passed)) {
         const Item item = queue->second.begin()->second;
         Entry& entry = entries_.at(item);
@@ -169,7 +169,7 @@ void Dispatcher::hand_out(core::Duration monotonic_now,
     }
 }
 
-// What goes wrong with one is no fault of those behind it.
+// An error with one item must not affect those behind it.
 Dispatcher::Handed Dispatcher::try_to_hand(Entry& entry, core::Duration monotonic_now) {
     if (entry.failure) return Handed::refused;
     try {
@@ -214,7 +214,8 @@ Dispatcher::Handed Dispatcher::hand(Entry& entry, core::Duration monotonic_now) 
         return Handed::not_now;
     }
     if (slots_are_out_now && room != handed) {
-        // Before a younger run gets it: a role whose runs are many does not keep the others out.
+        // Otherwise a younger run would get the next free slot, and a role with many runs would
+        // keep others out.
         pg::WorkerTable::make_room();
         return Handed::not_now;
     }
@@ -255,7 +256,7 @@ Dispatcher::Handed Dispatcher::hand(Entry& entry, core::Duration monotonic_now) 
     return Handed::not_now;
 }
 
-// False: somebody has locked the run's row.
+// False: the run's row is locked.
 bool Dispatcher::pack_for_elsewhere(Entry& entry, pg::RunOrder& order) {
     pg::ExtensionTransaction transaction(pg::Tables::cron);
     if (entry.row.logged && !pg::runs::try_lock_history()) return false;
@@ -266,7 +267,7 @@ bool Dispatcher::pack_for_elsewhere(Entry& entry, pg::RunOrder& order) {
         transaction.commit_asynchronously();
         return true;
     }
-    // Before the mark is committed: without a parcel the run has not begun.
+    // Before the mark is committed: if this fails the run has not begun.
     order.parcel = pg::runs::send_parcel(*task);
     try {
         transaction.commit_asynchronously();
@@ -277,7 +278,7 @@ bool Dispatcher::pack_for_elsewhere(Entry& entry, pg::RunOrder& order) {
     return true;
 }
 
-// One line in the log for each time that they are out, not one for each try.
+// One log message for each period without slots, not one for each attempt.
 void Dispatcher::slots_are_out(core::Duration monotonic_now) {
     pause_ = pause_ == core::Duration(0) ? kFirstPause : (std::min)(pause_ * 2, kLongestPause);
     try_at_ = monotonic_now + pause_;
@@ -312,7 +313,7 @@ void Dispatcher::follow_launches(std::vector<pg::WorkerReport>& reports) {
     std::erase_if(pending_, [&reports](const Pending& pending) {
         const auto state = pending.launched.state();
         if (state == pg::Launched::State::starting) return false;
-        // A worker that took its slot reports by itself, however it ends.
+        // A worker that has attached to its slot reports itself, however it ends.
         if (state == pg::Launched::State::ended &&
             pg::WorkerTable::release_reserved(pending.slot, pending.generation)) {
             reports.push_back(std::visit(
@@ -367,9 +368,10 @@ std::vector<core::ExplainWait> Dispatcher::explain_waits(core::Duration since,
 std::optional<core::Duration> Dispatcher::next_try(core::Duration monotonic_now) const {
     std::optional<core::Duration> next;
     if (ready_count_ > 0 && try_at_ > monotonic_now) next = try_at_ - monotonic_now;
-    // The postmaster tells of a worker that did not live by the latch alone.
+    // The postmaster reports a worker that failed to start by setting the latch only, which may be
+    // lost.
     if (!pending_.empty()) next = (std::min)(next.value_or(kFollowPause), kFollowPause);
-    // What other databases' runs of the role leave is told to nobody here.
+    // When runs of the role in other databases end, this scheduler is not notified.
     if (!at_share_.empty()) next = (std::min)(next.value_or(kLongestPause), kLongestPause);
     if (!parked_.empty()) {
         const core::Duration left =

@@ -1,5 +1,5 @@
-// Hands runs that may start to workers: oldest first, to a warm worker of the same database and
-// role, else to a new one, else they wait. It never blocks.
+// Hands out runs that may start, oldest first: to an idle worker of the same database and role,
+// else to a new worker; else they wait. It never blocks.
 #pragma once
 
 #include <functional>
@@ -22,50 +22,52 @@ class Dispatcher {
   public:
     explicit Dispatcher(pg::DatabaseOid database) : database_(database) {}
 
-    // Remembers where claimed runs are to be executed; to be called in a transaction.
+    // Adds claimed runs and looks up where they have to be executed. Needs a transaction.
     void add(const std::vector<pg::runs::RunRow>& runs);
-    // The run will not be started.
+    // Removes a run that will not be started.
     void forget(core::RunId run);
 
-    // The run may start. Nothing happens if it is not entry.
+    // The run may start. Does nothing for an unknown run.
     void make_ready(core::RunId run, core::Duration monotonic_now);
 
-    // A worker of this target is to execute the role's callbacks, in its turn among the runs by
-    // when they were due. Once, until the order has ended.
+    // Queues an order to call the callbacks of the target's role, ordered among the runs by `due`.
+    // A target has at most one such order until that has ended.
     void make_callbacks_ready(const pg::Target& target, core::Instant due,
                               core::Duration monotonic_now);
 
-    // The run will not be handed out any more; false if it was already.
+    // The run must not be handed out any more; false if it was already.
     bool withdraw(core::RunId run);
 
-    // Hands out what it can. Runs that cannot be executed (no such role, database, ...) are
-    // reported, each at once. What cannot be handed out for now (its row is locked, no memory) is
-    // parked by itself and tried again after a pause.
+    // Hands out what it can. Calls `report` at once for runs that cannot be executed (the role or
+    // database does not exist, ...). An item that cannot be handed out now for a reason of its own
+    // (its row is locked, no memory) is parked, and tried again after a pause.
     void hand_out(core::Duration monotonic_now,
                   const std::function<void(const pg::RunReport&)>& report);
 
-    // An order that was handed out comes back unbegun, and is handed out again.
+    // An order that was handed out was given back unbegun: it is handed out again.
     void returned(const pg::ReturnedOrder& returned, core::Duration monotonic_now);
 
-    // A run ended: what was kept for it is released.
+    // A run has ended: releases what was kept for it.
     void ended(const pg::RunOrder& order);
 
-    // Looks after workers that were asked for and never came; adds their reports.
+    // Checks workers that were launched and have not attached to their slot; appends reports for
+    // those that never will.
     void follow_launches(std::vector<pg::WorkerReport>& reports);
 
     std::size_t waiting() const { return ready_count_ + parked_.size(); }
     std::optional<core::Instant> oldest_wait() const;
 
-    // Ready runs that have waited since before `since` and whose rows do not say why yet.
+    // The reasons of ready runs that have waited since before `since` and whose rows do not show a
+    // reason yet.
     std::vector<core::ExplainWait> explain_waits(core::Duration since,
                                                  core::Duration monotonic_now);
 
-    // When to try again although nothing happened: worker slots are out, workers are starting, or
-    // something is parked.
+    // When to try again even if nothing happens, because there are no free slots, workers are
+    // starting, or something is parked.
     std::optional<core::Duration> next_try(core::Duration monotonic_now) const;
 
   private:
-    // What is handed out: a run, or the callbacks of a role.
+    // An item to be handed out: a run, or the callbacks of a role.
     using Item = std::variant<core::RunId, pg::RoleOid>;
     struct Entry {
         pg::Order order;
@@ -74,7 +76,7 @@ class Dispatcher {
         std::optional<pg::RunReport> failure;
         core::Duration ready_at{0};
         bool explained = false;
-        std::string parked_for;  // why it could not be handed out when that was tried last
+        std::string parked_for;  // why the last attempt to hand it out failed
         core::Duration parked_until{0};
         core::Duration parked_pause{0};
     };
@@ -89,10 +91,10 @@ class Dispatcher {
 
     enum class Handed {
         yes,
-        refused,  // it fails: see its `failure`
-        parked,   // it waits by itself
-        not_now,  // its target has to wait
-        no_room,  // all have to
+        refused,  // it cannot be executed: see `failure`
+        parked,   // it waits for a reason of its own
+        not_now,  // all items of its target have to wait
+        no_room,  // all items have to wait
     };
     Handed try_to_hand(Entry& entry, core::Duration monotonic_now);
     Handed hand(Entry& entry, core::Duration monotonic_now);
@@ -109,8 +111,8 @@ class Dispatcher {
     std::unordered_map<Item, Entry> entries_;
     std::map<pg::Target, Queue> ready_;
     std::size_t ready_count_ = 0;
-    std::set<std::pair<core::Duration, Item>> parked_;  // by when they are tried again
-    std::set<pg::Target> at_share_;  // whose runs waited for their role's share the last time
+    std::set<std::pair<core::Duration, Item>> parked_;  // with the time of the next attempt
+    std::set<pg::Target> at_share_;  // whose role had used its share of slots in the last attempt
     std::vector<Pending> pending_;
     core::Duration pause_{0};
     core::Duration try_at_{0};

@@ -1,4 +1,4 @@
-// What the scheduler has to write into the history and into cron.job, kept until it is written.
+// Collects what the scheduler has to write to the history and to cron.job, and writes it.
 #pragma once
 
 #include <map>
@@ -14,7 +14,7 @@
 
 namespace securatlas::app {
 
-// A pause between tries: 20 ms, and twice as long each time up to a second.
+// The pause between attempts: 20 ms, then twice as long each time, up to a second.
 class RetryPause {
   public:
     bool is_over(core::Duration monotonic_now) const { return monotonic_now >= until_; }
@@ -27,10 +27,10 @@ class RetryPause {
     core::Duration until_{0};
 };
 
-// Writes in groups: one transaction for all new rows, one for all changes of rows, one for jobs.
-// Nothing is lost and nothing waits for a lock: if the history is locked by somebody, or a
-// transaction fails, all is kept and tried again after a pause; if a row is locked, only what is to
-// be written into that row. Meanwhile the scheduler goes on with what needs no writing.
+// Writes in groups: one transaction for new rows, one for changes of rows, one for jobs. Nothing is
+// lost and nothing waits for a lock: if the history is locked or a transaction fails, everything is
+// kept and tried again after a pause; if a row is locked, only the change of that row. Meanwhile
+// the scheduler goes on with what needs no writing.
 class HistoryWriter {
   public:
     void add(core::ClaimRun claim) { claims_.push(claim.owner, std::move(claim)); }
@@ -40,17 +40,17 @@ class HistoryWriter {
     void add(core::PauseJob pause) { changes_.pauses.push_back(std::move(pause)); }
     void add(core::DeleteJob removal) { changes_.removals.push_back(removal); }
     void add_outcome(const pg::RunReport& report) { changes_.outcomes.push_back(report); }
-    // A run of a former life of the scheduler. It is ended together with the claim of its next
+    // A run of an earlier scheduler process. It is ended together with the claim of its next
     // attempt or, if there is none, with the last of the new rows.
     void add_interrupted(const pg::runs::Interrupted& run);
-    // A run to be shown as running, unless it has ended by then.
+    // Sets the status `running`, unless the run has ended by then.
     void show(const pg::runs::StartedRun& run) { started_.push_back(run); }
 
     std::size_t waiting_claims() const { return claims_.size(); }
 
-    // Writes what it has, if it is time to try. `planned_until` goes with the claims. Returns what
-    // became of them, as events for the machine, in `events`, the runs of the claims in `runs`, and
-    // the error that ended it, if one did; then a pause begins.
+    // Writes what was collected, unless it pauses. `planned_until` is stored together with the
+    // claims. Returns the results: `events` for the state machine, the claimed `runs`, and the
+    // `error` if one occurred; in that case a pause begins.
     struct Written {
         std::vector<core::Event> events;
         std::vector<pg::runs::RunRow> runs;
@@ -58,15 +58,15 @@ class HistoryWriter {
     };
     Written flush(core::Instant planned_until, core::Duration monotonic_now);
 
-    // How long until the next try; nullopt if there is nothing to write.
+    // How long until the next attempt; nullopt if there is nothing to write.
     std::optional<core::Duration> next_try(core::Duration monotonic_now) const;
 
   private:
-    // Changes of rows that somebody may have locked.
+    // Changes of rows, which may be locked.
     struct Changes {
         std::vector<pg::RunReport> outcomes;
         std::vector<core::SkipRun> skips;
-        std::vector<std::int64_t> interrupted;  // to be ended, whatever comes after them is claimed
+        std::vector<std::int64_t> interrupted;  // to be ended
         std::vector<core::PauseJob> pauses;
         std::vector<core::DeleteJob> removals;
 
@@ -82,7 +82,7 @@ class HistoryWriter {
     }
 
     bool has_work() const;
-    // Each is one transaction; false: the history is locked.
+    // Each uses one transaction; false: the history is locked.
     bool write_new(core::Instant planned_until, Written& written);
     bool write_changes(Written& written);
     void write_jobs();

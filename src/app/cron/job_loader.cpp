@@ -43,7 +43,8 @@ core::Result<core::Job, std::string> JobLoader::load(const pg::jobs::PlanRow& ro
     try {
         zoned = schedule_of(row);
     } catch (const pg::Error& error) {
-        // Reading a schedule leaves nothing behind in the transaction: see pg::read_schedule.
+        // The error can be swallowed, because parsing a schedule leaves nothing behind in the
+        // transaction.
         if (!pg::is_no_schedule(error)) throw;
         return core::Failure{"paused: " + pg::schedule_problem(error)};
     }

@@ -1,4 +1,4 @@
-// Rows of cron.job as jobs of the core.
+// Converts rows of cron.job to jobs of the core.
 #pragma once
 
 #include <memory>
@@ -14,11 +14,12 @@ namespace securatlas::app {
 
 class JobLoader {
   public:
-    // The job, or why its row is none (somebody has damaged it): a text for the job's note.
+    // The job, or, if its row is not valid, the reason as text for the job's note.
     core::Result<core::Job, std::string> load(const pg::jobs::PlanRow& row);
 
   private:
-    // Many jobs share few schedules: one object serves all that have the same text and zone.
+    // Jobs with the same schedule and zone share one object, because many jobs have few different
+    // schedules.
     pg::ZonedSchedule schedule_of(const pg::jobs::PlanRow& row);
     void forget_unused();
 

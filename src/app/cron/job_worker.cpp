@@ -1,6 +1,5 @@
-// A job worker: bound to one database and one role for life. It waits for runs and callbacks,
-// executes them one after another, and leaves when none comes for a while or when its place is
-// needed.
+// A job worker: bound to one database and one role for life. It executes runs and callbacks one
+// after another, and exits when it has been idle for a while or when its slot is needed.
 #include "net/callback_runner.hpp"
 #include "securatlas/app/processes.hpp"
 #include "securatlas/pg/border/error.hpp"
@@ -16,7 +15,7 @@ namespace {
 
 constexpr core::Duration kPauseForLocks = std::chrono::milliseconds(20);
 
-// While somebody has the extension locked it waits, and has nothing locked itself.
+// While the extension is locked by another session, waits without locking anything itself.
 pg::runs::Task read_task(const pg::RunOrder& order) {
     for (;; pg::wait(kPauseForLocks)) {
         pg::Transaction transaction;
@@ -29,8 +28,9 @@ pg::runs::Task read_task(const pg::RunOrder& order) {
     }
 }
 
-// The run was cancelled, or its job is gone, since it was handed out; its row says so. But the
-// command of a run from another database is gone with the scheduler that sent it.
+// The run was cancelled or its job was deleted after it was handed out, and its row says so
+// already. A run of another database is not wanted if its scheduler has ended, and its parcel with
+// it.
 pg::RunReport unwanted_report(const pg::RunOrder& order) {
     if (order.parcel != 0) {
         return pg::failed_report(
@@ -57,12 +57,12 @@ pg::WorkerReport execute(const pg::Order& order, CallbackRunner& callbacks) {
     return callbacks.execute(std::get<pg::CallbackOrder>(order));
 }
 
-// Waits for the next order. False: none came.
+// Waits for the next order. False: the worker must exit.
 bool wait_for_order() {
     const core::Duration since = pg::monotonic_now();
     while (true) {
         pg::heed_signals();
-        if (pg::WorkerSlot::take()) return true;
+        if (pg::WorkerSlot::take_order()) return true;
         const core::Duration left =
             since + pg::settings().worker_idle_timeout - pg::monotonic_now();
         const bool is_overdue = left <= core::Duration(0);
@@ -81,9 +81,9 @@ void run_job_worker(int slot, std::uint32_t generation) {
     pg::prepare_for_commands();
     const pg::SessionBasis basis;
     CallbackRunner callbacks;
-    while (const auto order = pg::WorkerSlot::take()) {
-        // Who was a superuser, or had other settings, when this process connected, must not be so
-        // for the rest of its life.
+    while (const auto order = pg::WorkerSlot::take_order()) {
+        // If the role has lost rights since this process connected, or settings have changed, this
+        // session must not execute anything any more.
         if (!basis.holds() && pg::WorkerSlot::give_back()) return;
         pg::WorkerSlot::report(execute(*order, callbacks));
         pg::reset_session();

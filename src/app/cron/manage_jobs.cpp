@@ -39,8 +39,8 @@ void check_schedule(const std::string& schedule, std::string_view timezone = {})
     (void)pg::read_schedule(schedule, timezone);
 }
 
-// Whose job it may be: the caller's own, or that of a role that the caller may become. Others do
-// not learn whether there is such a role.
+// The role of this name, which must be the caller or a role that the caller may SET ROLE to. For
+// other callers the error does not reveal whether the role exists.
 pg::RoleOid require_role(const std::string& username) {
     const pg::RoleOid role = pg::find_role(username).value_or(0);
     if (!pg::may_run_as(role)) {
@@ -86,8 +86,8 @@ pg::jobs::Found find_job(std::optional<std::int64_t> id, Lock lock) {
     return *found;
 }
 
-// The caller's own job of this name, else the only one of other roles that he may manage. Others'
-// jobs are not locked by looking at them.
+// The caller's own job of this name, else the only one of other roles that the caller may manage.
+// Jobs that the caller may not manage are never locked.
 pg::jobs::Found find_job(const OptionalText& argument, Lock lock, const char* what = "job_name") {
     const std::string& name = required(argument, what);
     std::vector<pg::jobs::Found> candidates = pg::jobs::find_named(name);
@@ -102,7 +102,7 @@ pg::jobs::Found find_job(const OptionalText& argument, Lock lock, const char* wh
     }
     if (candidates.empty()) throw no_such_job(name);
     std::optional<pg::jobs::Found> found = own == candidates.end() ? candidates.front() : *own;
-    // It may be another's by the time that it is locked.
+    // It may have another owner by the time it is locked.
     if (lock == Lock::update) found = pg::jobs::find(found->id, lock);
     if (!found || found->name != name || !pg::may_manage(found->role)) throw no_such_job(name);
     return *found;
@@ -265,10 +265,10 @@ std::int64_t run_job(const JobName& job) {
     if (found.replicated) {
         throw pg::Error("55000", "job '" + found.name + "' came by replication",
                         "Another server runs it.",
-                        "cron.take_over() makes this server run what came by replication.");
+                        "cron.adopt() makes this server run what came by replication.");
     }
     const std::int64_t run = pg::runs::request(found.id);
-    if (run == 0) throw no_such_job(found.name);  // unscheduled in this very moment
+    if (run == 0) throw no_such_job(found.name);  // deleted concurrently
     pg::at_commit::notify(pg::Notice::Kind::run_requested, run);
     return run;
 }

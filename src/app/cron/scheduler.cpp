@@ -1,7 +1,7 @@
-// The scheduler of one database: tells the core's state machine what happened, and carries out what
-// it decides. Every turn does the same: collect, step, write, hand out; then sleep until the next
-// occurrence or until somebody sets the latch. What a turn could not do (the history is locked, no
-// worker is free, a transaction failed) is kept and tried again, and stops nothing else.
+// The scheduler of one database: passes events to the core's state machine and executes its
+// commands. Each turn does the same: collect, step, write, hand out; then it sleeps until the next
+// occurrence or until its latch is set. What could not be done in a turn (the history is locked, no
+// worker is free, a transaction failed) is kept and tried again, and does not delay anything else.
 #include "cron/scheduler.hpp"
 
 #include <random>
@@ -22,12 +22,13 @@ namespace securatlas::app {
 namespace {
 
 constexpr core::Duration kShowAfter = std::chrono::milliseconds(500);
-// Telling why each of thousands of runs waits costs more than many of them have to wait.
+// Recording why a run waits costs an update, so that only runs that wait for longer are explained.
 constexpr core::Duration kExplainAfter = std::chrono::seconds(2);
-// An http worker that fails at once is not started again at once.
+// Limits how often an http worker that fails at once is started.
 constexpr core::Duration kPauseBetweenLaunches = std::chrono::seconds(1);
 constexpr core::Duration kPauseAfterError = std::chrono::milliseconds(500);
-// A clock that is further from the monotonic one than at the last turn was set.
+// If the wall clock and the monotonic clock differ by more than this between two turns, the wall
+// clock was set.
 constexpr core::Duration kClockStep = std::chrono::seconds(1);
 
 core::Scheduler::Random random_source() {
@@ -43,15 +44,15 @@ pg::InstalledExtension look_for_extension(pg::DatabaseOid database) {
     return found;
 }
 
-// Waits as long as the extension is of another version than the library. False: it is gone.
+// Waits while the extension has another version than the library. False: the extension was dropped.
 bool wait_for_version(pg::DatabaseOid database) {
-    bool told = false;
+    bool logged = false;
     while (true) {
         const pg::InstalledExtension found = look_for_extension(database);
         if (found.state != pg::InstalledExtension::State::other_version) {
             return found.state == pg::InstalledExtension::State::matching;
         }
-        if (!std::exchange(told, true)) {
+        if (!std::exchange(logged, true)) {
             const pg::Error error = pg::unusable_extension(found);
             pg::write_log(pg::LogLevel::warning, "securatlas_sched scheduler: " + error.message() +
                                                      "; nothing runs here (" + error.sqlstate() +
@@ -116,12 +117,12 @@ void SchedulerProcess::plan() {
     watch_clock();
     show_progress();
     step();
-    // The machine's answers to what was written may have to be written themselves.
+    // The machine may react to results with commands that have to be written, too.
     for (int round = 0; round < kRoundsPerTurn; ++round) {
-        take_written(writer_.flush(planned_until_, pg::monotonic_now()));
+        handle_written(writer_.flush(planned_until_, pg::monotonic_now()));
         if (events_.empty()) break;
         step();
-        // The next portion of claims comes in the next turn: these runs first.
+        // Hand out these runs first; the next portion of claims is written in the next turn.
         if (writer_.waiting_claims() > 0) break;
     }
 }
@@ -140,7 +141,7 @@ void SchedulerProcess::take_notices() {
                 cancelled_runs_.push_back(notice.id);
                 break;
             case pg::Notice::Kind::callback_waiting:
-                callbacks_.told(static_cast<pg::RoleOid>(notice.id));
+                callbacks_.notified(static_cast<pg::RoleOid>(notice.id));
                 break;
             case pg::Notice::Kind::purge_wanted:
                 purge_responses_at_ = core::Duration(0);
@@ -163,7 +164,7 @@ void SchedulerProcess::take_notices() {
 void SchedulerProcess::check_extension() {
     const pg::InstalledExtension found = look_for_extension(database_);
     check_extension_ = false;
-    // The next scheduler of this database waits until it is the library's version again.
+    // Exit; the next scheduler waits until the versions match.
     if (found.state == pg::InstalledExtension::State::other_version) pg::exit_process(true);
     if (!has_cron() && !has_net()) {
         cron_ = found.cron;
@@ -190,7 +191,7 @@ std::optional<SchedulerProcess::End> SchedulerProcess::end_by(const pg::Installe
     return End::anew;
 }
 
-// Settings that the jobs in memory depend on.
+// Whether settings have changed that jobs in memory depend on.
 bool SchedulerProcess::settings_changed() {
     const pg::Settings now = pg::settings();
     const auto key =
@@ -204,20 +205,20 @@ void SchedulerProcess::collect_reports() {
     pg::WorkerTable::collect(database_, reports_);
     dispatcher_.follow_launches(reports_);
     while (!reports_.empty()) {
-        std::visit([this](const auto& report) { take_report(report); }, reports_.back());
-        reports_.pop_back();  // not before: an error on the way loses none
+        std::visit([this](const auto& report) { handle_report(report); }, reports_.back());
+        reports_.pop_back();  // only now, so that an error above loses no report
     }
 }
 
-void SchedulerProcess::take_report(const pg::CallbackReport& report) {
+void SchedulerProcess::handle_report(const pg::CallbackReport& report) {
     callbacks_.ended(report, random_());
 }
 
-void SchedulerProcess::take_report(const pg::ReturnedOrder& returned) {
+void SchedulerProcess::handle_report(const pg::ReturnedOrder& returned) {
     dispatcher_.returned(returned, pg::monotonic_now());
 }
 
-void SchedulerProcess::take_report(const pg::RunReport& report) {
+void SchedulerProcess::handle_report(const pg::RunReport& report) {
     dispatcher_.ended(report.order);
     shown_.erase(static_cast<std::int64_t>(report.order.run));
     add_outcome(report);
@@ -228,14 +229,14 @@ void SchedulerProcess::add_outcome(const pg::RunReport& report) {
         events_.push_back(core::RunEnded{report.order.run, report.outcome,
                                          core::is_retryable(report.sqlstate.data())});
     } else {
-        writer_.add_outcome(report);  // its event follows when the row tells the outcome
+        writer_.add_outcome(report);  // RunEnded follows when the outcome is in the row
     }
 }
 
 void SchedulerProcess::read_requested_runs() {
     for (const std::int64_t id : cancelled_runs_) {
         const core::RunId run{id};
-        // One that has got a worker in the meantime is ended by it.
+        // If a worker has the run by now, the worker ends it.
         if (!dispatcher_.withdraw(run) && pg::WorkerTable::cancel(database_, run)) continue;
         events_.push_back(core::RunEnded{run, core::RunOutcome::cancelled, false});
     }
@@ -285,7 +286,7 @@ void SchedulerProcess::carry_out(const core::Command& command) {
                command);
 }
 
-// A run that waits for a worker ends here; one in progress is told by its worker.
+// Ends a run that waits for a worker; a running one is cancelled by its worker.
 void SchedulerProcess::cancel_run(core::RunId run) {
     if (dispatcher_.withdraw(run)) {
         writer_.add(core::SkipRun{run, "cancelled: the next run took its place"});
@@ -295,8 +296,8 @@ void SchedulerProcess::cancel_run(core::RunId run) {
     }
 }
 
-// A claim is acknowledged only when it is known where its run is to be executed.
-void SchedulerProcess::take_written(HistoryWriter::Written written) {
+// A claim is acknowledged to the machine only when the target of its run is known.
+void SchedulerProcess::handle_written(HistoryWriter::Written written) {
     std::move(written.runs.begin(), written.runs.end(), std::back_inserter(unknown_runs_));
     std::move(written.events.begin(), written.events.end(), std::back_inserter(unanswered_));
     if (!unknown_runs_.empty()) {
@@ -325,7 +326,7 @@ void SchedulerProcess::show_progress() {
         shown_.insert(id);
         writer_.show({run->run, found.pid, found.started_at});
     }
-    if (monotonic < explain_at_) return;  // it looks at all that wait
+    if (monotonic < explain_at_) return;  // explaining goes through all waiting runs
     explain_at_ = monotonic + kShowAfter;
     for (const core::ExplainWait& wait :
          dispatcher_.explain_waits(monotonic - kExplainAfter, monotonic)) {
@@ -333,7 +334,7 @@ void SchedulerProcess::show_progress() {
     }
 }
 
-// At a turn's end, because workers may start what it handed out while the scheduler sleeps.
+// At the end of a turn, because workers may start runs while the scheduler sleeps.
 void SchedulerProcess::plan_next_show() {
     next_show_.reset();
     if (dispatcher_.waiting() > 0) next_show_ = kShowAfter;
@@ -357,7 +358,7 @@ void SchedulerProcess::publish() {
 }
 
 void SchedulerProcess::note_error(const pg::Error& error) {
-    // Tables that vanish are an error for whoever is using them, and nobody's mistake.
+    // If the extension was dropped, missing tables are the expected error.
     check_extension();
     if (end_ || error.sqlstate() == pg::kExtensionIsLocked) return;
     pg::assign_text(status_.last_error, error.message());
@@ -421,7 +422,7 @@ void run_scheduler(pg::DatabaseOid database) {
             pg::DatabaseTable::detach_scheduler(database, end == End::another);
             return;
         } catch (const std::exception& error) {
-            // Without memory for a step, what is in memory is not to be trusted: from the tables.
+            // Out of memory within a step leaves the state incomplete: start again from the tables.
             pg::write_log(pg::LogLevel::warning,
                           std::string("securatlas_sched scheduler: starts anew: ") + error.what());
         }

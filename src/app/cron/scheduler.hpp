@@ -1,5 +1,5 @@
-// The process around the core's scheduler. Where only schema net is there it plans nothing, and
-// does what is to be done for requests.
+// The process around the core's scheduler, for one database. Where only schema net is there it
+// plans nothing, and does what is to be done for requests.
 #pragma once
 
 #include <optional>
@@ -56,16 +56,16 @@ class SchedulerProcess {
     void plan();
     bool settings_changed();
     void collect_reports();
-    void take_report(const pg::RunReport& report);
+    void handle_report(const pg::RunReport& report);
     void add_outcome(const pg::RunReport& report);
-    void take_report(const pg::CallbackReport& report);
-    void take_report(const pg::ReturnedOrder& returned);
+    void handle_report(const pg::CallbackReport& report);
+    void handle_report(const pg::ReturnedOrder& returned);
     void read_requested_runs();
     void watch_clock();
     void step();
     void carry_out(const core::Command& command);
     void cancel_run(core::RunId run);
-    void take_written(HistoryWriter::Written written);
+    void handle_written(HistoryWriter::Written written);
 
     void show_progress();
     void plan_next_show();
@@ -88,15 +88,15 @@ class SchedulerProcess {
     SchedulerCallbacks callbacks_;
     core::Scheduler::Random random_;
 
-    std::vector<pg::RunReport> former_reports_;  // of runs that ended before the start
+    std::vector<pg::RunReport> former_reports_;  // of runs that ended before this scheduler started
 
-    // What was told and is not worked off yet. Cleared only when it is.
+    // Received and not processed yet; removed only after processing.
     std::vector<core::Event> events_;
     std::vector<pg::WorkerReport> reports_;
-    std::vector<core::Event> unanswered_;  // answers to claims, until unknown_runs_ is empty
+    std::vector<core::Event> unanswered_;  // results of claims, kept until unknown_runs_ is empty
     std::vector<pg::runs::RunRow> unknown_runs_;
     std::vector<std::int64_t> changed_jobs_;
-    std::vector<std::int64_t> jobs_to_reload_;  // what was to be loaded, and could not
+    std::vector<std::int64_t> jobs_to_reload_;  // jobs that could not be loaded
     std::vector<std::int64_t> requested_runs_;
     std::vector<std::int64_t> cancelled_runs_;
     bool reload_all_ = false;
@@ -111,7 +111,7 @@ class SchedulerProcess {
     std::unordered_set<std::int64_t> known_jobs_;
     std::unordered_set<std::int64_t> unsettled_jobs_;  // may be another database's
     core::Duration settle_at_{0};
-    std::unordered_set<std::int64_t> shown_;  // runs whose rows say `running`
+    std::unordered_set<std::int64_t> shown_;  // runs with status `running` in their rows
     core::Instant planned_until_{};
     std::optional<core::Duration> clock_offset_;
     std::optional<std::tuple<std::string, core::Duration, bool>> settings_key_;

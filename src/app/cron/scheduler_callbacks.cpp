@@ -25,10 +25,10 @@ std::string failure_text(const pg::Error& error) {
 
 }  // namespace
 
-void SchedulerCallbacks::told(pg::RoleOid id) {
+void SchedulerCallbacks::notified(pg::RoleOid id) {
     Role& role = roles_[id];
     if (role.ordered) {
-        role.told = true;
+        role.notified_again = true;
     } else {
         role.due = std::min(role.due, pg::now());
     }
@@ -37,18 +37,19 @@ void SchedulerCallbacks::told(pg::RoleOid id) {
 void SchedulerCallbacks::ended(const pg::CallbackReport& report, double random) {
     Role& role = roles_[report.order.role];
     role.ordered = false;
-    const bool was_told = std::exchange(role.told, false);
+    const bool was_notified = std::exchange(role.notified_again, false);
     if (report.finished) {
         role.pause = core::Duration(0);
-        role.due = was_told ? std::min(report.next_due, pg::now()) : report.next_due;
+        role.due = was_notified ? std::min(report.next_due, pg::now()) : report.next_due;
         if (role.due == core::kNever) roles_.erase(report.order.role);
         return;
     }
-    // The worker died, did not start, or could not read: what is due is not known.
+    // The worker died, did not start, or could not read the table, so that the next due time is not
+    // known.
     role.ask = true;
     role.due = pg::now();
     if (report.interrupted) {
-        // Its callback has one attempt less; the others need not wait longer than for a moment.
+        // The interrupted callback has used up an attempt; the others wait for a short pause only.
         if (!report.interrupted->is_counted) {
             deaths_.push_back(
                 {report.interrupted->response,
@@ -66,7 +67,7 @@ void SchedulerCallbacks::ended(const pg::CallbackReport& report, double random) 
 void SchedulerCallbacks::give_orders(Dispatcher& dispatcher) {
     const core::Duration monotonic = pg::monotonic_now();
     if (time_left().value_or(kFirstPause) > core::Duration(0)) return;
-    try_at_ = monotonic + kFirstPause;  // unless all goes well
+    try_at_ = monotonic + kFirstPause;  // in case of an error
     if (look_at_all_ || !deaths_.empty()) settle();
     if (look_at_all_ || !deaths_.empty()) return;
     const core::Instant now = pg::now();
@@ -81,8 +82,7 @@ void SchedulerCallbacks::give_orders(Dispatcher& dispatcher) {
     try_at_ = core::Duration(0);
 }
 
-// What has to be read or written before anything is ordered. The tables may be locked by somebody:
-// later then.
+// Reads and writes what is needed before orders can be given. Throws if the tables are locked.
 void SchedulerCallbacks::settle() {
     pg::ExtensionTransaction transaction(pg::Tables::net);
     if (!pg::requests::try_lock()) return;
@@ -93,7 +93,7 @@ void SchedulerCallbacks::settle() {
         for (const pg::callbacks::Waiting& waiting : pg::callbacks::waiting_roles()) {
             Role& role = roles_[waiting.role];
             if (role.ordered) {
-                role.told = true;
+                role.notified_again = true;
             } else {
                 role.due = std::min(role.due, waiting.due);
             }
@@ -140,7 +140,7 @@ void SchedulerCallbacks::fail_portion(pg::RoleOid id, Role& role, const std::str
     if (!pg::requests::try_lock()) return;
     const std::uint64_t failed = pg::callbacks::fail_all(id, error, kFailAtOnce);
     transaction.commit();
-    // The next portion at once; rows that somebody has locked in a moment.
+    // Continue at once if there are more; locked rows are tried again after a pause.
     if (failed == static_cast<std::uint64_t>(kFailAtOnce)) role.not_before = core::Duration(0);
 }
 

@@ -1,6 +1,6 @@
-// Which roles have callbacks to be executed, and who executes them: a job worker of the role, one
-// at a time. What it knows of a role comes from notices, from the reports of its workers, and from
-// the table where these are missing; a role without callbacks that wait costs nothing.
+// Tracks which roles have callbacks to be called, and orders a job worker of the role to call them,
+// one order at a time for each role. It learns of callbacks by notices and by reports of workers,
+// and reads the table only where these are missing. Roles without waiting callbacks cost nothing.
 #pragma once
 
 #include <cstdint>
@@ -17,29 +17,29 @@ namespace securatlas::app {
 
 class SchedulerCallbacks {
   public:
-    // Callbacks of the role wait, and are committed.
-    void told(pg::RoleOid role);
-    // Notices may be missing.
+    // Waiting callbacks of the role were committed.
+    void notified(pg::RoleOid role);
+    // Notices may have been lost: reads the table.
     void look_at_all() { look_at_all_ = true; }
-    // A worker has an order of the role, from a former life of the scheduler.
+    // A worker has an order of the role that an earlier scheduler gave.
     void adopt(pg::RoleOid role) { roles_[role].ordered = true; }
-    // An order has ended, in whatever way.
+    // An order has ended, successfully or not.
     void ended(const pg::CallbackReport& report, double random);
 
-    // Gives orders for what is due to the dispatcher. Callbacks of a role that no process can be
-    // connected as are failed. Throws Error if the tables cannot be used; it is tried again after a
-    // pause.
+    // Gives orders for due callbacks to the dispatcher. Marks the callbacks of roles as failed that
+    // no process can connect as. Throws Error if the tables cannot be used; it may be called again
+    // after a pause.
     void give_orders(Dispatcher& dispatcher);
 
-    // How long until give_orders() has something to do; nullopt: nothing is known to come.
+    // How long until give_orders() has something to do; nullopt: no callbacks are known to wait.
     std::optional<core::Duration> time_left() const;
 
   private:
     struct Role {
-        core::Instant due = core::kNever;  // its first callback, as far as is known
+        core::Instant due = core::kNever;  // of its first callback, as far as known
         bool ordered = false;
-        bool told = false;  // while it was ordered
-        bool ask = false;   // what is due is to be read from the table
+        bool notified_again = false;  // while a worker had an order
+        bool ask = false;             // `due` has to be read from the table
         core::Duration not_before{0};
         core::Duration pause{0};
     };

@@ -1,4 +1,4 @@
-// What the scheduler of a database knows: at its start, and when jobs have changed.
+// How the scheduler loads its state: at its start, and when jobs have changed.
 #include <optional>
 #include <unordered_set>
 #include <utility>
@@ -23,7 +23,7 @@ constexpr core::Duration kLookAgain = std::chrono::milliseconds(500);
 
 // ---- start ---------------------------------------------------------------------------------
 
-// False: the history is locked. It is tried again, also after an Error.
+// False: the history is locked. It is called again then, and after an Error.
 bool SchedulerProcess::start() {
     check_extension();
     if (end_) return false;
@@ -33,11 +33,12 @@ bool SchedulerProcess::start() {
     } else if (!start_planning()) {
         return false;
     }
-    for (const pg::RunReport& report : std::exchange(former_reports_, {})) take_report(report);
+    for (const pg::RunReport& report : std::exchange(former_reports_, {})) handle_report(report);
     return true;
 }
 
-// Of what is there already: from a former life, or while it was not known that schema net is there.
+// Of what is there already: requests that are left from before, or while it was not known that
+// schema net is there.
 void SchedulerProcess::start_sending() {
     callbacks_.look_at_all();
     pg::Transaction transaction;
@@ -46,8 +47,8 @@ void SchedulerProcess::start_sending() {
 }
 
 bool SchedulerProcess::start_planning() {
-    (void)settings_changed();  // the jobs are loaded with these; they may be read anew meanwhile
-    events_.clear();           // of a start that failed
+    (void)settings_changed();  // the jobs are loaded with the current settings
+    events_.clear();           // of an earlier start() that failed
     known_jobs_.clear();
     pg::ExtensionTransaction transaction(pg::Tables::cron);
     if (!pg::runs::try_lock_history()) return false;
@@ -62,7 +63,8 @@ bool SchedulerProcess::start_planning() {
     for (const auto& run : adopted) alive.push_back(static_cast<std::int64_t>(run.run));
     pg::jobs::remove_finished_one_offs();
     roles_changed_ = !pg::jobs::follow_roles();
-    load_all_jobs();  // before: an interrupted run is no failure of its job
+    load_all_jobs();  // before end_interrupted(), because interrupted runs must not count as
+                      // failures
     const auto interrupted = pg::runs::find_interrupted(alive, pg::server_start());
     for (const pg::runs::Interrupted& run : interrupted) {
         if (run.is_latest) started.interrupted.push_back({run.occurrence, run.transactional});
@@ -83,9 +85,9 @@ bool SchedulerProcess::start_planning() {
     return true;
 }
 
-// Runs that workers have, or have ended since the last scheduler collected.
+// Adopts runs that workers execute, or whose reports the last scheduler did not collect.
 std::vector<core::AdoptedRun> SchedulerProcess::adopt_runs() {
-    const auto found = pg::WorkerTable::take_over(database_);
+    const auto found = pg::WorkerTable::adopt(database_);
     std::vector<core::AdoptedRun> adopted;
     for (const pg::OrderInProgress& one : found.in_progress) {
         if (const auto* run = std::get_if<pg::RunOrder>(&one.order)) {
@@ -96,13 +98,14 @@ std::vector<core::AdoptedRun> SchedulerProcess::adopt_runs() {
     }
     for (const pg::WorkerReport& one : found.reports) {
         if (const auto* report = std::get_if<pg::RunReport>(&one)) {
-            // A run that died with its worker was interrupted, and its row tells what it may have
-            // left; but only its report tells of one in another database, or without a row. What a
-            // worker gave back unbegun was interrupted, too.
+            // A run whose worker died is treated as interrupted, because its row shows whether it
+            // may have left effects. But for a run in another database or without a row the report
+            // is the only source. Orders that were given back unbegun are treated as interrupted,
+            // too.
             const bool is_in_its_row = report->order.logged && report->order.parcel == 0;
             if (!report->died || !is_in_its_row) former_reports_.push_back(*report);
         } else if (const auto* callbacks = std::get_if<pg::CallbackReport>(&one)) {
-            take_report(*callbacks);
+            handle_report(*callbacks);
         }
     }
     for (const pg::RunReport& report : former_reports_) {
@@ -154,7 +157,7 @@ void SchedulerProcess::load_job(const pg::jobs::PlanRow& row) {
     try {
         job = loader_.load(row);
     } catch (const pg::Error& error) {
-        // The server lacks something, and the row may be right: this job is looked at again.
+        // The server lacks a resource, and the row may be valid: load this job again later.
         note_error(error);
         known_jobs_.insert(row.id);
         jobs_to_reload_.push_back(row.id);
@@ -173,7 +176,7 @@ void SchedulerProcess::forget_job(std::int64_t id) {
     if (known_jobs_.erase(id) > 0) events_.emplace_back(core::JobRemoved{core::JobId{id}});
 }
 
-// The rows that are changed by it are read again as those that users have changed.
+// The rows that it changes are loaded again like rows changed by users.
 void SchedulerProcess::follow_roles() {
     if (!roles_changed_) return;
     pg::ExtensionTransaction transaction(pg::Tables::cron);

@@ -6,14 +6,15 @@ namespace securatlas::app {
 namespace {
 
 constexpr core::Duration kReadFromStart = std::chrono::seconds(1);
-// Rows that end as they are read are not bound to what may be sent.
+// Rows of a host that is down end as they are read, so that more of them are read than could be
+// sent.
 constexpr std::size_t kRowsOfDownHost = 500;
 
 }  // namespace
 
 // ---- reading -------------------------------------------------------------------------------
 
-// Of the rows that are read ahead, what each host may have.
+// How many of the rows read ahead each host may have.
 std::size_t HostQueues::share() const {
     const auto active = static_cast<std::size_t>(
         std::count_if(queues_.begin(), queues_.end(), [](const auto& entry) {
@@ -30,7 +31,7 @@ std::size_t HostQueues::room(const Queue& queue, std::size_t most, core::Duratio
     return most - std::min(most, queue.rows.size());
 }
 
-// Not for each row that was started.
+// Reading again is not worth it for every single row that was started.
 bool HostQueues::wants_refill(const Queue& queue, std::size_t most,
                               core::Duration monotonic) const {
     return queue.has_more && 2 * room(queue, most, monotonic) >= most;
@@ -59,11 +60,12 @@ pg::requests::ReadPlan HostQueues::plan(core::Instant now, core::Duration monoto
     plan.room = static_cast<int>(most);
     plan.limit = static_cast<int>(2 * most_rows_ + kRowsOfDownHost);
     plan.max_bytes = kMaxBytes - std::min(kMaxBytes, bytes_);
-    plan.taken = in_flight;
+    plan.excluded = in_flight;
     for (const auto& [host, queue] : queues_) {
         const core::Instant since = monotonic >= queue.from_start_at ? core::kLongAgo : queue.since;
         plan.hosts.push_back({host, since, static_cast<int>(room(queue, most, monotonic))});
-        for (const auto& row : queue.rows) plan.taken.push_back(static_cast<std::int64_t>(row.id));
+        for (const auto& row : queue.rows)
+            plan.excluded.push_back(static_cast<std::int64_t>(row.id));
     }
     return plan;
 }
@@ -76,15 +78,15 @@ void HostQueues::note_read(Queue& queue, std::size_t room, std::size_t count, co
         queue.since = last;
         if (from_start) queue.from_start_at = monotonic + kReadFromStart;
     } else if (room > 0) {
-        // What became ready before `since` is still to be looked for.
+        // Rows that became ready before `since` have not been read yet.
         queue.has_more = !from_start;
         queue.since = core::kLongAgo;
         queue.from_start_at = core::Duration(0);
     }
 }
 
-void HostQueues::take(pg::requests::Ready ready, const pg::requests::ReadPlan& plan,
-                      core::Duration monotonic) {
+void HostQueues::add(pg::requests::Ready ready, const pg::requests::ReadPlan& plan,
+                     core::Duration monotonic) {
     struct Found {
         std::size_t count = 0;
         core::Instant last = core::kLongAgo;
@@ -134,7 +136,7 @@ void HostQueues::forget_unused() {
 
 // ---- starting ------------------------------------------------------------------------------
 
-// The first of them changes from call to call: whoever comes first may get the last free slot.
+// Begins with another host at each call, because the first one may get the last free slot.
 std::vector<std::string> HostQueues::hosts_with_rows() {
     std::vector<std::string> hosts;
     for (const auto& [host, queue] : queues_) {

@@ -1,9 +1,9 @@
-// What the http worker has read ahead of the table, by host, and what it is to read next. Each host
-// has a queue of its own, so that one whose requests wait keeps no other from being read.
+// The rows that the http worker has read ahead, by host, and what it has to read next. Each host
+// has a queue of its own, so that a host whose requests wait does not keep others from being read.
 //
-// A row is read into the queue of its host, started as soon as the host's limits allow, and counts
-// by its bytes until it has ended. Hosts that may start nothing for a while (a breaker is open)
-// keep no rows in memory: they are read again when their time has come.
+// A row is read into the queue of its host, and started as soon as the host's limits allow; its
+// body counts as used memory until it has ended. Hosts that cannot start anything for a while
+// (their breaker is open) have no rows in memory: these are read again when the time has come.
 #pragma once
 
 #include <deque>
@@ -20,89 +20,89 @@ namespace securatlas::app {
 
 class HostQueues {
   public:
-    // Bytes of request bodies, waiting or in flight, above which nothing more is read. One host may
-    // have as many as are left, so that a busy one leaves room for others.
+    // No more rows are read while request bodies, waiting or in flight, use this many bytes. One
+    // host may use as many as are still free, so that a busy one leaves room for others.
     static constexpr std::size_t kMaxBytes = 24 * 1024 * 1024;
 
-    // `rows`: how many are read ahead, of all hosts together, about.
+    // `rows`: about how many rows are read ahead, for all hosts together.
     explicit HostQueues(std::size_t rows) : most_rows_(rows) {}
     void set_rows(std::size_t rows) { most_rows_ = rows; }
 
     // ---- reading ---------------------------------------------------------------------------
 
-    // The table may hold ready rows of any host.
+    // The table may have ready rows of any host.
     void look_at_all() { look_at_all_ = true; }
     bool wants_to_read(core::Duration monotonic) const;
-    // Something may be read later, without being told.
+    // There may be rows to read later, even without a notification.
     bool has_more() const;
     pg::requests::ReadPlan plan(core::Instant now, core::Duration monotonic,
                                 const std::vector<std::int64_t>& in_flight) const;
-    // What was read by the plan.
-    void take(pg::requests::Ready ready, const pg::requests::ReadPlan& plan,
-              core::Duration monotonic);
+    // Adds the rows that were read for the plan.
+    void add(pg::requests::Ready ready, const pg::requests::ReadPlan& plan,
+             core::Duration monotonic);
 
     // ---- starting --------------------------------------------------------------------------
 
     bool empty() const { return waiting_ == 0; }
     std::size_t waiting() const { return waiting_; }
 
-    // What is to be done with the first row of a host.
+    // What becomes of the first row of a host.
     enum class Step {
-        take,   // it was taken, and ended() follows or has been called
-        leave,  // this host starts nothing now
-        fail,   // as take; the other rows of the host end as they are read, too
+        remove,          // it was started or has ended; ended() was called or follows
+        leave,           // this host cannot start anything now
+        remove_as_down,  // it has ended, and so will the host's other rows as they are read
     };
-    // Offers first rows, host after host and one each, until a round takes none. `consider(row)`
-    // moves from the row unless it returns leave.
+    // Offers the first row of each host in turn, until no row was removed in a whole round.
+    // `consider(row)` may move from the row unless it returns leave.
     template <class F>
     void offer(F&& consider) {
-        for (bool took = true; took && waiting_ > 0;) {
-            took = false;
+        for (bool removed = true; removed && waiting_ > 0;) {
+            removed = false;
             for (const std::string& host : hosts_with_rows()) {
                 Queue& queue = queues_.at(host);
                 ++queue.in_flight;
                 const Step step = consider(queue.rows.front());
-                queue.is_down = step == Step::fail;
+                queue.is_down = step == Step::remove_as_down;
                 if (step == Step::leave) {
                     --queue.in_flight;
                     continue;
                 }
                 queue.rows.pop_front();
                 --waiting_;
-                took = true;
+                removed = true;
             }
         }
     }
 
-    // A row that was taken has ended. `bytes`: of its body.
+    // A removed row has ended. `bytes`: length of its body.
     void ended(const std::string& host, std::size_t bytes);
 
-    // Until then nothing for this host can start: drops its rows now; they are read again at that
-    // time. Not from within offer().
+    // Nothing for this host can start before `until`: drops its rows, which are read again at that
+    // time. Do not call it within offer().
     void close(const std::string& host, core::Duration until);
 
-    // Removes a row that waits. False: it does not.
+    // Removes a waiting row. False: there is no such row.
     bool remove(core::RequestId id);
-    // Removes all rows that wait, and looks at all hosts; they are read again.
+    // Removes all waiting rows and reads all hosts again.
     void remove_all();
 
-    // Requests of this host are kept from being started, in memory or in the table.
+    // Whether requests of this host, in memory or in the table, cannot be started now.
     bool is_waited_for(const std::string& host, core::Duration monotonic) const;
 
-    // When the next closed host opens.
+    // When the time of the next closed host is over.
     std::optional<core::Duration> next_opening(core::Duration monotonic) const;
 
   private:
     struct Queue {
         std::deque<pg::requests::QueuedRequest> rows;
         std::size_t in_flight = 0;
-        std::size_t bytes = 0;  // of rows, and of those in flight
-        bool has_more = true;   // the table may hold more
+        std::size_t bytes = 0;  // of bodies of waiting rows and of those in flight
+        bool has_more = true;   // the table may have more rows
         bool is_down = false;
         core::Duration closed_until{0};
-        // While a long queue is worked off, it is read on from the last row taken, not each time
-        // from its start, where the removed ones are; now and then from its start, for late
-        // commits.
+        // A long queue is read on from the last row read, because the index still has entries of
+        // removed rows at its start; sometimes it is read from the start, to find rows that were
+        // committed late.
         core::Instant since = core::kLongAgo;
         core::Duration from_start_at{0};
     };
@@ -122,8 +122,8 @@ class HostQueues {
     std::size_t waiting_ = 0;
     std::size_t bytes_ = 0;
     bool look_at_all_ = true;
-    std::string after_;     // hosts behind this one are read next
-    std::size_t turn_ = 0;  // whose turn it is to be offered first
+    std::string after_;     // the next read begins behind this host
+    std::size_t turn_ = 0;  // position of the host that is offered first
 };
 
 }  // namespace securatlas::app

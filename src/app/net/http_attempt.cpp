@@ -5,7 +5,7 @@
 namespace securatlas::app {
 namespace {
 
-// What the response asks for, else backoff.
+// The wait that the response asks for, else backoff.
 core::Duration delay(const http::Completed& completed, const Attempt& attempt, double random) {
     if (completed.retry_after) {
         if (const auto asked = core::capped_retry_after(*completed.retry_after)) return *asked;

@@ -1,4 +1,4 @@
-// From a row of the queue to an attempt, and from how the attempt ended to what is recorded.
+// Converts a row of the queue to an attempt, and the result of an attempt to what is recorded.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +12,7 @@
 
 namespace securatlas::app {
 
-// What is remembered of a request while it is with the worker.
+// What the worker keeps of a request while the engine has it.
 struct Attempt {
     std::string host;
     std::size_t bytes = 0;  // of its body
@@ -29,21 +29,21 @@ struct Prepared {
     http::Request request;
 };
 
-// The failure says what is wrong with the row.
+// The error says what is wrong with the row.
 core::Result<Prepared, std::string> prepare_attempt(pg::requests::QueuedRequest row,
                                                     std::size_t max_response_bytes);
 
-// The end of the request, or another attempt. `random` is in [0, 1).
+// The end of the request, or its next attempt. `random` is in [0, 1).
 using Verdict = std::variant<pg::requests::Response, pg::requests::Retry>;
 Verdict judge(http::Completed completed, const Attempt& attempt, core::Instant now, double random);
 
-// What becomes of an attempt that was not made, because a probe of its host has just failed.
+// The result of an attempt that was not made, because a probe of its host has just failed.
 http::Completed not_sent(core::RequestId id, std::string error);
 
-// The end of a request that was not sent this time; `attempts` have ended before.
+// The end of a request that cannot be sent; `attempts` is the number of earlier attempts.
 pg::requests::Response failed_response(core::RequestId id, int attempts, std::string error);
 
-// The same for a request whose time was up before it was sent.
+// The same for a request that expired before it was sent.
 pg::requests::Response expired_response(core::RequestId id, int attempts);
 
 }  // namespace securatlas::app

@@ -1,13 +1,13 @@
-// The http worker: one process a database, while there are requests. Every turn does the same: let
-// libcurl do what it can, take what has ended, and, in one short transaction, record that and read
-// more from the queue; then sleep on libcurl's descriptor and the latch at once. No transaction is
-// open while the network is awaited, and nothing is awaited while a slot could be filled: requests
-// are read ahead, so that a free slot waits for no transaction.
+// The http worker: one process for a database, as long as it has requests. Each turn does the same:
+// let libcurl do what it can, collect what has ended, and, in one short transaction, record results
+// and read more from the queue; then sleep until libcurl's descriptor or the latch is ready. No
+// transaction is open while it sleeps. Requests are read ahead, so that a free slot can be filled
+// without waiting for a transaction.
 //
-// The worker changes a row of the queue only when an attempt has ended. Whenever the process dies,
-// what it had is still in the queue and is sent again. A transaction that fails, or tables that
-// somebody keeps locked, leave everything in memory; it is tried again after a pause, while the
-// transfers go on.
+// The worker changes a row of the queue only when an attempt has ended. If the process dies,
+// everything that it had in memory is still in the queue, and is sent again. If a transaction fails
+// or the tables are locked, results stay in memory and are written after a pause, while transfers
+// go on.
 #include "net/http_worker.hpp"
 
 #include <algorithm>
@@ -26,20 +26,19 @@
 namespace securatlas::app {
 namespace {
 
-// Results are recorded together with those that come this much later, unless there are none to
-// come.
+// Results wait this long for others to be recorded with, unless no requests are in flight.
 constexpr core::Duration kGroupTime = std::chrono::milliseconds(5);
-// While the disk is slow, committing is to take no more than a tenth of the time.
+// If commits are slow, results wait longer, so that commits use at most a tenth of the time.
 constexpr core::Duration kLongestGroupTime = std::chrono::milliseconds(50);
 constexpr int kBusyTurns = 32;
 constexpr std::size_t kMaxGroup = 1000;
 constexpr std::size_t kMaxGroupBytes = 8 * 1024 * 1024;
 constexpr core::Duration kPauseAfterError = std::chrono::milliseconds(500);
 constexpr core::Duration kIdleTime = std::chrono::seconds(5);
-// A host that can start nothing for longer than this keeps no rows in memory.
+// A host that cannot start anything for longer than this has no rows in memory.
 constexpr core::Duration kWorthWaiting = std::chrono::milliseconds(500);
 
-// How long until the engine wants to be driven.
+// How long until drive() has to be called.
 core::Duration time_left(std::chrono::steady_clock::time_point deadline) {
     return std::chrono::duration_cast<core::Duration>(deadline - std::chrono::steady_clock::now());
 }
@@ -81,7 +80,7 @@ core::HostLimitsOptions limits_options(std::size_t slots) {
             .requests_per_second = static_cast<double>(settings.requests_per_second_per_host)};
 }
 
-// How many of the wanted connections the process may have open.
+// How many of the configured connections the process may have open.
 std::size_t acquire_slots() {
     return static_cast<std::size_t>(
         std::max(1, pg::acquire_descriptors(pg::net_settings().max_connections)));
@@ -119,7 +118,7 @@ void HttpWorker::run() {
 }
 
 bool HttpWorker::turn() {
-    take_settings();
+    apply_settings();
     busy_turns_ = engine_->drive() ? busy_turns_ + 1 : 0;
     take_completed();
     look_for_work();
@@ -134,14 +133,14 @@ bool HttpWorker::turn() {
     return !may_leave();
 }
 
-void HttpWorker::take_settings() {
+void HttpWorker::apply_settings() {
     const unsigned version = pg::configuration_version();
     if (std::exchange(configuration_, version) == version) return;
     slots_ = acquire_slots();
     engine_->configure(engine_options(slots_));
     limits_.configure(limits_options(slots_));
     queues_.set_rows(slots_);
-    // Nothing is kept of what is not to be sent; it is read again.
+    // Rows that must not be sent are not kept in memory; they are read again later.
     if (std::exchange(sends_, pg::net_settings().send_requests) != sends_) queues_.remove_all();
     may_start_ = true;
 }
@@ -160,11 +159,11 @@ void HttpWorker::take_completed() {
         }
         may_start_ = true;
         is_shown_ = false;
-        take(judge(std::move(completed), attempt, pg::now(), random()));
+        add_result(judge(std::move(completed), attempt, pg::now(), random()));
     }
 }
 
-void HttpWorker::take(Verdict verdict) {
+void HttpWorker::add_result(Verdict verdict) {
     if (!has_results()) first_result_at_ = pg::monotonic_now();
     if (auto* response = std::get_if<pg::requests::Response>(&verdict)) {
         result_bytes_ += response->body.size();
@@ -195,7 +194,7 @@ void HttpWorker::take_cancelled() {
     for (const std::int64_t id : gone) cancel(core::RequestId{id});
 }
 
-// The row is gone, so that a result would be recorded nowhere.
+// The row was deleted, so that a result could not be recorded.
 void HttpWorker::cancel(core::RequestId id) {
     if (queues_.remove(id) || !engine_->cancel(id)) return;
     const auto node = attempts_.extract(id);
@@ -212,7 +211,7 @@ bool HttpWorker::is_group_complete() const {
            result_bytes_ >= kMaxGroupBytes;
 }
 
-// When the next transaction may or has to be; nullopt: there is nothing for one.
+// When the next transaction should start; nullopt: there is nothing to do for one.
 std::optional<core::Duration> HttpWorker::next_transaction() const {
     std::optional<core::Duration> next;
     const auto at = [this, &next](core::Duration time) {
@@ -225,7 +224,7 @@ std::optional<core::Duration> HttpWorker::next_transaction() const {
     }
     if (has_results()) {
         at(is_group_complete() ? kNow : first_result_at_ + group_time_);
-    } else if (const auto time = held_.time()) {
+    } else if (const auto time = deferred_.time()) {
         at(*time);
     }
     return next;
@@ -240,14 +239,14 @@ std::vector<std::int64_t> HttpWorker::ids_in_flight() const {
 
 void HttpWorker::exchange_with_tables() {
     const core::Duration monotonic = pg::monotonic_now();
-    try_at_ = monotonic + kPauseAfterError;  // unless all goes well
+    try_at_ = monotonic + kPauseAfterError;  // in case of an error
     pg::Transaction transaction;
     if (!pg::try_keep_extension(pg::Tables::net) || !pg::requests::try_lock() ||
         !pg::extension_is_usable()) {
         check_extension_ = true;
         return;
     }
-    put_aside_locked(monotonic);
+    defer_locked(monotonic);
     const auto roles = pg::requests::record_responses(responses_);
     pg::requests::record_retries(retries_);
     const core::Duration recorded_at = pg::monotonic_now();
@@ -257,9 +256,9 @@ void HttpWorker::exchange_with_tables() {
     pg::requests::Ready ready;
     std::optional<core::Instant> next;
     if (reads) {
-        std::vector<std::int64_t> taken = ids_in_flight();
-        held_.add_ids_to(taken);
-        plan = queues_.plan(pg::now(), monotonic, taken);
+        std::vector<std::int64_t> known = ids_in_flight();
+        deferred_.add_ids_to(known);
+        plan = queues_.plan(pg::now(), monotonic, known);
         ready = pg::requests::read_ready(plan);
         if (!ready.is_cut && plan.after_host.empty()) next = pg::requests::next_ready(plan.now);
         const core::Duration read_until = pg::monotonic_now();
@@ -270,7 +269,7 @@ void HttpWorker::exchange_with_tables() {
     group_time_ =
         std::clamp(9 * (pg::monotonic_now() - committing_since), kGroupTime, kLongestGroupTime);
     try_at_ = core::Duration(0);
-    if (!responses_.empty()) pg::HttpTable::tell_recorded();
+    if (!responses_.empty()) pg::HttpTable::notify_recorded();
     if (!roles.empty()) pg::DatabaseTable::notify_callbacks(database_, roles);
     for (const pg::requests::Retry& retry : retries_) expect(retry.ready_at);
     responses_.clear();
@@ -279,18 +278,19 @@ void HttpWorker::exchange_with_tables() {
     if (!reads) return;
     may_start_ = may_start_ || !ready.requests.empty();
     is_shown_ = is_shown_ && ready.requests.empty();
-    queues_.take(std::move(ready), plan, monotonic);
+    queues_.add(std::move(ready), plan, monotonic);
     if (next) expect(*next);
 }
 
-// A session that has cancelled a request and does not end its transaction holds up nobody else.
-void HttpWorker::put_aside_locked(core::Duration monotonic) {
-    held_.take_back(responses_, retries_, monotonic);
+// A session that has cancelled a request and does not end its transaction must not delay other
+// results.
+void HttpWorker::defer_locked(core::Duration monotonic) {
+    deferred_.take_due(responses_, retries_, monotonic);
     std::vector<std::int64_t> ids;
     ids.reserve(responses_.size() + retries_.size());
     for (const auto& response : responses_) ids.push_back(static_cast<std::int64_t>(response.id));
     for (const auto& retry : retries_) ids.push_back(static_cast<std::int64_t>(retry.id));
-    held_.put_aside(pg::requests::lock_requests(ids), responses_, retries_, monotonic);
+    deferred_.defer(pg::requests::lock_requests(ids), responses_, retries_, monotonic);
 }
 
 void HttpWorker::expect(core::Instant ready_at) {
@@ -314,19 +314,19 @@ HostQueues::Step HttpWorker::consider(pg::requests::QueuedRequest& row) {
     const core::Instant now = pg::now();
     if (row.expires_at <= now) {
         queues_.ended(row.host, row.body.size());
-        take(expired_response(row.id, row.attempts));
-        return HostQueues::Step::take;
+        add_result(expired_response(row.id, row.attempts));
+        return HostQueues::Step::remove;
     }
     const core::Duration monotonic = pg::monotonic_now();
     const core::Duration waiting_since = monotonic - (now - std::min(now, row.ready_at));
     const auto decision = limits_.decide(row.host, waiting_since, monotonic);
     if (const auto* begin = std::get_if<core::StartNow>(&decision)) {
         start(std::move(row), begin->is_probe);
-        return HostQueues::Step::take;
+        return HostQueues::Step::remove;
     }
     if (const auto* down = std::get_if<core::HostIsDown>(&decision)) {
         end_unsent(std::move(row), down->error);
-        return HostQueues::Step::fail;
+        return HostQueues::Step::remove_as_down;
     }
     if (const auto until = std::get<core::WaitFor>(decision).until) {
         if (*until - monotonic > kWorthWaiting) {
@@ -347,7 +347,7 @@ void HttpWorker::start(pg::requests::QueuedRequest row, bool is_probe) {
     if (!prepared) {
         limits_.given_up(host, is_probe, pg::monotonic_now());
         queues_.ended(host, bytes);
-        take(failed_response(id, ended, prepared.error()));
+        add_result(failed_response(id, ended, prepared.error()));
         return;
     }
     auto [attempt, request] = std::move(prepared).value();
@@ -357,16 +357,16 @@ void HttpWorker::start(pg::requests::QueuedRequest row, bool is_probe) {
     is_shown_ = false;
 }
 
-// The host is down: the attempt counts, and is not made.
+// The host is down: the attempt counts, but is not made.
 void HttpWorker::end_unsent(pg::requests::QueuedRequest row, const std::string& error) {
     const core::RequestId id = row.id;
     const int ended = row.attempts;
     queues_.ended(row.host, row.body.size());
     auto prepared = prepare_attempt(std::move(row), 0);
     if (prepared) {
-        take(judge(not_sent(id, error), prepared->attempt, pg::now(), random()));
+        add_result(judge(not_sent(id, error), prepared->attempt, pg::now(), random()));
     } else {
-        take(failed_response(id, ended, prepared.error()));
+        add_result(failed_response(id, ended, prepared.error()));
     }
 }
 
@@ -383,7 +383,7 @@ void HttpWorker::note_error(const pg::Error& error) {
 }
 
 bool HttpWorker::is_idle() const {
-    return !queues_.has_more() && !next_ready_ && !has_results() && !held_.time() &&
+    return !queues_.has_more() && !next_ready_ && !has_results() && !deferred_.time() &&
            queues_.empty() && attempts_.empty();
 }
 
@@ -419,9 +419,9 @@ void run_http_worker(pg::DatabaseOid database) {
             HttpWorker(database).run();
             return;
         } catch (const std::bad_alloc&) {
-            // What is in memory is not to be trusted then; the queue has all. Any other error that
-            // comes here, such as an engine of another version, ends the process, and the scheduler
-            // asks for the next one.
+            // The state in memory may be incomplete; the queue has everything. Any other error
+            // here, such as an engine of another version, ends the process, and the scheduler
+            // starts another one.
             pg::write_log(pg::LogLevel::warning,
                           "securatlas_sched http worker: starts anew: out of memory");
         }

@@ -7,7 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "net/held_results.hpp"
+#include "net/deferred_results.hpp"
 #include "net/host_queues.hpp"
 #include "net/http_attempt.hpp"
 #include "securatlas/core/net/host_limits.hpp"
@@ -23,18 +23,18 @@ class HttpWorker {
   public:
     explicit HttpWorker(pg::DatabaseOid database);
 
-    // Returns when there has been nothing to do for a while, or the extension is gone.
+    // Returns when there has been nothing to do for a while, or when the extension was dropped.
     void run();
 
   private:
-    // What is shown is at most this old.
+    // The published figures are at most this old.
     static constexpr core::Duration kPauseBetweenPublishing = std::chrono::milliseconds(50);
 
-    // False: leave.
+    // False: exit.
     bool turn();
-    void take_settings();
+    void apply_settings();
     void take_completed();
-    void take(Verdict verdict);
+    void add_result(Verdict verdict);
     void look_for_work();
     void take_cancelled();
     void cancel(core::RequestId id);
@@ -42,7 +42,7 @@ class HttpWorker {
     std::optional<core::Duration> next_transaction() const;
     bool is_group_complete() const;
     void exchange_with_tables();
-    void put_aside_locked(core::Duration monotonic);
+    void defer_locked(core::Duration monotonic);
     void expect(core::Instant ready_at);
     std::vector<std::int64_t> ids_in_flight() const;
 
@@ -66,35 +66,35 @@ class HttpWorker {
     std::mt19937_64 random_{std::random_device{}()};
 
     // A request is read into queues_, goes to the engine (attempts_) as soon as its host's limits
-    // allow it, ends in responses_ or retries_, and is forgotten when that is committed.
+    // allow, then into responses_ or retries_, and is removed when these are committed.
     HostQueues queues_;
     std::vector<http::Request> starting_;  // within start_waiting()
     std::unordered_map<core::RequestId, Attempt> attempts_;
     std::vector<pg::requests::Response> responses_;
     std::vector<pg::requests::Retry> retries_;
-    HeldResults held_;
+    DeferredResults deferred_;
     std::size_t result_bytes_ = 0;       // of the bodies of responses_
     core::Duration first_result_at_{0};  // of those; monotonic, as all below
-    core::Duration group_time_{0};       // how long results wait for others
-    int busy_turns_ = 0;                 // in a row, in which the engine had something to do
+    core::Duration group_time_{0};  // how long results wait to be recorded together with others
+    int busy_turns_ = 0;            // consecutive turns in which the engine had something to do
 
-    // Whether something has changed since rows were last offered a slot, and when to do it though
-    // nothing has.
+    // Whether something has changed since rows were last offered a slot, and when to offer them
+    // again even if nothing has.
     bool may_start_ = false;
     std::optional<core::Duration> start_again_at_;
     std::vector<std::pair<std::string, core::Duration>> to_close_;
-    std::optional<core::Instant> next_ready_;  // of the requests that are not ready
+    std::optional<core::Instant> next_ready_;  // of the next request that is not ready yet
 
     bool sends_;                  // net.send_requests
-    unsigned configuration_ = 0;  // version of the settings that were taken
+    unsigned configuration_ = 0;  // version of the settings in use
 
     pg::HttpStatus shown_;
-    bool is_shown_ = true;  // nothing has happened since
+    bool is_shown_ = true;  // nothing has changed since the last publish()
     core::Duration published_at_{0};
 
-    core::Duration try_at_{0};  // no transaction before
-    // Nothing is read before, while something waits: with thousands of hosts in the queue reading
-    // takes long, and is to leave most of the time to sending.
+    core::Duration try_at_{0};  // no transaction before this time
+    // While rows wait in memory, nothing is read before this time: reading takes long with
+    // thousands of hosts in the queue, and must leave most of the time for sending.
     core::Duration read_at_{0};
     core::Duration idle_since_;
     bool check_extension_ = false;

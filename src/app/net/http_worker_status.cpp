@@ -1,4 +1,4 @@
-// What the http worker shows of itself.
+// What the http worker publishes about itself.
 #include <utility>
 
 #include "net/http_worker.hpp"
@@ -36,7 +36,7 @@ void HttpWorker::publish(bool at_once) {
     for (core::HostStatistics& host : limits_.statistics(monotonic, pg::kMaxHosts)) {
         pg::HostStatus& status =
             shown_.hosts.emplace_back(host_status(std::move(host), monotonic, now));
-        // If all slots are taken, that is not this host's doing.
+        // If all slots are in use, the host itself is not limited.
         const bool could_start = attempts_.size() < slots_ || status.next_try != core::kNever;
         status.limited = status.breaker == core::BreakerState::closed && could_start &&
                          queues_.is_waited_for(status.host, monotonic);

@@ -47,7 +47,7 @@ const std::vector<pg::JsonMember>& members_of(const ObjectArgument& argument, co
     return argument.members;
 }
 
-// As it is percent-encoded.
+// In UTF-8, as texts are percent-encoded.
 std::string utf8(const std::string& text) {
     if (auto converted = pg::to_utf8(text)) return std::move(*converted);
     throw pg::Error("22P05", "parameter or form field cannot be converted to UTF-8");
@@ -88,7 +88,7 @@ std::vector<core::Header> headers_of(const RequestArguments& arguments) {
     return headers;
 }
 
-// nullptr: a body of this kind has none by itself.
+// nullptr: this kind of body has no default.
 const char* content_type_of(BodyArgument::Kind kind) {
     switch (kind) {
         case BodyArgument::Kind::none:
@@ -102,7 +102,7 @@ const char* content_type_of(BodyArgument::Kind kind) {
     return nullptr;
 }
 
-// Values are texts, numbers and booleans. Secrets are named in `secrets`.
+// Values may be strings, numbers and booleans. Adds the names of the secrets in them to `secrets`.
 std::string form_of(const ObjectArgument& form, std::vector<std::string>& secrets) {
     using Kind = pg::JsonMember::Kind;
     if (form.state == ObjectArgument::State::null) throw null_argument("form");
@@ -157,7 +157,7 @@ void check_destination(const core::Url& url, const std::vector<core::Header>& he
     throw pg::Error(is_malformed ? kInvalid : "42501", refusal->message, refusal->detail);
 }
 
-// Headers that hold credentials go apart, to be sealed.
+// Separates the headers that hold credentials, which will be sealed.
 void set_headers(pg::requests::NewRequest& request, const RequestArguments& arguments,
                  std::vector<core::Header> headers) {
     const char* type = content_type_of(arguments.body.kind);

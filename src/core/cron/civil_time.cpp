@@ -7,7 +7,8 @@ namespace securatlas::core {
 
 namespace {
 
-// More than two offsets can differ: no clock shows a time again that it showed longer ago.
+// An upper bound for how long ago a clock can have shown a time that it shows again: more than any
+// two offsets differ.
 constexpr Duration kLongestRepeat = 2 * kLargestOffset + std::chrono::hours(1);
 
 }  // namespace

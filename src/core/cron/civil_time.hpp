@@ -10,12 +10,12 @@ namespace securatlas::core {
 
 using LocalTime = std::chrono::local_time<Duration>;
 
-// Occurrences that are computed lie in [kFirstOccurrence, kOccurrencesEnd): inside the years for
-// which a Zone is defined, with room to look a few days back and ahead.
+// Computed occurrences lie in [kFirstOccurrence, kOccurrencesEnd): within the years for which a
+// Zone is defined, with a margin for looking a few days back and ahead.
 inline constexpr Instant kFirstOccurrence = std::chrono::sys_days{std::chrono::year(1901) / 1 / 1};
 inline constexpr Instant kOccurrencesEnd = std::chrono::sys_days{std::chrono::year(2500) / 1 / 1};
 
-// Of local time to UTC, in either direction.
+// Between local time and UTC, in either direction.
 inline constexpr std::chrono::seconds kLargestOffset = std::chrono::hours(26);
 
 constexpr LocalTime to_local(Instant instant, std::chrono::seconds offset) {
@@ -33,8 +33,8 @@ Instant first_reached(const Zone& zone, LocalTime local);
 // `instant`. Later than what the clock shows then, if it is being shown a second time.
 LocalTime first_not_reached(const Zone& zone, Instant instant);
 
-// The same time of day that many months, then days later. A day that the month reached does not
-// have becomes its last.
+// Adds months, then days; the time of day stays. If the resulting month is too short for the day,
+// its last day is used.
 LocalTime add_calendar(LocalTime local, std::chrono::months months, std::chrono::days days);
 
 }  // namespace securatlas::core

@@ -9,14 +9,14 @@ using DaySet = std::uint32_t;
 // Days 1, 8, 15, 22 and 29.
 constexpr DaySet kEverySeventhDay = 0x20408102U;
 
-// What of a month decides its matching days, besides its number.
+// What determines the matching days of a month, besides its number.
 struct MonthShape {
     unsigned length;         // 28-31
     unsigned first_weekday;  // of day 1; 0 is Sunday
 
     DaySet all() const { return (DaySet{2} << length) - 2; }
     unsigned weekday(unsigned day) const { return (first_weekday + day - 1) % 7; }
-    // Up to 7: the first day of the month that is this weekday.
+    // The first day of the month that is this weekday, 1 to 7.
     unsigned first_day(unsigned weekday) const { return (weekday + 7 - first_weekday) % 7 + 1; }
 };
 
@@ -87,7 +87,7 @@ std::uint32_t matching_days(const CronFields& fields, std::chrono::year_month mo
 }
 
 bool ever_matches(const CronFields& fields) {
-    // Any 28 years without a skipped leap year hold all the 14 kinds of year.
+    // Any 28 consecutive years without a skipped leap year contain all 14 kinds of years.
     for (std::chrono::year_month month = std::chrono::year(2000) / 1;
          month < std::chrono::year(2028) / 1; month += std::chrono::months(1)) {
         if (matching_days(fields, month) != 0) return true;

@@ -15,7 +15,7 @@ constexpr std::string_view kWeekdayNames[] = {"sun", "mon", "tue", "wed", "thu",
 struct FieldRule {
     std::string_view name;
     int low;
-    int high;   // of a value as written: 7 is a way to write Sunday
+    int high;   // of a value as written: Sunday may be written as 7
     int count;  // of different values
     std::span<const std::string_view> names = {};  // of the values from `low`
 };
@@ -109,7 +109,7 @@ bool FieldsParser::parse_fields() {
     return true;
 }
 
-// A field and the blanks behind it.
+// Parses a field and the blanks behind it.
 bool FieldsParser::parse_field(const FieldRule& rule, std::uint64_t& set) {
     do {
         if (!parse_item(rule, set)) return false;
@@ -156,7 +156,7 @@ bool FieldsParser::parse_range(const FieldRule& rule, Value first, std::uint64_t
     return parse_step(rule, first.number, ends_the_week ? rule.high : last.number, set);
 }
 
-// The step, if there is one. Adds the range's values to `set`.
+// Parses the step, if there is one, and adds the values of the range to `set`.
 bool FieldsParser::parse_step(const FieldRule& rule, int first, int last, std::uint64_t& set) {
     int step = 1;
     if (accept('/') && !parse_number(rule, 1, rule.high, step)) return false;

@@ -1,4 +1,4 @@
-// Reads the five fields of a cron schedule.
+// Parses the five fields of a cron schedule.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +13,7 @@ namespace securatlas::core {
 
 // What is wrong with a schedule's text, and where.
 struct Fault {
-    std::string reason;    // begins with the part of the schedule that it is about
+    std::string reason;    // begins with the name of the field or part that is wrong
     std::size_t position;  // in bytes from the text's start
     // What pg_cron does with it, if it takes such a schedule and means something else by it than
     // its text says; a literal, or empty.
@@ -24,16 +24,16 @@ struct Fault {
 constexpr bool is_blank(char c) { return c == ' ' || c == '\t'; }
 constexpr bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
-// A part of the text as an error shows it: in quotes, and not longer than 20 characters of it.
+// A part of the text for an error message: in quotes, at most 20 characters.
 std::string in_quotes(std::string_view part);
 
-// Reads the run of digits at `position`, and moves `position` behind it. Fails unless there is one
-// and its number is in [low, high], however long it is. `name` begins the reason.
+// Reads the digits at `position`, and moves `position` behind them. Fails if there are none or if
+// the number is not in [low, high]; any number of digits is safe. The reason begins with `name`.
 Result<int, Fault> read_number(std::string_view text, std::size_t& position, std::string_view name,
                                int low, int high);
 
-// Reads from `position` to the end of `text`, which is printable ASCII and tabs. Fails on fields
-// that no day of any year matches, too.
+// Parses from `position` to the end of `text`, which must be printable ASCII and tabs. Also fails
+// if no day of any year matches the fields.
 Result<CronFields, Fault> parse_cron_fields(std::string_view text, std::size_t position);
 
 }  // namespace securatlas::core

@@ -63,7 +63,8 @@ std::string numbers(const char* noun, std::uint64_t set) {
     return noun + std::string(is_single(set) ? " " : "s ") + join(names_of(set, number_name));
 }
 
-// n if the minutes are 0, n, 2n... at equal distances over the hour's end, too; otherwise 0.
+// n if the minutes are 0, n, 2n... and n divides 60, so that the distance is the same across hours;
+// otherwise 0.
 int even_step(std::uint64_t minutes) {
     const int count = std::popcount(minutes);
     if (count < 2 || 60 % count != 0) return 0;
@@ -119,7 +120,7 @@ std::string date_phrase(const CronFields& fields, const std::string& month) {
 
 std::string weekday_phrase(const CronFields& fields, const std::string& month,
                            const std::string& in_months) {
-    // Sunday last, so that a weekend is in a row.
+    // Sunday last, so that Saturday and Sunday are consecutive.
     const std::uint64_t from_monday = (fields.weekdays & 0x7EU) | (fields.weekdays & 1U) << 7;
     Phrases phrases = names_of(from_monday, weekday_name);
     if (!phrases.empty()) phrases = {join(phrases) + in_months};

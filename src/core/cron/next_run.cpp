@@ -54,8 +54,9 @@ std::optional<LocalTime> next_match(const CronFields& fields, LocalTime from, Lo
            *next_time_of_day(fields, minutes(0));
 }
 
-// Walks the spans of constant offset. On the wall clock, a match fires when the clock first reaches
-// it, so that what has been reached before is left out and what a gap skipped fires at its end.
+// Goes through the spans of constant offset. A match fires when the wall clock first reaches it:
+// times that it shows again when clocks go back do not fire twice, and times that it skips when
+// clocks go forward fire at the end of the gap.
 std::optional<Instant> next_in_fields(const CronFields& fields, const Zone& zone, Instant after) {
     const bool follows_elapsed_time = fields.hours == kAllHours;
     Instant begin = after + Duration(1);
@@ -85,7 +86,8 @@ std::optional<Instant> next_multiple(Duration interval, Instant anchor, Instant 
 std::optional<Instant> next_by_calendar(const Interval& interval, const Zone& zone, Instant anchor,
                                         Instant after) {
     constexpr std::chrono::seconds kMeanMonth{months(1)};
-    // More than an occurrence can be away from anchor + k * (mean length of the interval).
+    // An upper bound for the distance of the k-th occurrence from anchor + k * (mean length of the
+    // interval).
     constexpr std::chrono::seconds kSlack = days(15);
     constexpr auto kAllYears =
         std::chrono::floor<std::chrono::seconds>(kOccurrencesEnd - kFirstOccurrence);
@@ -93,7 +95,7 @@ std::optional<Instant> next_by_calendar(const Interval& interval, const Zone& zo
     const std::chrono::seconds mean = kMeanMonth * interval.months +
                                       std::chrono::seconds(days(1)) * interval.days +
                                       std::chrono::floor<std::chrono::seconds>(interval.time);
-    // In seconds: as microseconds, the longest intervals do not fit.
+    // In seconds, because the longest intervals overflow in microseconds.
     if (mean >= kAllYears) return std::nullopt;
 
     const LocalTime local_anchor = to_local(anchor, zone.span_at(anchor).offset);

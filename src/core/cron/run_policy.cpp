@@ -13,7 +13,7 @@ namespace securatlas::core {
 
 namespace {
 
-// The instants in (from, until], `most` at the most.
+// The instants in (from, until], at most `most` of them.
 std::vector<Instant> instants_between(const NextAfter& next_after, Instant from, Instant until,
                                       std::size_t most) {
     std::vector<Instant> found;
@@ -34,8 +34,8 @@ void keep_latest(std::vector<Instant>& instants, std::size_t limit) {
 // The latest `limit` instants in (from, until], or all if there are fewer.
 std::vector<Instant> latest_instants(const NextAfter& next_after, Instant from, Instant until,
                                      std::size_t limit) {
-    // After `low` there are `limit` of them or more (or it is `from`), after `high` there are
-    // fewer.
+    // Invariant: after `low` there are at least `limit` instants (or `low` is `from`), after `high`
+    // there are fewer.
     Instant low = from;
     Instant high = until;
     for (Duration back = std::chrono::seconds(1); back < until - from; back *= 2) {
@@ -45,7 +45,7 @@ std::vector<Instant> latest_instants(const NextAfter& next_after, Instant from, 
         }
         high = until - back;
     }
-    // Fewer than `many` are all that there are after `low`.
+    // If there are fewer than `many`, these are all instants after `low`.
     const std::size_t many = 2 * limit;
     std::vector<Instant> latest = instants_between(next_after, low, until, many);
     while (latest.size() == many) {

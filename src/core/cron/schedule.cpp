@@ -11,13 +11,13 @@ namespace {
 
 using Parsed = Result<Schedule::Body, Fault>;
 
-// Verbatim what pg_cron says, like the beginning of the message.
+// The same text as pg_cron's, as is the beginning of the message.
 constexpr std::string_view kHint =
     "Use cron format (e.g. 5 4 * * *), or interval format '[1-59] seconds'";
 
 constexpr std::size_t kMaxLength = 999;
 
-// Of "@at": what can be shown with a year of four digits.
+// The range of "@at": years that have four digits.
 constexpr Instant kFirstTime = std::chrono::sys_days{std::chrono::year(1) / 1 / 1};
 constexpr Instant kTimesEnd = std::chrono::sys_days{std::chrono::year(10000) / 1 / 1};
 
@@ -46,7 +46,7 @@ std::string to_hex(unsigned char byte) {
     return {kDigits[byte >> 4], kDigits[byte & 15]};
 }
 
-// The text as a message can show it: printable ASCII, cut when it is long.
+// The text for an error message: printable ASCII, truncated if it is long.
 std::string printable(std::string_view text) {
     constexpr std::size_t kShown = 200;
     std::string shown;
@@ -158,7 +158,8 @@ Parsed parse_macro(std::string_view text, std::size_t begin, const LiteralParser
     return Schedule::Body(*parse_cron_fields(macro->fields, 0));
 }
 
-// A text that begins with a number and the word "second" or "seconds"; nullopt if it does not.
+// Parses "[1-59] seconds"; nullopt if the text does not begin with a number and the word "second"
+// or "seconds".
 std::optional<Parsed> parse_seconds(std::string_view text, std::size_t begin) {
     if (begin < text.size() && text[begin] == '+') ++begin;
     std::size_t digits_end = begin;
@@ -188,7 +189,7 @@ Parsed parse_body(std::string_view text, std::size_t begin, const LiteralParsers
     return Schedule::Body(*fields);
 }
 
-// The name in the prefix at `position`, which moves behind it; empty if there is no prefix.
+// The zone name in the prefix at `position`, which is moved behind it; empty if there is no prefix.
 Result<std::string_view, Fault> parse_zone(std::string_view text, std::size_t& position) {
     for (const std::string_view prefix : {"CRON_TZ=", "TZ="}) {
         if (!text.substr(position).starts_with(prefix)) continue;

@@ -12,7 +12,7 @@ namespace {
 constexpr const char* kUnscheduled = "job was unscheduled";
 constexpr const char* kPaused = "job is paused";
 
-// Beyond these a duration means "always", and adding it to an instant must not overflow.
+// Longer durations are cut to this one, so that adding them to an instant cannot overflow.
 constexpr Duration kLongestDuration = std::chrono::days(366 * 100);
 
 void limit(Duration& duration) { duration = std::clamp(duration, Duration(0), kLongestDuration); }
@@ -45,7 +45,7 @@ std::vector<Command> Scheduler::step(Instant now, std::span<const Event> events)
         state.clock_set_back();
     }
     for (const Event& event : events) {
-        std::visit([&state](const auto& happened) { state.take(happened); }, event);
+        std::visit([&state](const auto& happened) { state.handle(happened); }, event);
     }
     state.collect_due();
     state.decide_due();
@@ -64,7 +64,7 @@ std::optional<Instant> Scheduler::next_run(JobId job) const {
     return found->next;
 }
 
-void Scheduler::State::take(const JobLoaded& event) {
+void Scheduler::State::handle(const JobLoaded& event) {
     const auto [place, fresh] = jobs.try_emplace(event.job.id);
     JobState& job = place->second;
     const bool was_active = job.job.active && !job.gone && !fresh;
@@ -77,7 +77,7 @@ void Scheduler::State::take(const JobLoaded& event) {
     limit(job.job.catchup_window);
     limit(job.job.jitter);
     limit(job.job.retry_period);
-    // Made while the clock was ahead: waiting for that instant would be waiting for the mistake.
+    // The job was created while the clock was wrong and ahead. Do not wait until that instant.
     if (job.job.planned_from > now + kMissedAfter) job.job.planned_from = now;
 
     if (!known) {
@@ -86,7 +86,7 @@ void Scheduler::State::take(const JobLoaded& event) {
         job.last_due = job.last_finished = job.job.last_occurrence;
         job.last_failed = job.job.last_failed;
     } else {
-        // Resumed after too many failures, it has as many tries again.
+        // A job that is resumed starts counting failures from zero.
         job.job.consecutive_failures = was_active ? failures : 0;
     }
     if (!job.job.active) skip_waiting(job, kPaused, false);
@@ -94,7 +94,7 @@ void Scheduler::State::take(const JobLoaded& event) {
     mark(job);
 }
 
-void Scheduler::State::take(const JobRemoved& event) {
+void Scheduler::State::handle(const JobRemoved& event) {
     JobState* job = find(event.job);
     if (job == nullptr || job->gone) return;
     for (const Dependency& old : job->job.after) dependents.erase({old.after, event.job});
@@ -107,7 +107,7 @@ void Scheduler::State::take(const JobRemoved& event) {
     mark_dependents(event.job);
 }
 
-void Scheduler::State::take(const Started& event) {
+void Scheduler::State::handle(const Started& event) {
     if (started) return;
     started = true;
     for (const AdoptedRun& adopted : event.adopted) {
@@ -146,7 +146,7 @@ void Scheduler::State::take(const Started& event) {
     }
 }
 
-void Scheduler::State::take(const ManualRun& event) {
+void Scheduler::State::handle(const ManualRun& event) {
     if (owners.contains(event.run)) return;
     JobState* job = find(event.job);
     if (job == nullptr || job->gone) {
@@ -164,7 +164,7 @@ void Scheduler::State::take(const ManualRun& event) {
     mark(*job);
 }
 
-void Scheduler::State::take(const RunClaimed& event) {
+void Scheduler::State::handle(const RunClaimed& event) {
     if (owners.contains(event.run)) return;
     JobState* job = find(event.occurrence.job);
     if (job == nullptr) {
@@ -183,13 +183,13 @@ void Scheduler::State::take(const RunClaimed& event) {
     mark(*job);
 }
 
-void Scheduler::State::take(const RunRefused& event) {
+void Scheduler::State::handle(const RunRefused& event) {
     JobState* job = find(event.occurrence.job);
     ActiveRun* run = job == nullptr ? nullptr : find_claim(*job, event.occurrence);
     if (run != nullptr) move(*job, *run, RunState::ended);
 }
 
-void Scheduler::State::take(const RunEnded& event) {
+void Scheduler::State::handle(const RunEnded& event) {
     const auto [job, run] = find_run(event.run);
     if (run == nullptr) return;
     const bool cancelling = run->state == RunState::cancelling;
@@ -221,7 +221,8 @@ void Scheduler::State::failed(JobState& job, ActiveRun& run, bool retryable) {
         at = retry_time(job.job, run.occurrence.attempt, now, job.next, random());
     }
     if (at.has_value()) {
-        // In its place, because runs that wait for this one wait for its retries too.
+        // In place of the failed attempt, because runs that wait for this run wait for its retries
+        // too.
         Occurrence next = run.occurrence;
         ++next.attempt;
         next.trigger = RunTrigger::retry;
@@ -229,9 +230,9 @@ void Scheduler::State::failed(JobState& job, ActiveRun& run, bool retryable) {
                         .sequence = run.sequence,
                         .since = next.scheduled_at,
                         .not_before = *at,
-                        .told = {.hold = Hold::retry},
+                        .shown_wait = {.cause = WaitCause::retry},
                         .manual = run.manual};
-        move(job, run, RunState::claiming, text_of(run.told, run));
+        move(job, run, RunState::claiming, text_of(run.shown_wait, run));
         return;
     }
     finish(job, run.occurrence.scheduled_at, false);
@@ -249,7 +250,7 @@ void Scheduler::State::pause(JobState& job, RunId last_failed) {
                                  std::to_string(static_cast<std::int64_t>(last_failed)) +
                                  ". Mend the cause, then cron.resume(" +
                                  in_single_quotes(job.job.name) + ")"});
-    // Without waiting for the row's change, so that nothing is claimed in between.
+    // At once, without waiting for the change of its row, so that nothing is claimed in between.
     job.job.active = false;
     job.next = kNever;
     skip_waiting(job, kPaused, false);

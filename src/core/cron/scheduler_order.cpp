@@ -1,4 +1,4 @@
-// The order in which occurrences that are due at one step are decided about.
+// The order in which the occurrences that are due in one step are processed.
 #include <algorithm>
 #include <iterator>
 #include <span>
@@ -11,9 +11,9 @@ namespace {
 
 JobId job_of(const Due& due) { return due.occurrence.job; }
 
-// Reorders what is due at one instant, ascending by job, so that each follows the jobs that it runs
-// after. Depth first with a stack of its own: a chain may be as long as there are jobs. Each is
-// visited once, so that a cycle ends too.
+// Reorders what is due at one instant (given in order of job ids), so that each job comes after the
+// jobs that it runs after. A depth-first search with an explicit stack, because a chain may be as
+// long as there are jobs. Each job is visited once, so that cycles do no harm.
 void order_instant(std::span<Due> group) {
     struct Visit {
         std::size_t index;

@@ -1,4 +1,4 @@
-// Which occurrences are due, which were missed, and what becomes of them.
+// Which occurrences are due, which were missed, and what happens to them.
 #include <algorithm>
 
 #include "cron/scheduler_state.hpp"
@@ -12,10 +12,11 @@ constexpr const char* kOverlap = "overlap: the previous run has not finished";
 constexpr const char* kAway = "missed: the scheduler was not running";
 constexpr const char* kClockStep = "missed: the clock went forward, or the server was suspended";
 
-// The least step of Instant.
+// The resolution of Instant.
 constexpr Duration kTick(1);
 
-// Ascending and one for each instant: of several attempts the last one counts.
+// Merges `more` into `candidates`, ascending, with one entry for each instant: the one with the
+// latest attempt.
 void merge(std::vector<MissedOccurrence>& candidates, std::vector<MissedOccurrence> more) {
     candidates.insert(candidates.end(), more.begin(), more.end());
     std::ranges::sort(candidates, [](const MissedOccurrence& a, const MissedOccurrence& b) {
@@ -58,9 +59,9 @@ void Scheduler::State::clock_set_back() {
     }
 }
 
-// Occurrences after this instant are to be planned. What fell between the last step and this one is
-// not claimed yet. The only occurrence of a job that runs once is not lost, however late its
-// transaction committed.
+// The job's occurrences after this instant have to be planned. Those between the last step and this
+// one have not been claimed yet. The only occurrence of a one-off job must not be lost, however
+// late its transaction committed.
 Instant Scheduler::State::first_unplanned(const JobState& job) const {
     if (is_once(job.job)) return std::max(job.last_due, job.job.planned_from);
     return std::max(last_step == kLongAgo ? now : last_step, job.job.planned_from);
@@ -100,7 +101,7 @@ void Scheduler::State::collect_unfinished(JobState& job, const Unfinished& runs,
     std::vector<MissedOccurrence> repeated;
     const auto repeat = [&](const auto& run) {
         const std::optional<MissedOccurrence> next = again(job, run);
-        // The start of the server is this job's occurrence; those before it are over.
+        // The occurrence of "@reboot" is the start of the server; no earlier one is run again.
         if (next.has_value() && !rebooted) repeated.push_back(*next);
     };
     std::ranges::for_each(runs.interrupted, repeat);
@@ -112,8 +113,8 @@ void Scheduler::State::collect_unfinished(JobState& job, const Unfinished& runs,
     }
 }
 
-// The attempt that takes the place of an interrupted one, together with missed occurrences. That of
-// a manual run is due by itself.
+// The next attempt of an interrupted run, which is treated like a missed occurrence; nullopt: there
+// is none, or it is that of a manual run, which was added to `due`.
 std::optional<MissedOccurrence> Scheduler::State::again(JobState& job, const InterruptedRun& run) {
     const MissedOccurrence next{run.occurrence.scheduled_at, run.occurrence.attempt + 1};
     const bool wanted =
@@ -134,8 +135,8 @@ std::optional<MissedOccurrence> Scheduler::State::again(JobState& job, const Int
     return std::nullopt;
 }
 
-// The retry of a failed run, if its time is over: it was missed like an occurrence. Else it is due
-// when it would have been.
+// The retry of a failed run, if its time has passed: it is treated like a missed occurrence. A
+// retry whose time has not come, or of a manual run, is added to `due`.
 std::optional<MissedOccurrence> Scheduler::State::again(JobState& job, const FailedRun& run) {
     const MissedOccurrence next{run.occurrence.scheduled_at, run.occurrence.attempt + 1};
     const bool manual = run.occurrence.trigger == RunTrigger::manual;
@@ -144,7 +145,7 @@ std::optional<MissedOccurrence> Scheduler::State::again(JobState& job, const Fai
                                     next_after(job.job, run.ended_at), random())
                        : std::nullopt;
     if (!at.has_value()) return std::nullopt;
-    // It has not failed before its retries have.
+    // The occurrence has failed only when its retries have.
     if (!manual && job.job.consecutive_failures > 0) --job.job.consecutive_failures;
     if (*at <= now && !manual) return next;
     due.push_back({.job = &job,
@@ -163,7 +164,7 @@ void Scheduler::State::collect_missed(JobState& job, Instant from, Instant until
     const auto next = [&job](Instant after) { return next_after(job.job, after); };
     std::size_t limit = missed_limit(job.job.missed);
     if (job.job.missed == MissedPolicy::all) {
-        // Those that may run are inside the window, mostly few.
+        // Only occurrences inside the window may run, and usually they are few.
         const Instant window = std::max(from, now - job.job.catchup_window - kTick);
         if (window < until) {
             limit = std::min(limit, find_missed(next, window, until, 1, kMaxBuffered).count + 1);
@@ -215,16 +216,17 @@ void Scheduler::State::decide(const Due& one) {
     const bool under_way = std::ranges::any_of(job.runs, [at](const ActiveRun& run) {
         return !is_over(run.state) && run.occurrence.scheduled_at == at;
     });
-    // Paused or removed in this very step, or planned once more after the clock was set back.
+    // The job was paused or removed in this step, or the occurrence was planned again after the
+    // clock was set back.
     if (!job.job.active || job.gone || under_way) return;
 
-    // A run that a user asked for waits for no other job, and a retry has waited before.
+    // Manual runs do not wait for other jobs, and a retry has waited already.
     const bool is_retry = occurrence.trigger == RunTrigger::retry;
     const Instant since = one.manual || is_retry ? at : job.last_due < at ? job.last_due : kLongAgo;
     if (!one.manual) job.last_due = std::max(job.last_due, at);
     const ActiveRun probe{.occurrence = occurrence, .sequence = next_sequence, .since = since};
     const WaitReason dependency = dependency_of(job, probe);
-    if (dependency.hold == Hold::failed) {
+    if (dependency.cause == WaitCause::failed) {
         commands.push_back(RecordSkip{occurrence, text_of(dependency, probe)});
         finish(job, at, false);
         mark_dependents(job.job.id);

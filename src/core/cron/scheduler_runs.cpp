@@ -1,4 +1,4 @@
-// The life of a run: its states, what it waits for, and what its end sets free.
+// The life of a run: its states, what it waits for, and what may start when it ends.
 #include <algorithm>
 #include <limits>
 
@@ -30,7 +30,7 @@ bool may_move(RunState from, RunState to) {
     return false;
 }
 
-// Whether another run of the job has to end first. A manual run does not wait for those that wait.
+// Whether another run of the job has to end first. A manual run waits for running ones only.
 bool is_behind(const JobState& job, const ActiveRun& run) {
     if (job.job.overlap == OverlapPolicy::allow) return false;
     if (!run.manual || run.occurrence.attempt > 1) {
@@ -85,18 +85,18 @@ ActiveRun& Scheduler::State::add_run(JobState& job, const Occurrence& occurrence
 }
 
 void Scheduler::State::claim(JobState& job, ActiveRun& run) {
-    run.told = hold_of(job, run);
-    move(job, run, RunState::claiming, text_of(run.told, run));
+    run.shown_wait = wait_reason(job, run);
+    move(job, run, RunState::claiming, text_of(run.shown_wait, run));
 }
 
-WaitReason Scheduler::State::hold_of(const JobState& job, const ActiveRun& run) const {
+WaitReason Scheduler::State::wait_reason(const JobState& job, const ActiveRun& run) const {
     const WaitReason dependency = dependency_of(job, run);
-    if (dependency.hold == Hold::failed) return dependency;
-    if (is_behind(job, run)) return {.hold = Hold::previous};
-    if (dependency.hold != Hold::none) return dependency;
+    if (dependency.cause == WaitCause::failed) return dependency;
+    if (is_behind(job, run)) return {.cause = WaitCause::previous};
+    if (dependency.cause != WaitCause::none) return dependency;
     if (run.not_before <= now) return {};
     const bool retry = run.occurrence.trigger == RunTrigger::retry;
-    return {.hold = retry ? Hold::retry : Hold::jitter};
+    return {.cause = retry ? WaitCause::retry : WaitCause::jitter};
 }
 
 WaitReason Scheduler::State::dependency_of(const JobState& job, const ActiveRun& run) const {
@@ -111,12 +111,12 @@ WaitReason Scheduler::State::dependency_of(const JobState& job, const ActiveRun&
             const bool finishes = !is_over(earlier.state) && earlier.doom == nullptr;
             if (finishes && earlier.sequence < run.sequence &&
                 counts(earlier.occurrence.scheduled_at)) {
-                return {.hold = Hold::dependency, .other = after};
+                return {.cause = WaitCause::dependency, .other = after};
             }
         }
         if (condition == DependencyCondition::succeeded && other->last_failed &&
             counts(other->last_finished)) {
-            failed = {.hold = Hold::failed, .other = after};
+            failed = {.cause = WaitCause::failed, .other = after};
         }
     }
     return failed;
@@ -125,18 +125,18 @@ WaitReason Scheduler::State::dependency_of(const JobState& job, const ActiveRun&
 std::string Scheduler::State::text_of(const WaitReason& reason, const ActiveRun& run) const {
     const JobState* other = find(reason.other);
     const std::string name = other == nullptr ? std::string() : other->job.name;
-    switch (reason.hold) {
-        case Hold::none:
+    switch (reason.cause) {
+        case WaitCause::none:
             return {};
-        case Hold::previous:
+        case WaitCause::previous:
             return "waiting for the previous run";
-        case Hold::dependency:
+        case WaitCause::dependency:
             return "waiting for " + name;
-        case Hold::jitter:
+        case WaitCause::jitter:
             return "jitter";
-        case Hold::retry:
+        case WaitCause::retry:
             return "retry at " + utc_text(run.not_before);
-        case Hold::failed:
+        case WaitCause::failed:
             return name + " failed";
     }
     return {};
@@ -182,7 +182,8 @@ void Scheduler::State::mark_dependents(JobId job) {
     }
 }
 
-// Ends: a job is marked again only when one of its runs, or of those it waits for, is over.
+// This loop terminates: a job is marked dirty again only when one of its runs, or of the jobs that
+// it waits for, has ended.
 void Scheduler::State::settle() {
     for (std::size_t i = 0; i < dirty.size(); ++i) {
         JobState* job = find(dirty[i]);
@@ -198,7 +199,7 @@ void Scheduler::State::settle(JobState& job) {
         if (run.state == RunState::waiting) advance(job, run);
     }
     std::erase_if(job.runs, [](const ActiveRun& run) { return is_over(run.state); });
-    // Most jobs have no run at most times.
+    // Frees the memory: most jobs have no run most of the time.
     if (job.runs.empty()) job.runs = {};
     if (job.gone && job.runs.empty()) {
         const JobId id = job.job.id;
@@ -210,14 +211,14 @@ void Scheduler::State::settle(JobState& job) {
 }
 
 void Scheduler::State::advance(JobState& job, ActiveRun& run) {
-    const WaitReason reason = hold_of(job, run);
-    if (reason.hold == Hold::none) {
+    const WaitReason reason = wait_reason(job, run);
+    if (reason.cause == WaitCause::none) {
         move(job, run, RunState::running);
-    } else if (reason.hold == Hold::failed) {
+    } else if (reason.cause == WaitCause::failed) {
         finish(job, run.occurrence.scheduled_at, false);
         move(job, run, RunState::skipped, text_of(reason, run));
-    } else if (reason != run.told) {
-        run.told = reason;
+    } else if (reason != run.shown_wait) {
+        run.shown_wait = reason;
         commands.push_back(ExplainWait{run.id, text_of(reason, run)});
     }
 }
@@ -225,7 +226,8 @@ void Scheduler::State::advance(JobState& job, ActiveRun& run) {
 void Scheduler::State::set_timer(JobState& job) {
     Instant at = job.next;
     for (const ActiveRun& run : job.runs) {
-        const bool timed = run.told.hold == Hold::jitter || run.told.hold == Hold::retry;
+        const bool timed =
+            run.shown_wait.cause == WaitCause::jitter || run.shown_wait.cause == WaitCause::retry;
         if (run.state == RunState::waiting && timed && run.not_before > now) {
             at = std::min(at, run.not_before);
         }

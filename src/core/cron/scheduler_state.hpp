@@ -1,6 +1,6 @@
-// What the scheduler's state machine remembers. Private to src/core/scheduler*.cpp.
+// The state of the scheduler's state machine. Private to src/core/cron/scheduler*.cpp.
 //
-// A run's states, and who moves it (Scheduler::State::move, and nobody else):
+// The states of a run; only Scheduler::State::move() changes them:
 //
 //     planned -> claiming -> waiting -> running -> cancelling
 //                   |           |          |           |
@@ -9,9 +9,9 @@
 //
 // A manual run enters at `waiting`, an adopted one at `running`.
 //
-// Everything a run may wait for has a smaller sequence number than the run: it waits for runs of
-// its own job ahead of it, and for runs of other jobs that were there before it. So no two runs can
-// wait for each other, whatever the jobs' dependencies say.
+// A run waits only for runs with a smaller sequence number: earlier runs of its own job, and runs
+// of other jobs that were added before it. So runs can never wait for each other in a cycle,
+// whatever the dependencies of the jobs are.
 #pragma once
 
 #include <cstdint>
@@ -28,11 +28,11 @@
 
 namespace securatlas::core {
 
-// Occurrences that are older than this when the scheduler sees them were missed. It is the longest
-// that the process around it sleeps.
+// An occurrence that is older than this when the scheduler sees it was missed. It is also the
+// longest time for which the process sleeps.
 inline constexpr Duration kMissedAfter = std::chrono::minutes(1);
 
-// A clock that goes back by no more than this is one that is being adjusted.
+// If the clock goes back by no more than this, it is being adjusted and was not set.
 inline constexpr Duration kClockTolerance = std::chrono::seconds(1);
 
 enum class RunState : std::uint8_t {
@@ -45,11 +45,11 @@ enum class RunState : std::uint8_t {
     ended
 };
 
-// Why a claimed run does not start. `failed` is final: it will not.
-enum class Hold : std::uint8_t { none, previous, dependency, jitter, retry, failed };
+// Why a claimed run does not start yet; `failed`: a dependency has failed, so that it never will.
+enum class WaitCause : std::uint8_t { none, previous, dependency, jitter, retry, failed };
 
 struct WaitReason {
-    Hold hold = Hold::none;
+    WaitCause cause = WaitCause::none;
     JobId other{};  // of `dependency` and `failed`
     friend bool operator==(const WaitReason&, const WaitReason&) = default;
 };
@@ -58,36 +58,36 @@ struct ActiveRun {
     Occurrence occurrence;
     RunId id{};  // from `waiting` on
     std::uint64_t sequence = 0;
-    Instant since = kLongAgo;       // other jobs' occurrences in (since, scheduled_at] hold it
-    Instant not_before = kLongAgo;  // jitter's or the retry's time
-    WaitReason told{};              // what the row says that it waits for
+    Instant since = kLongAgo;       // it waits for other jobs' occurrences in (since, scheduled_at]
+    Instant not_before = kLongAgo;  // earliest start, by jitter or retry
+    WaitReason shown_wait{};        // what the row says that it waits for
     RunState state = RunState::planned;
-    bool manual = false;         // asked for by a user, or the retry of such a run
-    bool replaces = false;       // `cancel_other`: ends the runs before it once it is claimed
-    const char* doom = nullptr;  // of a claiming one: skip it for this reason once it is claimed
+    bool manual = false;         // requested by a user, or a retry of such a run
+    bool replaces = false;       // `cancel_other`: cancels the runs before it once it is claimed
+    const char* doom = nullptr;  // while claiming: skip it for this reason once it is claimed
 };
 
 struct JobState : TimerNode {
     Job job;
     Instant next = kNever;             // the next planned occurrence
     Instant last_due = kLongAgo;       // the latest occurrence that was due
-    Instant last_finished = kLongAgo;  // the occurrence that finished last
-    bool last_failed = false;          // it did not succeed
-    bool gone = false;                 // removed, but runs are under way
+    Instant last_finished = kLongAgo;  // the last occurrence that finished
+    bool last_failed = false;          // that one did not succeed
+    bool gone = false;                 // removed, but some of its runs have not ended
     bool dirty = false;                // in State::dirty
-    std::vector<ActiveRun> runs;       // not finished ones, in the order in which they run
+    std::vector<ActiveRun> runs;       // unfinished runs, in the order in which they run
 };
 
-// An occurrence that the step has to decide about.
+// An occurrence that is due in this step.
 struct Due {
     JobState* job;
     Occurrence occurrence;
     bool manual = false;
-    bool keep = false;  // it waits even if the overlap policy would skip it
+    bool keep = false;  // it waits even where the overlap policy would skip it
     Instant not_before = kLongAgo;
 };
 
-// Of one job, at the scheduler's start.
+// The unfinished runs of one job at the start of the scheduler.
 struct Unfinished {
     std::vector<InterruptedRun> interrupted;
     std::vector<FailedRun> failed;
@@ -97,13 +97,13 @@ struct Scheduler::State {
     explicit State(Random source) : random(std::move(source)) {}
 
     // ---- events: scheduler.cpp
-    void take(const JobLoaded& event);
-    void take(const JobRemoved& event);
-    void take(const Started& event);
-    void take(const ManualRun& event);
-    void take(const RunClaimed& event);
-    void take(const RunRefused& event);
-    void take(const RunEnded& event);
+    void handle(const JobLoaded& event);
+    void handle(const JobRemoved& event);
+    void handle(const Started& event);
+    void handle(const ManualRun& event);
+    void handle(const RunClaimed& event);
+    void handle(const RunRefused& event);
+    void handle(const RunEnded& event);
     void succeeded(JobState& job, const ActiveRun& run);
     void failed(JobState& job, ActiveRun& run, bool retryable);
     void pause(JobState& job, RunId last_failed);
@@ -128,7 +128,7 @@ struct Scheduler::State {
     void move(JobState& job, ActiveRun& run, RunState to, std::string reason = {});
     ActiveRun& add_run(JobState& job, const Occurrence& occurrence);
     void claim(JobState& job, ActiveRun& run);
-    WaitReason hold_of(const JobState& job, const ActiveRun& run) const;
+    WaitReason wait_reason(const JobState& job, const ActiveRun& run) const;
     WaitReason dependency_of(const JobState& job, const ActiveRun& run) const;
     std::string text_of(const WaitReason& reason, const ActiveRun& run) const;
     void skip_waiting(JobState& job, const char* reason, bool manual_too);
@@ -147,13 +147,13 @@ struct Scheduler::State {
 
     Random random;
     bool started = false;
-    Instant now = kLongAgo;  // of the step under way, else of the last one
+    Instant now = kLongAgo;  // of the current step, else of the last one
     Instant last_step = kLongAgo;
     std::size_t countable = 0;  // missed occurrences that this step may still count
     std::uint64_t next_sequence = 1;
     std::size_t present = 0;  // jobs that are not gone
     std::unordered_map<JobId, JobState> jobs;
-    std::set<std::pair<JobId, JobId>> dependents;  // (job, one that runs after it)
+    std::set<std::pair<JobId, JobId>> dependents;  // (job, job that runs after it)
     std::unordered_map<RunId, JobId> owners;       // of runs that have an id
     TimerQueue<JobState> timers;
     std::vector<Due> due;
@@ -161,7 +161,7 @@ struct Scheduler::State {
     std::vector<Command> commands;
 };
 
-// Sorts by time; of those due at one instant, a job comes after the jobs that it runs after.
+// Sorts by time; within one instant a job comes after the jobs that it runs after.
 void order_due(std::vector<Due>& due);
 
 // The job's first occurrence after `after`; kNever if there is none.
@@ -170,7 +170,7 @@ Instant next_after(const Job& job, Instant after);
 bool is_once(const Job& job);    // "@at"
 bool is_reboot(const Job& job);  // "@reboot"
 
-// True for runs that are handed out and have not ended.
+// True for runs that were handed out and have not ended.
 constexpr bool is_under_way(RunState state) {
     return state == RunState::running || state == RunState::cancelling;
 }

@@ -5,8 +5,8 @@
 
 namespace securatlas::core {
 
-// Requests that were sent before it opened end later. An answer to one of them is as good as one to
-// a probe; a failure of one of them is no news, and must not make the pause longer.
+// Requests that were sent before it opened may end later. An answer to one of them closes it, like
+// an answer to a probe; a failure of one of them says nothing new, and must not extend the pause.
 void Breaker::apply(BreakerEvent event, Duration now, double random) {
     switch (event) {
         case BreakerEvent::answered:

@@ -19,14 +19,14 @@ std::string_view without_last_dot(std::string_view name) {
     return name;
 }
 
-// Where the colon of the port is; npos if there is none.
+// The position of the port's colon; npos if there is none.
 std::size_t find_port(std::string_view text) {
     if (text.starts_with('[')) {
         const std::size_t bracket = text.find(']');
         return bracket == std::string_view::npos ? bracket : text.find(':', bracket);
     }
     const std::size_t colon = text.find(':');
-    // With more than one it is an IPv6 address.
+    // A text with more than one colon is an IPv6 address.
     return text.find(':', colon + 1) == std::string_view::npos ? colon : std::string_view::npos;
 }
 
@@ -69,7 +69,7 @@ bool HostPattern::matches(std::string_view host, std::uint16_t port) const {
         case Kind::name:
             return name == name_;
         case Kind::below:
-            // An address is below nothing.
+            // An address is not a subdomain.
             return name.size() > name_.size() && name.ends_with(name_) && !IpAddress::parse(name);
         case Kind::address:
             return IpAddress::parse(name) == address_;

@@ -31,7 +31,7 @@ BreakerEvent event_of(Outcome outcome, bool is_probe) {
     return is_probe ? BreakerEvent::probe_answered : BreakerEvent::answered;
 }
 
-// The smallest of them that `percent` of them do not exceed.
+// The smallest duration that `percent` percent of them do not exceed.
 std::optional<Duration> percentile(std::vector<Duration> durations, std::size_t percent) {
     if (durations.empty()) return std::nullopt;
     const std::size_t rank = (durations.size() * percent + 99) / 100;
@@ -117,7 +117,7 @@ void HostLimits::leave(const std::string& name, Host& host, Duration now) {
     forget_idle(now);
 }
 
-// A breaker keeps its host from being forgotten for kMaxPause x 1.25 at most.
+// An open breaker keeps its host from being forgotten, for at most kMaxPause x 1.25.
 void HostLimits::forget_idle(Duration now) {
     while (hosts_.size() > kMaxHosts && !idle_.empty()) {
         const auto oldest = hosts_.find(idle_.front());
@@ -128,14 +128,14 @@ void HostLimits::forget_idle(Duration now) {
     }
 }
 
-// Whether one with so many in flight may have another one.
+// Whether a host with this many requests in flight may have another slot.
 bool HostLimits::has_slot(std::size_t in_flight) const {
     const std::size_t free = options_.max_total - std::min(options_.max_total, in_flight_);
     return in_flight < free && in_flight < options_.max_per_host;
 }
 
-// Without changes of the spacing, the second is never the earlier one; with them, it keeps what was
-// due at a lower rate from holding back what is allowed at a higher one.
+// If the rate has not changed, the first is the smaller one. If it was raised, the second keeps a
+// due time that was computed with the lower rate from delaying requests.
 HostLimits::Nanoseconds HostLimits::rate_allows_at(const Host& host) const {
     return std::min(host.due_at - tolerance_, host.started_at + spacing_);
 }

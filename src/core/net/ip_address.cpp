@@ -12,7 +12,7 @@ namespace securatlas::core {
 
 namespace {
 
-// A number up to `max` without leading zeros.
+// A decimal number up to `max` without leading zeros.
 std::optional<unsigned> parse_number(std::string_view text, unsigned max) {
     if (text.empty() || text.size() > 3 || !std::ranges::all_of(text, is_digit)) {
         return std::nullopt;

@@ -85,7 +85,7 @@ Result<UrlScheme, UrlError> parse_scheme(std::string_view text) {
                   "Only http and https are supported.");
 }
 
-// What is between scheme and path.
+// The part between scheme and path.
 struct Authority {
     std::string_view host;  // with brackets
     std::string_view port;  // with its colon; empty if there is none

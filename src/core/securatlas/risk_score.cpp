@@ -10,7 +10,7 @@ namespace securatlas::core {
 namespace {
 
 constexpr double kMaxMaturity = 5.0;
-// In percent: what is exact in decimal then mostly is so in binary.
+// In percent, because these numbers have an exact binary form.
 constexpr double kWorstProbability = 80.0;
 constexpr double kProbabilityRange = 75.0;
 constexpr double kLossShareOfRevenue = 0.30;

@@ -13,7 +13,7 @@ using Json = nlohmann::json;
 constexpr int kMaxDepth = 32;
 constexpr double kTenYears = 315'360'000;  // seconds
 
-// The errors of RFC 6749 and of OpenID Connect that a token endpoint may name.
+// The error codes of RFC 6749 and OpenID Connect that a token endpoint may return.
 constexpr std::array<std::string_view, 13> kErrors = {
     "invalid_request",         "invalid_client", "invalid_grant",        "unauthorized_client",
     "unsupported_grant_type",  "invalid_scope",  "access_denied",        "server_error",
@@ -37,8 +37,8 @@ std::optional<double> number_of(std::string_view text) {
     return number;
 }
 
-// The members of the outermost object that are of use. Nothing else is kept, so that an answer
-// costs no memory beyond its own, however it is nested.
+// Collects the members of the outermost object that are needed, and nothing else, so that a
+// response costs no memory beyond its own, however deeply it is nested.
 class Reader : public nlohmann::json_sax<Json> {
   public:
     std::optional<std::string> access_token;
@@ -46,15 +46,15 @@ class Reader : public nlohmann::json_sax<Json> {
     std::optional<std::string> error;
     std::optional<double> expires_in;
 
-    bool null() override { return take(); }
-    bool boolean(bool) override { return take(); }
+    bool null() override { return read_value(); }
+    bool boolean(bool) override { return read_value(); }
     bool number_integer(number_integer_t value) override {
-        return take(static_cast<double>(value));
+        return read_value(static_cast<double>(value));
     }
     bool number_unsigned(number_unsigned_t value) override {
-        return take(static_cast<double>(value));
+        return read_value(static_cast<double>(value));
     }
-    bool number_float(number_float_t value, const string_t&) override { return take(value); }
+    bool number_float(number_float_t value, const string_t&) override { return read_value(value); }
     bool binary(binary_t&) override { return false; }  // there is none in JSON
     bool string(string_t& value) override {
         if (depth_ != 1) return depth_ != 0;
@@ -69,14 +69,14 @@ class Reader : public nlohmann::json_sax<Json> {
         return true;
     }
     bool start_object(std::size_t) override {
-        if (depth_ > 0) (void)take();
+        if (depth_ > 0) (void)read_value();
         return ++depth_ <= kMaxDepth;
     }
     bool end_object() override {
         --depth_;
         return true;
     }
-    bool start_array(std::size_t) override { return take() && ++depth_ <= kMaxDepth; }
+    bool start_array(std::size_t) override { return read_value() && ++depth_ <= kMaxDepth; }
     bool end_array() override {
         --depth_;
         return true;
@@ -86,8 +86,8 @@ class Reader : public nlohmann::json_sax<Json> {
     }
 
   private:
-    // A value that is no string; false where an object must stand.
-    bool take(std::optional<double> number = std::nullopt) {
+    // A value that is not a string; false if it is the outermost one, which must be an object.
+    bool read_value(std::optional<double> number = std::nullopt) {
         if (depth_ != 1) return depth_ != 0;
         if (key_ == "access_token") access_token.reset();
         if (key_ == "refresh_token") refresh_token.reset();

@@ -1,4 +1,5 @@
-// SQL functions of schema cron that manage jobs. Each enters the C++ world at once.
+// SQL functions of schema cron that manage jobs: they convert arguments and results; src/app does
+// the rest.
 #include "arguments.hpp"
 #include "entry_point.hpp"
 #include "securatlas/app/cron/manage_jobs.hpp"
@@ -19,7 +20,7 @@ Datum void_datum() { return Datum{0}; }
 JobName by_id(FunctionCallInfo fcinfo) { return ext::bigint_argument(fcinfo, 0); }
 JobName by_name(FunctionCallInfo fcinfo) { return ext::text_argument(fcinfo, 0); }
 
-// 0: nobody.
+// NULL becomes 0: no role.
 pg::RoleOid role_argument(FunctionCallInfo fcinfo) {
     return PG_ARGISNULL(0) ? pg::RoleOid{0} : PG_GETARG_OID(0);
 }

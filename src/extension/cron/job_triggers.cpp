@@ -45,8 +45,8 @@ std::int64_t job_of(const TriggerData* trigger, HeapTuple tuple) {
     });
 }
 
-// Only the owner of the extension, whatever was granted on the tables of its schema, writes up to
-// when the scheduler has planned. What another server has planned is left out.
+// Lets only the owner of the extension write cron.scheduler_state, whatever privileges were granted
+// on it, and drops rows replicated from another server.
 HeapTuple check_state(const TriggerData* trigger) {
     if (TRIGGER_FIRED_FOR_ROW(trigger->tg_event)) {
         return pg::is_replicated_change() ? nullptr : trigger->tg_trigtuple;

@@ -1,4 +1,4 @@
-// SQL functions of schema cron that tell about schedules and about the scheduler.
+// SQL functions of schema cron that explain schedules and show the status of the scheduler.
 #include "arguments.hpp"
 #include "entry_point.hpp"
 #include "securatlas/pg/border/identity.hpp"
@@ -26,7 +26,7 @@ std::string require_schedule(FunctionCallInfo fcinfo) {
     return *schedule;
 }
 
-// Empty: the default.
+// NULL becomes the empty text: the default zone.
 std::string timezone_argument(FunctionCallInfo fcinfo, int index) {
     const auto timezone = ext::text_argument(fcinfo, index);
     if (timezone && timezone->empty()) pg::require_zone(*timezone);
@@ -126,7 +126,8 @@ PGDLLEXPORT Datum securatlas_try_next_runs(PG_FUNCTION_ARGS) {
         try {
             runs = next_runs(fcinfo);
         } catch (const pg::Error&) {
-            // Reading a schedule leaves nothing behind in the transaction.
+            // The error can be swallowed, because parsing a schedule leaves nothing behind in the
+            // transaction.
             fcinfo->isnull = true;
             return Datum{0};
         }

@@ -1,5 +1,5 @@
-// The entry of securatlas_sched_http, the library that has libcurl. The http worker loads it, and
-// nobody else: neither the postmaster nor a backend has libcurl and what it brings along.
+// The entry point of securatlas_sched_http, the library that links libcurl. Only the http worker
+// loads it, so that the postmaster and the backends are free of libcurl and its dependencies.
 #include "securatlas/http/engine.hpp"
 #include "securatlas/http/engine_library.hpp"
 #include "securatlas/pg/border/prelude.hpp"
@@ -12,7 +12,7 @@ PG_MODULE_MAGIC;
 
 PGDLLEXPORT http::Engine* SECURATLAS_MAKE_ENGINE(http::EngineOptions* options);
 
-// C++ calls it, and may be thrown at.
+// Called from C++: exceptions may leave it.
 http::Engine* SECURATLAS_MAKE_ENGINE(http::EngineOptions* options) {
     return http::make_engine(std::move(*options)).release();
 }

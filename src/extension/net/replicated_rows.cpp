@@ -1,4 +1,5 @@
-// The trigger on the tables of requests and responses: what comes by replication does not act.
+// The trigger on the tables of requests and responses that keeps replicated rows from being sent
+// and from calling callbacks.
 #include "entry_point.hpp"
 #include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/border/replication.hpp"
@@ -15,8 +16,8 @@ namespace pg = securatlas::pg;
 
 namespace {
 
-// C world. A request waits for ever instead of until `ready_at`, which is kept. Its roles, and
-// those of a response, are numbers of another cluster.
+// C world. Makes a request wait forever, and saves its ready_at. Clears the role oids of requests
+// and responses, which belong to another cluster.
 HeapTuple put_aside(const TriggerData* trigger, HeapTuple row) {
     const TupleDesc description = trigger->tg_relation->rd_att;
     const int ready_at = SPI_fnumber(description, "ready_at");

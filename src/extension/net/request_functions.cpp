@@ -1,4 +1,5 @@
-// SQL functions of schema net. Each enters the C++ world at once.
+// SQL functions of schema net that make requests: they convert arguments and results; src/app does
+// the rest.
 #include "arguments.hpp"
 #include "entry_point.hpp"
 #include "securatlas/app/net/make_request.hpp"
@@ -51,7 +52,7 @@ std::optional<core::Duration> span_argument(FunctionCallInfo fcinfo, int index) 
     return pg::to_duration(*PG_GETARG_INTERVAL_P(index));
 }
 
-// The arguments that follow timeout_milliseconds in the functions that have all.
+// The arguments after timeout_milliseconds, in the functions that have all options.
 void set_options(app::RequestArguments& arguments, FunctionCallInfo fcinfo, int first) {
     arguments.max_attempts = ext::int_argument(fcinfo, first);
     arguments.retry = ext::text_argument(fcinfo, first + 1);
@@ -62,7 +63,7 @@ void set_options(app::RequestArguments& arguments, FunctionCallInfo fcinfo, int 
     arguments.store_response = ext::text_argument(fcinfo, first + 6);
 }
 
-// Arguments as net.http_post() has them.
+// For functions with the arguments of net.http_post().
 Datum make_json_request(FunctionCallInfo fcinfo, const char* method) {
     return Int64GetDatum(app::make_request({.method = method,
                                             .url = ext::text_argument(fcinfo, 0),

@@ -1,4 +1,4 @@
-// SQL functions of schema net that manage secrets. Each enters the C++ world at once.
+// SQL functions of schema net that manage secrets.
 #include "arguments.hpp"
 #include "entry_point.hpp"
 #include "securatlas/pg/border/caller.hpp"

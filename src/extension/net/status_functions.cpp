@@ -111,8 +111,8 @@ void put_host(const ReturnSetInfo* result, const pg::HostStatus& host, bool all)
 
 enum class HostState : std::int32_t { limited, breaker_open };
 
-// What one use of the function in a query keeps: hosts that hold requests back. Plain data in the
-// function's memory.
+// Cached for one use of the function in a query: the hosts that delay requests. Plain data in the
+// memory of the function call.
 struct WaitReasons {
     struct Host {
         HostState state;

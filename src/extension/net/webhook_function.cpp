@@ -1,8 +1,9 @@
-// net.http_webhook(): a trigger function that posts what has happened to a row.
+// net.http_webhook(): a trigger function that posts a change of a row to a URL.
 //
-// Two roles take part. The payload is made with the rights of the role that fires the trigger,
-// because a cast to json may be a function of anybody's. The request is the table's owner's, who
-// answers for where it goes and what secrets it uses; the firing role needs no right on schema net.
+// Two roles are involved. The payload is built with the rights of the role that fires the trigger,
+// because a cast to json may call a function of any user. The request belongs to the owner of the
+// table, who is responsible for where it goes and which secrets it uses; the firing role needs no
+// privilege on schema net.
 #include <charconv>
 
 #include "arguments.hpp"
@@ -63,7 +64,7 @@ void append_row(StringInfo payload, HeapTuple row, TupleDesc description) {
     appendBinaryStringInfo(payload, VARDATA_ANY(bytes), static_cast<int>(VARSIZE_ANY_EXHDR(bytes)));
 }
 
-// In the database's encoding.
+// In the database encoding.
 StringInfo make_payload(const TriggerData* trigger) {
     const TriggerEvent event = trigger->tg_event;
     const bool of_row = TRIGGER_FIRED_FOR_ROW(event);
@@ -111,8 +112,8 @@ Origin read_trigger(Oid trigger) {
     return found;
 }
 
-// The owner of the table that the trigger was made on: a partition has copies of its parent's
-// triggers, and may be another role's, who has not chosen the arguments.
+// The owner of the table on which the trigger was created: a partition has copies of its parent's
+// triggers, but its owner has not chosen their arguments.
 Oid find_owner(const TriggerData* trigger) {
     if (!trigger->tg_trigger->tgisclone) return trigger->tg_relation->rd_rel->relowner;
     Origin origin{trigger->tg_trigger->tgoid, InvalidOid};
@@ -165,7 +166,8 @@ app::RequestArguments request_arguments(const Trigger* trigger) {
             .timeout_milliseconds = timeout_argument(argument(trigger, 2, kDefaultTimeout))};
 }
 
-// An error in the arguments says whose arguments they are.
+// Whether the error is about the arguments of the trigger, so that its context should name the
+// trigger.
 bool is_of_arguments(const pg::Error& error) {
     return error.sqlstate().starts_with("22") || error.sqlstate().starts_with("42");
 }
@@ -198,7 +200,7 @@ void make_request(const TriggerData* trigger) {
     }
 }
 
-// What a trigger before a row, or in place of it, has to return.
+// The row that a BEFORE or INSTEAD OF row trigger has to return.
 HeapTuple unchanged_row(const TriggerData* trigger) {
     if (!TRIGGER_FIRED_FOR_ROW(trigger->tg_event)) return nullptr;
     return TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple

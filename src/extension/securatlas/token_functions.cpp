@@ -1,4 +1,4 @@
-// SQL functions of schema securatlas that read what token endpoints answer.
+// SQL functions of schema securatlas that read responses of token endpoints.
 #include "arguments.hpp"
 #include "entry_point.hpp"
 #include "securatlas/core/securatlas/token_answer.hpp"
@@ -15,7 +15,7 @@ namespace ext = securatlas::extension;
 
 namespace {
 
-// JSON is UTF-8. In a database that does not say what its bytes are, they are taken for that.
+// JSON is in UTF-8; in a SQL_ASCII database the bytes are assumed to be UTF-8.
 std::string as_utf8(const std::string& text) {
     if (GetDatabaseEncoding() == PG_SQL_ASCII) return text;
     const int length = static_cast<int>(text.size());
@@ -25,7 +25,7 @@ std::string as_utf8(const std::string& text) {
     });
 }
 
-// C world. A token is ASCII, and so in every encoding.
+// C world. The text is ASCII, which is valid in every database encoding.
 void set_text(Datum& value, bool& is_null, const char* text) {
     is_null = text == nullptr;
     if (!is_null) value = CStringGetTextDatum(text);

@@ -12,7 +12,7 @@ extern "C" {
 namespace securatlas::pg {
 namespace {
 
-// A call that lasts, of a function that is SECURITY DEFINER or has settings of its own.
+// A call in progress of a function that is SECURITY DEFINER or has SET clauses.
 struct Running {
     Oid function;
     Oid user;  // that it runs as
@@ -42,7 +42,7 @@ void begin_call(Oid function) {
 // C world.
 bool is_security_definer(Oid function) {
     HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-    if (!HeapTupleIsValid(tuple)) return true;  // dropped while it runs: the safe answer
+    if (!HeapTupleIsValid(tuple)) return true;  // dropped while it runs: assume the safe answer
     const bool is = reinterpret_cast<Form_pg_proc>(GETSTRUCT(tuple))->prosecdef;
     ReleaseSysCache(tuple);
     return is;
@@ -51,7 +51,7 @@ bool is_security_definer(Oid function) {
 extern "C" {
 
 void securatlas_note_call(FmgrHookEventType event, FmgrInfo* function, Datum* argument) {
-    // Last at the start: if the other one fails nothing tells us that the call is over.
+    // At the start, call the next hook first: if it fails, no end of the call is reported.
     if (calls.next != nullptr) calls.next(event, function, argument);
     if (event == FHET_START) {
         begin_call(function->fn_oid);
@@ -60,7 +60,7 @@ void securatlas_note_call(FmgrHookEventType event, FmgrInfo* function, Datum* ar
     }
 }
 
-// No such call lasts longer than its transaction, whatever happened to its end.
+// No call outlives its transaction, even if its end was not reported.
 void securatlas_forget_calls(XactEvent event, void*) {
     if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE) {
         calls.count = 0;
@@ -69,10 +69,11 @@ void securatlas_forget_calls(XactEvent event, void*) {
 
 }  // extern "C"
 
-// C world. Whose code called the innermost call.
+// C world. The role whose code called the innermost function.
 Oid user_outside() {
     for (int i = calls.count - 2; i >= 0; --i) {
-        // One that has settings only runs as its caller, who may change within it (SET ROLE).
+        // A function that only has SET clauses runs as its caller, who may change inside it (SET
+        // ROLE).
         if (is_security_definer(calls.items[i].function)) return calls.items[i].user;
     }
     return GetOuterUserId();

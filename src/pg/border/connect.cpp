@@ -1,4 +1,4 @@
-// How background processes connect, and what of their settings is not theirs.
+// How background processes connect, and which settings they do not take from roles and databases.
 #include <vector>
 
 #include "securatlas/pg/border/guard.hpp"
@@ -31,7 +31,7 @@ struct SavedSettings {
     int count;
 };
 
-// C world. Those that a database or role may set.
+// C world. The settings that ALTER DATABASE or ALTER ROLE can set.
 SavedSettings save_settings() {
     int count = 0;
     config_generic** all = all_settings(&count);
@@ -49,9 +49,9 @@ bool is_of_role_or_database(const config_generic* setting) {
            setting->source == PGC_S_USER || setting->source == PGC_S_DATABASE_USER;
 }
 
-// C world. The owner of a database may set nearly everything for whoever connects to it, and so
-// stop or mislead these processes: the server's values hold. The role first, because it may not be
-// allowed to use what other settings name.
+// C world. Restores the server's values: the owner of a database may set nearly everything for all
+// sessions in it, and could stop or mislead these processes. `role` comes first, because that role
+// may lack privileges that other settings need.
 void undo_settings_of_role_and_database(const SavedSettings& saved) {
     set_for_process("role", "none");
     for (int i = 0; i < saved.count; ++i) {
@@ -77,7 +77,7 @@ void connect_as_superuser(unsigned int database) {
         set_for_process("default_transaction_deferrable", "off");
         set_for_process("session_replication_role", "replica");
         set_for_process("row_security", "off");
-        // Its statements are small; loading the compiler would cost more than all of them.
+        // The statements are small: loading the JIT compiler would cost more than it saves.
         set_for_process("jit", "off");
     });
     check_interrupts();
@@ -91,7 +91,7 @@ void connect_to_shared_catalogs() {
 void connect_as_role(unsigned int database, unsigned int role) {
     call([database, role] {
         BackgroundWorkerInitializeConnectionByOid(database, role, 0);
-        // A run is of its job's role; a database cannot have another one for it.
+        // A run executes as its job's role, even if the database sets `role`.
         set_for_process("role", "none");
     });
     apply_log_min_messages();

@@ -30,13 +30,13 @@ std::size_t valid_length(std::string_view text, int encoding) {
         pg_encoding_verifymbstr(encoding, text.data(), static_cast<int>(text.size())));
 }
 
-// In pieces, since a text may grow to four times its size for a moment.
+// In pieces, because the conversion buffer must have four times the size of its input.
 std::optional<std::string> convert_by(Oid conversion, std::string_view text, int from, int to) {
     std::array<unsigned char, 64 * 1024> piece;
     std::string converted;
     while (!text.empty()) {
         const int used = call([&] {
-            // The text is read only.
+            // PostgreSQL does not write to the source.
             auto* source = reinterpret_cast<unsigned char*>(const_cast<char*>(text.data()));
             return pg_do_encoding_conversion_buf(conversion, from, to, source,
                                                  static_cast<int>(text.size()), piece.data(),
@@ -49,7 +49,7 @@ std::optional<std::string> convert_by(Oid conversion, std::string_view text, int
     return converted;
 }
 
-// `text` is valid.
+// `text` must be valid in `from`.
 std::optional<std::string> convert(std::string_view text, int from, int to) {
     if (from == to) return std::string(text);
     const Oid conversion = call([from, to] { return FindDefaultConversionProc(from, to); });

@@ -56,7 +56,7 @@ Oid holder_of(Tables tables) {
     return OidIsValid(all.id) ? all.id : read_named_extension(tables).id;
 }
 
-// C world. Any lock would do that conflicts with that of a DROP; this one is in nobody's way.
+// C world. Uses the weakest lock that conflicts with the one of DROP.
 template <std::size_t N>
 bool try_lock_tables(const char* schema_name, const char* const (&tables)[N]) {
     const Oid schema = get_namespace_oid(schema_name, true);
@@ -138,7 +138,7 @@ bool try_keep_extension(Tables tables) {
         if (!ConditionalLockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock)) {
             return false;
         }
-        // It may have been dropped before the lock was there.
+        // The extension may have been dropped before the lock was acquired.
         return holder_of(tables) == extension && try_lock_tables(tables);
     });
 }

@@ -18,7 +18,7 @@ int encode_sqlstate(std::string_view state) noexcept {
     return MAKE_SQLSTATE(state[0], state[1], state[2], state[3], state[4]);
 }
 
-// 0, as all that stands in an ereport().
+// Returns 0, as functions called inside ereport() do.
 int release(const Report& report) {
     free(report.message);
     free(report.detail);
@@ -26,7 +26,7 @@ int release(const Report& report) {
     return 0;
 }
 
-// Puts the error back where it was caught. Frees it in between, which ReThrowError() does not.
+// Raises the error again and frees our copy of it, which ReThrowError() would leak.
 [[noreturn]] void throw_again(std::shared_ptr<void>* origin) {
     sigjmp_buf* const outer = PG_exception_stack;
     sigjmp_buf here;
@@ -42,7 +42,7 @@ int release(const Report& report) {
 }  // namespace
 
 void throw_caught(MemoryContext caller) {
-    // In a context of its own: the caller's may be as short-lived as the transaction that failed.
+    // In a memory context of its own, because the caller's may end with the failed transaction.
     MemoryContext own =
         AllocSetContextCreate(TopMemoryContext, "securatlas_sched error", ALLOCSET_SMALL_SIZES);
     MemoryContextSwitchTo(own);

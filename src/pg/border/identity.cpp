@@ -21,8 +21,7 @@ extern "C" {
 namespace securatlas::pg {
 namespace {
 
-// The connection limit of a database whose DROP was interrupted, since 15.4; a server before that
-// knows no such value.
+// datconnlimit of a database whose DROP was interrupted; since PostgreSQL 15.4.
 constexpr int kInvalidDatabase = -2;
 
 // C world.

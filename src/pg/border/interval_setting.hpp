@@ -1,4 +1,4 @@
-// The check hook of settings whose value is a span of time.
+// The check hook of settings whose value is an interval.
 #pragma once
 
 #include "securatlas/pg/border/guard.hpp"
@@ -6,13 +6,15 @@
 extern "C" {
 #include "utils/guc.h"
 
-// Accepts an interval that is not negative; `extra` becomes its microseconds, as std::int64_t.
+// Accepts intervals that are not negative; `extra` becomes their length in microseconds, a
+// std::int64_t.
 bool securatlas_check_interval(char** value, void** extra, GucSource source);
 }
 
 namespace securatlas::pg {
 
-// A check hook must not throw: an exception is the reason that the value is refused for.
+// Runs the body of a check hook, which must not throw: an exception becomes the detail of the
+// rejection.
 template <class F>
 bool check_setting(F&& body) {
     try {

@@ -22,7 +22,7 @@ struct Bytes {
 
 Bytes bytes_of(const char* text) { return {text, strlen(text)}; }
 
-// A member in PostgreSQL's memory.
+// A member of a JSON object, in PostgreSQL's memory.
 struct RawMember {
     Bytes name;
     Bytes value;
@@ -85,7 +85,7 @@ JsonbValue string_value(const std::string& text) {
     return value;
 }
 
-// Values of one name, in their order.
+// The values of one header name, in order.
 struct Group {
     std::string name;
     std::vector<std::string> values;

@@ -55,7 +55,8 @@ OwnerScope::OwnerScope(Mode mode)
         return level;
     });
     SetUserIdAndSecContext(owner, security_context_ | SECURITY_LOCAL_USERID_CHANGE);
-    // Not through SET: its assign hook would throw away every cached plan of the session.
+    // Assigned directly, because the assign hook of SET would discard all cached plans of the
+    // session.
     SessionReplicationRole = SESSION_REPLICATION_ROLE_REPLICA;
     if (mode == Mode::force_writable) {
         XactReadOnly = false;
@@ -75,7 +76,7 @@ OwnerScope::~OwnerScope() {
     try {
         call([this] { AtEOXact_GUC(true, settings_level_); });
     } catch (...) {
-        // Restoring former values calls no hook that could refuse them.
+        // Restoring the previous values calls no hook that could reject them.
     }
 }
 

@@ -1,4 +1,4 @@
-// Internal SQL with the extension owner's rights, inside somebody else's transaction.
+// Internal SQL with the rights of the extension's owner, inside a user's transaction.
 #pragma once
 
 #include "securatlas/pg/border/guard.hpp"
@@ -18,7 +18,7 @@ class OwnerScope {
     OwnerScope(const OwnerScope&) = delete;
     OwnerScope& operator=(const OwnerScope&) = delete;
 
-    // Whether this process is inside of one.
+    // Whether this process is inside an OwnerScope.
     static bool is_entered();
 
   private:
@@ -30,7 +30,8 @@ class OwnerScope {
     bool read_only_;
 };
 
-// The owner of cron.job_run_details, or, without schema cron, of net.http_request_queue. Throws Error 55000 if the extension is not in this database.
+// The owner of cron.job_run_details, or, without schema cron, of net.http_request_queue. Throws
+// Error 55000 if the extension is not in this database.
 Oid extension_owner();
 
 }  // namespace securatlas::pg

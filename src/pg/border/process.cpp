@@ -29,12 +29,12 @@ constexpr core::Duration kLongestSleep = std::chrono::minutes(1);
 constinit unsigned version = 0;  // of the configuration
 constinit int descriptors = 0;   // that were acquired
 
-// What this process waits for.
+// What wait() waits for.
 struct Waiting {
     WaitEventSet* events = nullptr;
     int fd = PGINVALID_SOCKET;
     Bell* bell = nullptr;
-    std::uint32_t heard = 0;  // rings that the work looked for since then knows of
+    std::uint32_t heard = 0;  // number of rings when wait() last returned
 };
 constinit Waiting waiting;
 
@@ -42,7 +42,7 @@ std::uint32_t rings() {
     return waiting.bell == nullptr ? 0 : waiting.bell->rings.load(std::memory_order_acquire);
 }
 
-// C world. Made once: a set for each sleep would cost an epoll descriptor each time.
+// C world. Created once, because each WaitEventSet costs an epoll descriptor.
 WaitEventSet* wait_events() {
     if (waiting.events != nullptr) return waiting.events;
     WaitEventSet* events = create_wait_event_set(3);
@@ -81,7 +81,7 @@ void accept_signals() {
     pqsignal(SIGHUP, SignalHandlerForConfigReload);
     pqsignal(SIGTERM, die);
     pqsignal(SIGINT, StatementCancelHandler);
-    // A SIGHUP that came before, since this process was forked, was ignored.
+    // A SIGHUP between the fork of this process and here was ignored.
     ConfigReloadPending = 1;
     BackgroundWorkerUnblockSignals();
 }
@@ -99,10 +99,10 @@ void wait_also_for(int fd) {
     });
 }
 
-// PostgreSQL's rule: reset the latch, look at interrupts and at the work, only then wait.
+// The order matters: reset the latch, check for interrupts and for work, and only then wait.
 void wait(core::Duration timeout) {
     heed_signals();
-    // Whatever reset the latch since work was last looked for.
+    // True even if something else has reset the latch since wait() last returned.
     const bool is_called = rings() != waiting.heard;
     sleep_for(is_called ? core::Duration(0) : timeout);
     waiting.heard = rings();
@@ -128,7 +128,7 @@ int acquire_descriptors(int wanted) {
     const auto release_to = [](int count) {
         for (; descriptors > count; --descriptors) call([] { ReleaseExternalFD(); });
     };
-    // PostgreSQL asks for some itself, to wait for a latch for one.
+    // PostgreSQL itself needs some, for example for a WaitEventSet.
     constexpr int kSpare = 16;
     while (descriptors < wanted) {
         if (!call([] { return AcquireExternalFD(); })) {
@@ -149,7 +149,7 @@ void wait_for_processes(core::Duration pause) {
 }
 
 void check_interrupts() {
-    // A shutdown is no error: leave without the log line that CHECK_FOR_INTERRUPTS would write.
+    // A shutdown is not an error: exit without the log message of CHECK_FOR_INTERRUPTS.
     if (ProcDiePending != 0) exit_process(true);
     call([] {
         CHECK_FOR_INTERRUPTS();

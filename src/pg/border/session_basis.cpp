@@ -51,13 +51,13 @@ std::uint64_t hash_role(Oid role) {
 
 std::uint64_t hash_memberships(Oid role) {
     CatCList* list = SearchSysCacheList1(AUTHMEMMEMROLE, ObjectIdGetDatum(role));
-    std::uint64_t sum = 0;  // in whatever order they come
+    std::uint64_t sum = 0;  // a sum, because the order of the rows does not matter
     for (int i = 0; i < list->n_members; ++i) sum += hash_row(&list->members[i]->tuple);
     ReleaseSysCacheList(list);
     return sum;
 }
 
-// Not the whole row: vacuum writes into it.
+// Not the whole row, because VACUUM changes some of its columns.
 std::uint64_t hash_database(Oid database) {
     HeapTuple tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
     if (!HeapTupleIsValid(tuple)) return 0;
@@ -93,7 +93,7 @@ std::uint64_t hash_settings(Relation catalog, Oid database, Oid role) {
 }
 
 std::uint64_t read_basis() {
-    // First: to open a table is to hear of what has changed in the catalogs.
+    // First, because opening a table processes pending invalidations of the catalog caches.
     Relation settings = table_open(DbRoleSettingRelationId, AccessShareLock);
     const Oid role = GetSessionUserId();
     std::uint64_t basis = hash_role(role);
@@ -108,7 +108,7 @@ std::uint64_t read_basis() {
     return basis;
 }
 
-// The session's rights are those that its role had when it connected.
+// Whether the session is a superuser exactly if its role is one now.
 bool is_superuser_as_its_role() {
     const bool session = strcmp(GetConfigOption("is_superuser", false, false), "on") == 0;
     return session == superuser_arg(GetSessionUserId());

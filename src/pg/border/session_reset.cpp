@@ -16,8 +16,9 @@ extern "C" {
 
 namespace securatlas::pg {
 
-// DISCARD ALL without ResetPlanCache(), and with what ends only with the session. Its order is
-// PostgreSQL's: the role first, so that the rest happens with the role's own rights.
+// DiscardAll() of PostgreSQL without ResetPlanCache(), plus what otherwise ends only with the
+// session. In PostgreSQL's order: first the role, so that the rest happens with the role's own
+// rights.
 void reset_session() {
     call([] {
         StartTransactionCommand();
@@ -27,7 +28,7 @@ void reset_session() {
         DropAllPreparedStatements();
         Async_UnlistenAll();
         LockReleaseAll(USER_LOCKMETHOD, true);
-        // Its deletions from catalogs may have to read values that are stored out of line.
+        // Deletions from catalogs may have to read toasted values, which needs a snapshot.
         PushActiveSnapshot(GetTransactionSnapshot());
         ResetTempTableNamespace();
         PopActiveSnapshot();

@@ -28,7 +28,8 @@ Bytes text_bytes(Datum value) {
     return {VARDATA_ANY(packed), VARSIZE_ANY_EXHDR(packed)};
 }
 
-// Element type properties of fixed-size types and text, as construct_array wants them.
+// `length`, `by_value` and `alignment` are the properties of the element type that
+// construct_array() needs.
 Parameter make_array(Oid array_type, Oid element, Datum* values, bool* nulls, int count, int length,
                      bool by_value, char alignment) {
     int dimensions[1] = {count};
@@ -38,7 +39,7 @@ Parameter make_array(Oid array_type, Oid element, Datum* values, bool* nulls, in
     return {array_type, PointerGetDatum(array), false};
 }
 
-// Parameters as SPI takes them.
+// Parameters in the form that SPI expects.
 struct Values {
     explicit Values(std::initializer_list<Parameter> parameters) {
         std::size_t count = 0;
@@ -68,8 +69,8 @@ Parameter fixed_array(const std::vector<T>& values, Oid array_type, Oid element,
 Spi::Spi() {
     pushed_ = call([] {
         if (SPI_connect() != SPI_OK_CONNECT) elog(ERROR, "SPI_connect failed");
-        // A background process has no portal whose snapshot SPI could use, and long values of a
-        // result are fetched after its statement.
+        // A background process has no portal whose snapshot could be used, and toasted values of a
+        // result are read after its statement has ended.
         const bool push = !ActiveSnapshotSet();
         if (push) PushActiveSnapshot(GetTransactionSnapshot());
         return push;
@@ -143,7 +144,7 @@ core::Instant Row::as_instant(int column) const {
 }
 
 std::string Row::as_text(int column) const {
-    // Text needs no output function, only detoasting.
+    // Text needs detoasting only, not an output function.
     const Oid type = TupleDescAttr(description_, column - 1)->atttypid;
     const Bytes bytes = call([this, column, type]() -> Bytes {
         if (is_null(column)) return {nullptr, 0};

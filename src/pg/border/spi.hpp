@@ -1,4 +1,4 @@
-// SQL through SPI, for the catalogs. Every text is a constant of this library; values travel as
+// SQL through SPI, for the catalogs. Statements are constants of this library; values are passed as
 // parameters.
 #pragma once
 
@@ -24,7 +24,7 @@ class Spi {
     Spi& operator=(const Spi&) = delete;
 
   private:
-    bool pushed_ = false;  // a snapshot, for its own life
+    bool pushed_ = false;  // a snapshot was pushed and must be popped
 };
 
 // A parameter's value and type.
@@ -49,14 +49,14 @@ struct Parameter {
     }
     static Parameter of_oid(Oid value) { return {OIDOID, ObjectIdGetDatum(value), false}; }
 
-    // Arrays. Empty texts become NULL.
+    // Arrays. Empty texts become NULL elements.
     static Parameter of(const std::vector<std::int64_t>& values);
     static Parameter of(const std::vector<std::int32_t>& values);
     static Parameter of_oids(const std::vector<Oid>& values);
     static Parameter of(const std::vector<core::Instant>& values);
     static Parameter of(const std::vector<std::string>& values);
 
-    // A text that may be missing.
+    // A text, or NULL for nullopt.
     static Parameter of_optional(const std::optional<std::string>& value) {
         return value ? of(std::string_view(*value)) : null(TEXTOID);
     }
@@ -78,30 +78,30 @@ class Row {
     std::vector<std::string> as_texts(int column) const;  // of a text[] without NULLs
     std::optional<core::Duration> as_interval(int column) const;
 
-    Datum value(int column) const;  // as it is stored; lives as long as the result
+    Datum value(int column) const;  // not copied; valid as long as the result
 
   private:
     HeapTuple tuple_;
     TupleDesc description_;
 };
 
-// A statement whose plan is kept for the life of the process. Make it a function-local static:
-// it has no destructor.
+// A statement whose plan is kept for the life of the process. Declare it as a function-local
+// static; it has no destructor.
 class Statement {
   public:
-    // `sql` must live as long as the process.
+    // `sql` must be valid for the life of the process.
     explicit constexpr Statement(const char* sql) : sql_(sql) {}
 
-    // Runs it inside an Spi; returns the number of rows processed. The parameters' types must be
-    // the same at each call. `snapshot`: see execute_on_latest.
+    // Executes the statement inside an Spi; returns the number of rows processed. The types of the
+    // parameters must be the same at each call.
     std::uint64_t execute(std::initializer_list<Parameter> parameters);
 
-    // Runs it on the newest committed data, whatever isolation the transaction has: the row it
-    // updates may have been changed by another process after the transaction's snapshot.
+    // Executes it with a new snapshot, whatever the isolation level of the transaction: the row to
+    // be updated may have been changed by another process after the transaction's snapshot.
     std::uint64_t execute_on_latest(std::initializer_list<Parameter> parameters);
 
-    // Runs a query and calls `consume()` for each page of up to `size` rows, while each_row() gives
-    // that page's rows. `consume` may run other statements.
+    // Executes a query and calls `consume()` for each page of up to `size` rows; within it
+    // each_row() visits the rows of the page. `consume` may execute other statements.
     template <class F>
     void execute_in_pages(std::initializer_list<Parameter> parameters, long size, F&& consume) {
         const Portal portal = open_cursor(parameters);
@@ -109,7 +109,7 @@ class Statement {
         close_cursor(portal);
     }
 
-    // Calls `consume(Row)` for each row of the last execution's result.
+    // Calls `consume(Row)` for each row of the result of the last execution.
     template <class F>
     static void each_row(F&& consume) {
         SPITupleTable* table = SPI_tuptable;

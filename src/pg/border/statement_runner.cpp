@@ -27,7 +27,8 @@ bool ends_aborted_block(const Node* statement) {
            kind == TRANS_STMT_ROLLBACK_TO;
 }
 
-// A job has no client to copy from or to; without this check the server's own streams would serve.
+// A job has no client to copy from or to; without this check PostgreSQL would use the server's
+// stdin and stdout.
 void refuse_client_copy(const Node* statement) {
     if (!IsA(statement, CopyStmt)) return;
     if (reinterpret_cast<const CopyStmt*>(statement)->filename != nullptr) return;
@@ -68,7 +69,7 @@ void run_statement(RawStmt* parsed, const char* command, bool top_level, Stateme
     build_completion_tag(tag->text, &completion);
 }
 
-// After a statement that is not the last: what PostgreSQL does between the statements of a query.
+// What exec_simple_query() does between the statements of a query string.
 void between_statements(const Node* statement) {
     disable_timeout(STATEMENT_TIMEOUT, false);  // each statement has its own
     if (IsA(statement, TransactionStmt)) {
@@ -79,7 +80,7 @@ void between_statements(const Node* statement) {
     }
 }
 
-// After the last statement: leaves a transaction open in which only the commit is missing.
+// After the last statement: leaves a transaction open that only has to be committed.
 void after_statements(const Node* last) {
     if (IsA(last, TransactionStmt)) {
         CommitTransactionCommand();
@@ -95,7 +96,7 @@ void after_statements(const Node* last) {
 }  // namespace
 
 void prepare_statement_runner() {
-    // Some code of the server allocates there; a background worker has none.
+    // Some server code allocates in MessageContext, which background workers do not have.
     MessageContext =
         AllocSetContextCreate(TopMemoryContext, "MessageContext", ALLOCSET_DEFAULT_SIZES);
 }
@@ -135,7 +136,7 @@ void run_statements(const char* command, StatementTag* tag) {
 }
 
 void run_deferred() {
-    disable_timeout(STATEMENT_TIMEOUT, false);  // as in a session of psql's
+    disable_timeout(STATEMENT_TIMEOUT, false);  // as after a query of a client
     do {
         AfterTriggerFireDeferred();
     } while (PreCommit_Portals(false));

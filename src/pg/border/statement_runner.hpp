@@ -1,4 +1,4 @@
-// The simple query protocol without a client. C world: to be called inside one call().
+// exec_simple_query() without a client. C world: call these functions inside one call().
 #pragma once
 
 #include "securatlas/pg/border/prelude.hpp"
@@ -14,20 +14,20 @@ struct StatementTag {
     char text[COMPLETION_TAG_BUFSIZE];
 };
 
-// Once a process.
+// Call once in each process.
 void prepare_statement_runner();
 
-// As for a query of a client: each statement has the whole of statement_timeout, and a command may
-// set it for its own next statements.
+// Starts statement_timeout as for a query of a client: it applies to each statement separately, and
+// a command may change it for its following statements.
 void arm_statement_timeout();
 
 // Begins a transaction and executes the statements at top level. On return a transaction is open
-// (the command's own, or a new one if the command ended its own), and nothing but a commit is
-// missing. Ereports what the statements ereport; the caller aborts.
+// (the command's own, or a new one if the command ended its own) that only has to be committed.
+// Errors of the statements are raised; the caller must abort.
 void run_statements(const char* command, StatementTag* tag);
 
-// Runs what the commit would run of the command: deferred triggers, and the queries of cursors WITH
-// HOLD. Afterwards the commit runs no user's code any more.
+// Runs the parts of the command that would run during commit: deferred triggers and the queries of
+// cursors WITH HOLD. Afterwards the commit runs no user code.
 void run_deferred();
 
 }  // namespace securatlas::pg

@@ -23,8 +23,7 @@ void fill(TupleTableSlot* slot, const InsertedRow& row, int columns, int attribu
     ExecStoreVirtualTuple(slot);
 }
 
-// C world. What the executor does for INSERT when there are no triggers and no constraints to
-// check.
+// C world. What the executor does for an INSERT without triggers and constraints.
 void insert_all(Relation table, int columns, const InsertedRow* rows, std::size_t count) {
     const int attributes = RelationGetDescr(table)->natts;
     if (attributes < columns) {
@@ -56,7 +55,7 @@ void insert_rows(Oid table, std::size_t columns, std::span<const InsertedRow> ro
     if (rows.empty()) return;
     call([&] {
         Relation relation = table_open(table, RowExclusiveLock);
-        // Values that are stored out of line are written under a snapshot.
+        // Writing toasted values requires an active snapshot.
         PushActiveSnapshot(GetTransactionSnapshot());
         insert_all(relation, static_cast<int>(columns), rows.data(), rows.size());
         PopActiveSnapshot();

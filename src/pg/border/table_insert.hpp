@@ -1,5 +1,5 @@
-// Inserting into the extension's own tables past the executor: no plan, no triggers, no constraints
-// to check but those of unique indexes. For what is inserted by the hundred thousand.
+// Inserts into the extension's own tables without the executor: no plan, no triggers, and no
+// constraints but those of unique indexes. For rows that are inserted by the hundred thousand.
 #pragma once
 
 #include <array>
@@ -9,13 +9,13 @@
 
 namespace securatlas::pg {
 
-// A row's columns, in the order of the table's. Those that the table has beyond them are NULL.
+// The first columns of a row, in the order of the table's columns. Further columns are NULL.
 struct InsertedRow {
     const Datum* values;
     const bool* nulls;
 };
 
-// A row of N columns, in which all are NULL that were not set.
+// A row of N columns; columns that were not set are NULL.
 template <std::size_t N>
 class RowBuilder {
   public:
@@ -33,7 +33,7 @@ class RowBuilder {
     std::array<bool, N> nulls_{};
 };
 
-// Throws Error 55000 if the table has fewer than `columns` columns: it is of another version.
+// Throws Error 55000 if the table has fewer than `columns` columns, that is, another version.
 void insert_rows(Oid table, std::size_t columns, std::span<const InsertedRow> rows);
 
 }  // namespace securatlas::pg

@@ -22,7 +22,7 @@ Transaction::~Transaction() {
     try {
         call([] { AbortCurrentTransaction(); });
     } catch (...) {
-        // An abort that fails is a PANIC inside PostgreSQL; an ERROR here has been logged by it.
+        // If an abort fails, PostgreSQL panics; any other error was logged by it.
     }
 }
 
@@ -35,7 +35,7 @@ void Transaction::commit() {
 }
 
 void Transaction::commit_asynchronously() {
-    // Read by the commit itself; XLOG_SYNC_COMMIT_OFF is what `synchronous_commit = off` assigns.
+    // The commit reads this variable; `synchronous_commit = off` sets it to the same value.
     const int before = synchronous_commit;
     synchronous_commit = SYNCHRONOUS_COMMIT_OFF;
     try {

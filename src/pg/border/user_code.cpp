@@ -23,7 +23,7 @@ void abort_everything() {
         QueryCancelPending = false;
         AbortOutOfAnyTransaction();
         PortalErrorCleanup();
-        // No transaction's end does these: PostgresMain() has them after an error, too.
+        // The end of a transaction does not do these; PostgresMain() does them after an error, too.
         release_replication_slots();
         jit_reset_after_error();
     });

@@ -1,4 +1,4 @@
-// What is done around code of users that runs in a worker: its errors, its timeouts, its end.
+// Handling of user code in a worker: its errors, its timeouts, its end.
 #pragma once
 
 #include <string>
@@ -7,16 +7,17 @@
 
 namespace securatlas::pg {
 
-// "ERROR: ..." with detail, hint and context, a line each.
+// "ERROR: ..." followed by detail, hint and context, each on a line of its own.
 std::string describe(const Error& error);
 
-// Ends the transaction, whatever state it is in, and forgets cancellations that came late.
+// Aborts the transaction, whatever its state, and ignores cancellations that came too late.
 void abort_everything();
 
-// No timeout and no cancellation meant for the user's code strikes what follows.
+// Stops all timeouts and ignores cancellations that were meant for the user's code, so that they do
+// not hit what follows.
 void stop_timeouts();
 
-// As a session's error is logged; it was caught, and has not been.
+// Logs an error that was caught, as PostgreSQL logs an error of a session.
 void log_failure(const std::string& what, const Error& error);
 
 }  // namespace securatlas::pg

@@ -1,4 +1,4 @@
-// Execution of a run's command. The upper half is C world: user SQL runs there, inside one call().
+// Executes a run's command. The upper half is C world: user SQL runs there, inside one call().
 #include "securatlas/pg/cron/command.hpp"
 
 #include <csignal>
@@ -54,7 +54,7 @@ extern "C" void securatlas_run_timeout() {
     cancel_command();
 }
 
-// SIGUSR2: somebody asked to cancel a run. It may be an earlier one.
+// SIGUSR2: cancellation of a run was requested, perhaps of an earlier one.
 extern "C" void securatlas_cancel_signal(SIGNAL_ARGS) {
     (void)postgres_signal_arg;
     const int saved = errno;
@@ -65,15 +65,15 @@ extern "C" void securatlas_cancel_signal(SIGNAL_ARGS) {
 
 // ---- commits in the middle of a run --------------------------------------------------------
 
-// Before a commit that is not the run's last, the row is marked in the same transaction: whoever
-// finds it after a crash knows that a part of the effects is there.
+// Before a commit that is not the run's last, marks the run's row in the same transaction: after a
+// crash, the mark shows that some effects of the run are committed.
 extern "C" void securatlas_run_commits(XactEvent event, void*) {
-    // The mark of a prepared transaction would be as little known as the rest of it, and keep the
-    // row locked; the outcome says it.
+    // A mark made in a prepared transaction would be invisible, and keep the row locked. So the
+    // mark is made with the outcome.
     if (event == XACT_EVENT_PREPARE) state.prepared = true;
     if (event != XACT_EVENT_PRE_COMMIT) return;
     if (state.run == nullptr || state.last_commit || state.marked) return;
-    state.marked = true;  // before: the marking itself must not come here again
+    state.marked = true;  // set first, so that the marking itself does not recurse
     if (!state.run->order.logged || state.run->order.parcel != 0) return;
     entry([] { runs::mark_not_transactional(state.run->order, MyProcPid, state.started_at); });
 }
@@ -82,7 +82,7 @@ extern "C" void securatlas_run_commits(XactEvent event, void*) {
 
 class RunScope {
   public:
-    // What fails after the first constructor leaves by the destructor.
+    // The delegated constructor is complete, so that the destructor runs if the body throws.
     RunScope(const RunOrder& order, const runs::Task& task) : RunScope(order, task.job_name) {
         set_run_settings(run_);
         call([this, &task] { announce(task); });
@@ -106,7 +106,7 @@ class RunScope {
         state.run = &run_;
     }
 
-    // What pg_stat_activity and the server log show of the run.
+    // Shows the run in pg_stat_activity and in the server log.
     void announce(const runs::Task& task) {
         constexpr int kShownName = 90;
         char name[NAMEDATALEN * 2];
@@ -120,7 +120,7 @@ class RunScope {
                      pg_mbcliplen(task.job_name.c_str(), length, kShownName), task.job_name.c_str(),
                      run);
         }
-        // A line of the log stays one line, whatever the name holds.
+        // Replaces control characters, so that a log message stays on one line.
         for (char& c : name) {
             if (c == '\0') break;
             if (core::is_control(c)) c = '?';
@@ -141,7 +141,7 @@ void start_run_timeout(const runs::Task& task) {
         if (!task.max_runtime) return;
         const auto limit = std::chrono::ceil<std::chrono::milliseconds>(*task.max_runtime).count();
         const int limit_ms = static_cast<int>((std::min)(limit, std::int64_t{INT_MAX / 2}));
-        // Again each second: a command may have caught the first cancellation.
+        // Repeated each second, because the command may catch the first cancellation.
         enable_timeout_every(state.run_timeout,
                              TimestampTzPlusMilliseconds(GetCurrentTimestamp(), limit_ms), 1000);
     });
@@ -151,7 +151,7 @@ bool is_transactional(const RunOrder& order) {
     return !state.marked && !state.prepared && order.parcel == 0;
 }
 
-// A command that caught its cancellation and went on does not get away with it.
+// Fails a command that has caught its cancellation and gone on.
 void refuse_if_cancelled(const RunOrder& order) {
     if (state.over_time != 0 || WorkerSlot::cancel_requested(order.run)) {
         throw Error("57014", "canceling statement due to user request");
@@ -169,7 +169,7 @@ void set_cancel_reason(RunReport& report) {
     }
 }
 
-// Cut at a character's end.
+// Truncates at a character boundary.
 template <std::size_t N>
 void assign_message(std::array<char, N>& to, const std::string& text) {
     const int limit = static_cast<int>((std::min)(text.size(), N - 1));
@@ -177,7 +177,7 @@ void assign_message(std::array<char, N>& to, const std::string& text) {
     assign_text(to, std::string_view(text).substr(0, static_cast<std::size_t>(length)));
 }
 
-// The failure in a transaction of its own; what cannot be recorded here the scheduler records.
+// Records the failure in a transaction of its own. If that fails, the scheduler does it.
 void record_failure(RunReport& report, const runs::Task& task) {
     if (!report.order.logged || report.order.parcel != 0) return;
     try {
@@ -194,9 +194,9 @@ void record_failure(RunReport& report, const runs::Task& task) {
     }
 }
 
-// The last transaction of the run: outcome and effects in one commit.
+// Ends the last transaction of the run: outcome and effects in one commit.
 void finish(RunReport& report, const runs::Task& task, const StatementTag& tag) {
-    call([] { run_deferred(); });  // within max_runtime, and part of the duration
+    call([] { run_deferred(); });  // counts for max_runtime and the duration
     refuse_if_cancelled(report.order);
     stop_timeouts();
     report.outcome = core::RunOutcome::succeeded;

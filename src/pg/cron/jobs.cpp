@@ -38,7 +38,7 @@ PlanRow plan_row(const Row& row) {
     };
 }
 
-// What stands in other tables. Few jobs have any of it, so that it is asked for in one go.
+// Facts from other tables. Few jobs have any, so that they are read with one query each.
 struct Facts {
     struct History {
         int consecutive_failures;
@@ -61,7 +61,7 @@ struct Facts {
 constexpr std::string_view kDependencies =
     "SELECT jobid, after_jobid, condition FROM cron.job_dependency ";
 
-// The history matters for jobs that have a limit for failures, or that others wait for.
+// The history is needed for jobs that have max_failures, and for those that others wait for.
 constexpr std::string_view kHistory = R"(
 SELECT j.jobid, (
            SELECT count(DISTINCT d.scheduled_at)::int
@@ -83,7 +83,7 @@ const char* query(std::string_view text, std::string_view condition) {
     return (new std::string(std::string(text) + std::string(condition)))->c_str();
 }
 
-// The two statements that ask for the facts: of all jobs, or of those whose ids are the parameter.
+// The two statements that read the facts, of all jobs or of those with the given ids.
 struct FactStatements {
     Statement dependencies;
     Statement history;
@@ -114,7 +114,7 @@ std::vector<PlanRow> collect_plan_rows(const Facts& facts) {
     return rows;
 }
 
-// True if the row is locked, or is not there at all. To be called inside an Spi.
+// True if the row was locked now or does not exist. Call it inside an Spi.
 bool lock_without_waiting(std::int64_t id) {
     static Statement lock("SELECT FROM cron.job WHERE jobid = $1 FOR UPDATE SKIP LOCKED");
     static Statement look("SELECT FROM cron.job WHERE jobid = $1");

@@ -15,7 +15,7 @@ extern "C" {
 namespace securatlas::pg::runs {
 namespace {
 
-// The segment's content: this, then the texts one after another.
+// The content of the segment: this header, then the texts one after another.
 struct Header {
     int encoding;  // of the texts
     std::size_t command_size;
@@ -25,7 +25,7 @@ struct Header {
     std::int64_t max_runtime_us;  // 0: none
 };
 
-// Segments that this process has made and that nobody has dropped yet.
+// Segments that this process has created and not dropped yet.
 std::unordered_map<std::uint32_t, dsm_segment*>& sent_parcels() {
     static auto& parcels = *new std::unordered_map<std::uint32_t, dsm_segment*>;
     return parcels;
@@ -36,13 +36,13 @@ char* put(char* to, const std::string& text) {
     return to + text.size();
 }
 
-std::string take(const char*& from, std::size_t size) {
+std::string read_text(const char*& from, std::size_t size) {
     std::string text(from, size);
     from += size;
     return text;
 }
 
-// A database of SQL_ASCII says nothing about its texts.
+// The encoding of texts in a SQL_ASCII database is not known.
 std::string in_encoding_of_database(const std::string& text, int from) {
     const bool is_known = from != PG_SQL_ASCII;
     const auto converted =
@@ -66,7 +66,7 @@ std::uint32_t send_parcel(const Task& task) {
                              header.database_size + header.username_size;
     dsm_segment* segment = call([size] {
         dsm_segment* made = dsm_create(size, 0);
-        dsm_pin_mapping(made);  // outlives the transaction
+        dsm_pin_mapping(made);  // keep the mapping after the transaction
         return made;
     });
     char* to = static_cast<char*>(dsm_segment_address(segment));
@@ -99,10 +99,10 @@ Task read_parcel(std::uint32_t parcel) {
     std::memcpy(&header, from, sizeof header);
     from += sizeof header;
     task.wanted = true;
-    const std::string command = take(from, header.command_size);
-    const std::string job_name = take(from, header.job_name_size);
-    task.database = take(from, header.database_size);
-    task.username = take(from, header.username_size);
+    const std::string command = read_text(from, header.command_size);
+    const std::string job_name = read_text(from, header.job_name_size);
+    task.database = read_text(from, header.database_size);
+    task.username = read_text(from, header.username_size);
     if (header.max_runtime_us > 0) task.max_runtime = core::Duration(header.max_runtime_us);
     call([segment] { dsm_detach(segment); });
     task.command = in_encoding_of_database(command, header.encoding);

@@ -1,4 +1,4 @@
-// The job worker's side of the catalog of runs.
+// The catalog of runs, as used by job workers.
 #include "border/owner_scope.hpp"
 #include "border/spi.hpp"
 #include "cron/parcel.hpp"
@@ -13,8 +13,8 @@ namespace {
 constexpr core::Duration kLongestWait = std::chrono::seconds(1);
 constexpr core::Duration kLookAgain = std::chrono::milliseconds(5);
 
-// At the end of a run, whose transaction may have locked anything: what a DROP EXTENSION has locked
-// must not be waited for in the ordinary way.
+// Called at the end of a run, whose transaction may have locked anything: waiting for a lock that
+// DROP EXTENSION has could deadlock, so this tries repeatedly instead.
 void keep_extension() {
     const core::Duration until = monotonic_now() + kLongestWait;
     while (!try_keep_extension(Tables::cron)) {
@@ -36,7 +36,7 @@ bool has_row(std::int64_t run) {
     return query.execute_on_latest({Parameter::of(run)}) > 0;
 }
 
-// A run whose row was deleted while it was executed gets it back.
+// Inserts the row again if it was deleted while the run was executed.
 void insert_end(const RunReport& report, const Task& task, const Parameter& reason) {
     static Statement insert(R"(
 INSERT INTO cron.job_run_details (jobid, runid, job_pid, database, username, command, status,
@@ -89,7 +89,7 @@ void remove_row(std::int64_t run) {
     }
 }
 
-// Of a run with a row: what the claim has written. Of one without: what the job says now.
+// For a run with a row, reads what the claim has written; for one without, what the job says now.
 Task read_local_task(const RunOrder& order) {
     static Statement query(R"(
 SELECT COALESCE(r.command, j.command), COALESCE(r.jobname, j.jobname),

@@ -28,12 +28,13 @@ constexpr Setting kSettings[] = {
 
 struct State {
     char* values[std::size(kSettings)] = {};  // PostgreSQL's
-    bool is_setting = false;                  // this code sets them, and not a user
+    bool is_setting = false;                  // this code sets them, not a user
 };
 constinit State state;
 
-// The value of the definition, what a run is told, and what a parallel worker has of its leader.
-// All else is a user's, by whatever way: SET, set_config(), ALTER ROLE, the connection's options.
+// Accepts the default, the values of a run, and those that a parallel worker gets from its leader.
+// Rejects everything else, which comes from users: SET, set_config(), ALTER ROLE, connection
+// options.
 template <Index index>
 bool check(char**, void**, GucSource source) {
     if (source == PGC_S_DEFAULT || state.is_setting || InitializingParallelWorker) return true;
@@ -42,12 +43,12 @@ bool check(char**, void**, GucSource source) {
     return false;
 }
 
-// C world. As PGC_S_OVERRIDE, so that it is also what RESET leads to.
+// C world. With PGC_S_OVERRIDE, so that RESET restores this value.
 void set(Index index, const char* value) {
     SetConfigOption(kSettings[index].name, value, PGC_SUSET, PGC_S_OVERRIDE);
 }
 
-// Runs `body` in C world, as the one who may set them.
+// Runs `body` in C world, with permission to set these settings.
 template <class F>
 void set_as_ours(F&& body) {
     struct Mark {
@@ -59,8 +60,8 @@ void set_as_ours(F&& body) {
 
 }  // namespace
 
-// Not PGC_INTERNAL with a show hook, which would cost nothing until somebody looks: a parallel
-// worker gets the values of settings, but not of internal ones.
+// Not PGC_INTERNAL with a show hook, which would be cheaper: internal settings are not passed to
+// parallel workers.
 void define_run_settings() {
     const auto define = [](Index index, GucStringCheckHook check_hook) {
         DefineCustomStringVariable(kSettings[index].name, kSettings[index].help, nullptr,
@@ -98,7 +99,7 @@ void clear_run_settings() noexcept {
             }
         });
     } catch (const std::exception&) {
-        // No memory for an empty text: the next run sets them anew.
+        // Out of memory for an empty text is harmless: the next run sets them again.
     }
 }
 

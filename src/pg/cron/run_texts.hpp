@@ -1,4 +1,4 @@
-// The words of cron.job_run_details for the core's values.
+// The words in cron.job_run_details for values of the core.
 #pragma once
 
 #include <string_view>
@@ -23,7 +23,7 @@ constexpr std::string_view trigger_text(core::RunTrigger trigger) {
     return {};
 }
 
-// A text that somebody damaged counts as `schedule`.
+// Unknown words count as `schedule`.
 constexpr core::RunTrigger trigger_of(std::string_view text) {
     using enum core::RunTrigger;
     for (const core::RunTrigger trigger : {manual, catchup, retry, once}) {

@@ -44,7 +44,7 @@ class PgZone final : public core::Zone {
     }
 
   private:
-    const pg_tz* zone_;  // lives in PostgreSQL's zone cache as long as the process
+    const pg_tz* zone_;  // stays in PostgreSQL's zone cache for the life of the process
 };
 
 bool in_zone_database(const char* name) {
@@ -62,7 +62,7 @@ bool in_zone_database(const char* name) {
     });
 }
 
-// pg_tzset() takes POSIX rules such as "XYZ5" too, and shows them in upper case.
+// pg_tzset() also accepts POSIX rules such as "XYZ5", whose canonical name is in upper case.
 bool looks_like_posix_rule(std::string_view canonical) {
     return std::any_of(canonical.begin(), canonical.end(),
                        [](char c) { return c >= '0' && c <= '9'; }) &&
@@ -70,8 +70,8 @@ bool looks_like_posix_rule(std::string_view canonical) {
                         [](char c) { return c >= 'a' && c <= 'z'; });
 }
 
-// Makes sure that a file can be opened: PostgreSQL closes one of its own for it. Throws Error if
-// there is none to close.
+// Makes sure that a file can be opened, by having PostgreSQL close one of its own if necessary.
+// Throws Error if there is none to close.
 void free_a_descriptor(const std::string& name) {
     const int failure = call([] {
         const int fd = BasicOpenFile("/dev/null", O_RDONLY);
@@ -89,7 +89,8 @@ const pg_tz* load_zone(const std::string& name) {
     const auto look = [&name] { return call([&name] { return pg_tzset(name.c_str()); }); };
     const pg_tz* zone = look();
     if (zone == nullptr) {
-        // It opens a file, and says the same whether there is none or no descriptor for it.
+        // pg_tzset() opens a file, and fails in the same way if the file does not exist and if
+        // there is no descriptor left.
         free_a_descriptor(name);
         zone = look();
     }
@@ -99,7 +100,7 @@ const pg_tz* load_zone(const std::string& name) {
     return zone;
 }
 
-// A timestamp in a schedule means the same at every time it is read.
+// Rejects timestamps such as "tomorrow", whose meaning depends on when they are read.
 bool depends_on_now(std::string_view text) {
     std::string lower(text);
     std::transform(lower.begin(), lower.end(), lower.begin(),
@@ -110,7 +111,7 @@ bool depends_on_now(std::string_view text) {
     return false;
 }
 
-// Reads literals as in a session with DateStyle ISO, YMD and the given zone.
+// Parses literals as in a session with DateStyle ISO, YMD and the given time zone.
 class LiteralScope {
   public:
     explicit LiteralScope(pg_tz* zone)
@@ -143,7 +144,7 @@ core::Result<core::Interval, std::string> read_interval(std::string_view text) {
         });
         return core::Interval{interval->month, interval->day, core::Duration(interval->time)};
     } catch (const Error& error) {
-        // The input function of a type does nothing that would have to be rolled back.
+        // The error can be swallowed: input functions do nothing that would have to be rolled back.
         if (!is_no_schedule(error)) throw;
         return core::Failure{error.message()};
     }
@@ -196,7 +197,7 @@ core::Schedule parse(std::string_view text, pg_tz* zone) {
 }  // namespace
 
 std::shared_ptr<const core::Zone> find_zone(std::string_view name) {
-    // One object a zone, for as long as the process lives; there are a few hundred at most.
+    // One object for each zone, for the life of the process; there are a few hundred at most.
     static auto& cache = *new std::unordered_map<const pg_tz*, std::shared_ptr<const core::Zone>>;
     const pg_tz* zone = load_zone(std::string(name));
     if (zone == nullptr) return nullptr;

@@ -13,7 +13,7 @@ extern "C" {
 namespace securatlas::pg {
 namespace {
 
-// The variables that PostgreSQL writes.
+// The variables of the settings, which PostgreSQL writes.
 struct Variables {
     char* timezone = nullptr;
     int max_running_jobs = 0;
@@ -119,7 +119,7 @@ void define_settings() {
                 &variables.launch_active_jobs, true);
     define_flag("cron.enable_superuser_jobs", "Allow jobs that run as a superuser.",
                 &variables.enable_superuser_jobs, true);
-    // Known from pg_cron; here they are accepted and say that they have no effect.
+    // Settings of pg_cron: they are accepted, and a log message says that they have no effect.
     define_text("cron.database_name", "Has no effect.", &variables.ignored_text[0], "", nullptr,
                 securatlas_assign_ignored_text);
     define_text("cron.host", "Has no effect.", &variables.ignored_text[1], "", nullptr,

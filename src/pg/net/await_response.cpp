@@ -14,8 +14,8 @@ extern "C" {
 namespace securatlas::pg::requests {
 namespace {
 
-// The http worker and whoever cancels tell of the ends that they commit. Nobody tells of a row that
-// a superuser deletes, nor on a standby.
+// The http worker and net.cancel_request() broadcast the ends that they commit. There is no
+// broadcast when a superuser deletes a row, nor on a standby.
 constexpr long kLookAtLeastMs = 1000;
 
 enum class State { recorded, queued, made_here, unknown };
@@ -54,7 +54,7 @@ void check(State state, std::int64_t id) {
                 "Use READ COMMITTED.");
 }
 
-// Wakes up when it is told, or at an interrupt (throws).
+// Returns after a broadcast or after kLookAtLeastMs; throws at an interrupt.
 void sleep(ConditionVariable* condition) {
     call([condition] {
         (void)ConditionVariableTimedSleep(condition, kLookAtLeastMs, PG_WAIT_EXTENSION);

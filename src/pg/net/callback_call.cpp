@@ -1,5 +1,5 @@
-// The call of a callback, in a job worker. The middle part is C world: the user's function runs
-// there, inside one call().
+// Calls a callback, in a job worker. The middle part is C world: the user's function runs there,
+// inside one call().
 #include <cstring>
 
 #include "border/owner_scope.hpp"
@@ -35,15 +35,15 @@ extern "C" {
 namespace securatlas::pg::callbacks {
 namespace {
 
-// When there is something to be called that cannot be now: its row or the table is locked.
+// How long to wait when a due callback cannot be called because its row or the table is locked.
 constexpr core::Duration kPauseForLocks = std::chrono::seconds(1);
-// Names the callback as long as it is called; its end is the end of the transaction.
+// Error of a callback during its call; it is removed when the transaction ends.
 constexpr const char* kInterrupted = "ERROR: the process that called it ended before it was done";
 
 // A response whose callback is to be called; its row is locked.
 struct Due {
     std::int64_t response = 0;
-    std::string function;  // its signature
+    std::string function;  // signature
     int attempts = 0;      // that have failed
     bool sealed = false;
     std::string sealed_body;
@@ -56,8 +56,8 @@ struct Due {
 
 // ---- reading (with the owner's rights) -------------------------------------------------------
 
-// The plans of statements that follow are made by the index, whatever the role's settings and the
-// statistics of the moment are. For within an OwnerScope, which takes them back.
+// Makes the planner use the index for the following statements, whatever the role's settings and
+// the current statistics are. Call it within an OwnerScope, which restores the settings.
 void read_by_index() {
     call([] {
         for (const char* way : {"enable_seqscan", "enable_bitmapscan", "enable_sort"}) {
@@ -77,7 +77,7 @@ Datum copy_to_transaction(Datum row) {
     });
 }
 
-std::optional<Due> take_row() {
+std::optional<Due> fetch_due() {
     std::optional<Due> due;
     Statement::each_row([&due](const Row& row) {
         due.emplace();
@@ -105,7 +105,7 @@ SELECT id, on_response, callback_attempts, sealed, content_bytes, r, on_response
     read_by_index();
     Spi spi;
     query.execute_on_latest({Parameter::of_oid(role), Parameter::of(now())});
-    return take_row();
+    return fetch_due();
 }
 
 std::optional<Due> find_again(std::int64_t response) {
@@ -117,7 +117,7 @@ SELECT id, on_response, callback_attempts, sealed, content_bytes, r, on_response
     read_by_index();
     Spi spi;
     query.execute_on_latest({Parameter::of(response)});
-    return take_row();
+    return fetch_due();
 }
 
 void mark_done(const Due& due, int attempts) {
@@ -133,7 +133,7 @@ UPDATE net._http_response
 
 // ---- the argument ----------------------------------------------------------------------------
 
-// Columns of a row that are to be changed.
+// Columns of a row to be changed.
 struct Columns {
     int count = 0;
     int numbers[3] = {};
@@ -168,7 +168,8 @@ Datum with_columns(Datum row, TupleDesc description, Columns& columns) {
     return heap_copy_tuple_as_datum(changed, description);
 }
 
-// The row as it was before its attempt was counted, and with its body in clear.
+// The argument of the callback: the row as it was before the attempt was counted, with its body
+// decrypted.
 Datum argument_of(const Due& due, int attempts) {
     std::optional<std::string> body;
     bool is_text = false;
@@ -202,9 +203,9 @@ Datum argument_of(const Due& due, int attempts) {
 
 // ---- the call --------------------------------------------------------------------------------
 
-// The statement that calls it. What was checked when the request was made is checked again.
+// The statement that calls the function. Repeats the checks that were made with the request.
 std::string statement_for(const Due& due, RoleOid role) {
-    const OwnerScope owner;  // its search_path
+    const OwnerScope owner;  // for its search_path
     const Oid function = call([&due] {
         return DatumGetObjectId(
             DirectFunctionCall1(regprocedurein, CStringGetDatum(due.function.c_str())));
@@ -227,7 +228,7 @@ void execute(const char* statement, Oid type, Datum argument) {
     SPI_finish();
 }
 
-// What pg_stat_activity and the server log show while it lives.
+// Shows the call in pg_stat_activity and in the server log while it exists.
 class Announcement {
   public:
     Announcement(std::int64_t response, std::string statement) : statement_(std::move(statement)) {
@@ -258,7 +259,8 @@ void call_function(const Due& due, RoleOid role, int attempts) {
     stop_timeouts();
 }
 
-// A text that shows what the response holds is none for a table or the log.
+// The error for the table and the log. For a sealed response it must not contain the message, which
+// may quote the response.
 std::string failure_text(const Due& due, const Error& error) {
     if (!due.sealed) return describe(error);
     return "ERROR: SQLSTATE " + error.sqlstate() +
@@ -285,8 +287,8 @@ void record_failed_call(const Due& due, const Error& error, int attempts, double
 
 // ---- what call_next() does ------------------------------------------------------------------
 
-// Before the call, and on disk: one that ends the server is known by it. False: it has had all its
-// attempts.
+// Records the attempt before the call and flushes it to disk, so that a call that crashes the
+// server is counted. False: no attempts are left.
 bool mark_attempt(const Due& due, double random) {
     const bool is_left = due.attempts < kMaxAttempts;
     {
@@ -299,9 +301,10 @@ bool mark_attempt(const Due& due, double random) {
     return is_left;
 }
 
-// The oldest that is due, or a certain one; nullopt: there is none, or it is locked.
+// The oldest due callback, or the given one; nullopt: there is none, or it is locked.
 std::optional<Due> find(RoleOid role, std::optional<std::int64_t> response) {
-    // Before the owner's rights: a snapshot that lasts is taken as the role's settings ask.
+    // Before the OwnerScope, because the isolation level of the role's settings should apply to the
+    // snapshot.
     call([] { (void)GetTransactionSnapshot(); });
     const OwnerScope owner(OwnerScope::Mode::force_writable);
     return response ? find_again(*response) : find_due(role);
@@ -320,9 +323,9 @@ Step look_later(RoleOid role) {
 
 Step call_next(RoleOid role, bool careful, double random) {
     std::optional<Due> due;
-    int attempts = 0;  // that have failed, if this one fails
+    int attempts = 0;  // that will have failed if this one fails
     try {
-        call([] { QueryCancelPending = false; });  // it was meant for another call
+        call([] { QueryCancelPending = false; });  // a cancellation was meant for an earlier call
         std::optional<Transaction> transaction(std::in_place);
         if (!try_keep_extension(Tables::net) || !requests::try_lock()) {
             return {.next = now() + kPauseForLocks};
@@ -336,7 +339,7 @@ Step call_next(RoleOid role, bool careful, double random) {
         const int failed_before = due->attempts;
         attempts = failed_before + 1;
         const std::int64_t response = due->response;
-        // One that has failed before may be the one that ended a server.
+        // A callback that has failed before may be the one that crashed the server.
         if (careful || failed_before > 0) {
             const bool is_left = mark_attempt(*due, random);
             transaction->commit();

@@ -82,7 +82,7 @@ CallbackFunction check(FunctionOid function, RoleOid role) {
     return {signature, facts.owner};
 }
 
-// What was found to be right.
+// The last arguments that passed the check.
 struct Checked {
     LocalTransactionId transaction = InvalidLocalTransactionId;
     FunctionOid function = 0;

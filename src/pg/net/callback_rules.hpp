@@ -1,4 +1,4 @@
-// What becomes of a callback whose call has failed.
+// What happens to a callback whose call has failed.
 #pragma once
 
 #include <cstdint>
@@ -6,8 +6,8 @@
 
 namespace securatlas::pg::callbacks {
 
-// Records the number of failed calls and the error; the callback waits for its next attempt, or is
-// failed for good. For within an Spi, with rights to write the table.
+// Records the number of failed calls and the error; the callback then waits for its next attempt,
+// or has failed. Call it within an Spi, with the right to write the table.
 void record_failure(std::int64_t response, int attempts, bool again, std::string_view error,
                     double random);
 

@@ -1,6 +1,6 @@
-// A request goes into the queue past SQL: no plan, no change of role or search_path, which would
-// cost more than all the rest, and nothing that an object of a user's could come between. The
-// columns are those of the install script, in its order.
+// Inserts requests into the queue without SQL: no plan and no change of role or search_path, which
+// would cost more than everything else, and no user-defined object can interfere. The columns are
+// in the order of the install script.
 #include <array>
 #include <map>
 
@@ -102,7 +102,7 @@ QueueRow make_row(const NewRequest& request, std::int64_t id) {
     row.set(kUrl, text_datum(request.url));
     row.set(kHeaders, headers_as_jsonb(request.headers));
     if (request.body) {
-        row.set(kBody, text_datum(*request.body));  // a bytea has the same form
+        row.set(kBody, text_datum(*request.body));  // a bytea has the same representation
     }
     row.set(kTimeout, Int32GetDatum(static_cast<std::int32_t>(request.timeout.count())));
     if (!request.sensitive_headers.empty()) {
@@ -139,15 +139,16 @@ QueueRow make_row(const NewRequest& request, std::int64_t id) {
 
 // ---- the limit -------------------------------------------------------------------------------
 
-// What this process knows of the queue: rows as the statistics have them, and since then its own.
+// An estimate of the number of rows in the queue: the statistics, plus the rows that this process
+// has added since.
 struct Estimate {
     TransactionId transaction = InvalidTransactionId;
     std::int64_t rows = 0;
 };
 constinit Estimate estimate;
 
-// The same by counting, which takes long in a long queue: one count is good for a transaction, or
-// for a second.
+// The exact number of rows, which takes long in a long queue: each count is used for the rest of
+// the transaction, at most for a second.
 struct Count {
     TransactionId transaction = InvalidTransactionId;
     core::Duration at{};
@@ -178,7 +179,7 @@ SELECT created_by, count(*) FROM (SELECT created_by FROM net.http_request_queue 
     return count;
 }
 
-// Of the requests of all roles; `limit` is what one role may have if no other has any.
+// The limit for all roles together; `limit` is what one role may have if it is alone.
 std::int64_t room_for_all(std::int64_t limit) { return 2 * limit; }
 
 Error too_many(const Count& count, std::int64_t own, RoleOid role, std::int64_t limit) {
@@ -200,9 +201,9 @@ Error too_many(const Count& count, std::int64_t own, RoleOid role, std::int64_t 
                  kHint);
 }
 
-// A role may have as many as are left free, so that whoever comes later finds room: one alone takes
-// half of the room, which is the limit, and n take n/(n+1). Up to the limit nothing need be
-// counted.
+// A role may have as many requests as are left free, so that a role that comes later finds room:
+// one role alone may use half of the room, which is the limit, and n roles use n/(n+1) of it. As
+// long as the estimate is below the limit, nothing has to be counted.
 void check_limit(Oid queue, RoleOid role) {
     static auto* const count = new Count;
     const TransactionId transaction = call([] { return GetTopTransactionId(); });

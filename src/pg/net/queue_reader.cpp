@@ -1,5 +1,5 @@
-// Reading the queue of requests. The index (host, ready_at, id) gives the hosts, by a jump from one
-// to the next, and for each the oldest requests, however many wait for another host.
+// Reads the queue of requests. The index (host, ready_at, id) yields the hosts, by skipping from
+// one to the next, and for each the oldest requests, however many wait for other hosts.
 #include <algorithm>
 
 #include "border/spi.hpp"
@@ -14,7 +14,7 @@
 namespace securatlas::pg::requests {
 namespace {
 
-// What a row needs beside itself before it can be sent.
+// What a row needs from other tables before it can be sent.
 struct Needs {
     RoleOid role = 0;
     std::vector<std::string> header_secrets;
@@ -81,7 +81,7 @@ QueuedRequest queued_request(const Row& row) {
     return request;
 }
 
-// When the secrets are in: they may hold anything.
+// Checks the headers after secrets were inserted, which may contain anything.
 void finish_headers(QueuedRequest& request) {
     if (!request.idempotency_key.empty() &&
         core::find_header(request.headers, core::kIdempotencyKey) == nullptr) {
@@ -141,7 +141,7 @@ void put_all_secrets(std::vector<QueuedRequest>& requests, const std::vector<Nee
     for (std::size_t i = 0; i < requests.size(); ++i) put_secrets(requests[i], needs[i], values);
 }
 
-// Decides which of the found rows are fetched: a body is not, before it is known to be wanted.
+// Decides which of the rows found are read: a body is not read unless it is needed.
 class Portion {
   public:
     explicit Portion(std::size_t max_bytes) : max_bytes_(max_bytes) {}
@@ -168,7 +168,7 @@ class Portion {
     std::size_t host_bytes_ = 0;
 };
 
-// Runs the query of read_ready(); its result is the current one of SPI.
+// Executes the query of read_ready() and leaves its result in SPI.
 std::uint64_t query_ready(const ReadPlan& plan) {
     static Statement query(R"(
 WITH RECURSIVE found (host) AS (
@@ -201,7 +201,7 @@ SELECT r.id, r.host, r.method, r.url, r.headers, r.body, r.timeout_milliseconds,
     }
     return query.execute({Parameter::of(std::string_view(plan.after_host)), Parameter::of(hosts),
                           Parameter::of(since), Parameter::of(rooms), Parameter::of(plan.now),
-                          Parameter::of(plan.taken), Parameter::of(std::int32_t{plan.room}),
+                          Parameter::of(plan.excluded), Parameter::of(std::int32_t{plan.room}),
                           Parameter::of(std::int32_t{plan.limit})});
 }
 
@@ -237,8 +237,8 @@ Ready read_ready(const ReadPlan& plan) {
 
 std::vector<std::int64_t> not_in_queue(const std::vector<std::int64_t>& ids) {
     static Statement query(R"(
-SELECT held.id FROM unnest($1) AS held (id)
- WHERE NOT EXISTS (SELECT FROM net.http_request_queue q WHERE q.id = held.id))");
+SELECT given.id FROM unnest($1) AS given (id)
+ WHERE NOT EXISTS (SELECT FROM net.http_request_queue q WHERE q.id = given.id))");
     Spi spi;
     query.execute({Parameter::of(ids)});
     std::vector<std::int64_t> gone;

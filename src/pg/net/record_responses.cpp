@@ -1,4 +1,4 @@
-// How requests ended: out of the queue, into net._http_response.
+// Records how requests ended: removes them from the queue and inserts into net._http_response.
 #include <algorithm>
 #include <set>
 #include <unordered_map>
@@ -20,7 +20,7 @@ extern "C" {
 namespace securatlas::pg::requests {
 namespace {
 
-// What a request that has left the queue passes on to its response.
+// The columns that a request passes on to its response.
 struct Ended {
     std::string method;
     std::string url;
@@ -36,7 +36,7 @@ struct Ended {
     bool wants_callback() const { return !on_response.empty() && created_by.has_value(); }
 };
 
-std::unordered_map<std::int64_t, Ended> take_out(const std::vector<std::int64_t>& ids) {
+std::unordered_map<std::int64_t, Ended> remove_requests(const std::vector<std::int64_t>& ids) {
     static Statement statement(R"(
 DELETE FROM net.http_request_queue WHERE id = ANY ($1)
 RETURNING id, method, url, runid, created_by, idempotency_key, on_response, store_response,
@@ -65,7 +65,7 @@ std::optional<std::string> body_text(const Response& response) {
     return to_database_text(response.body, charset, response.truncated);
 }
 
-// As the database can hold them: libcurl passes on what the server sent.
+// Makes the headers valid text of the database: libcurl returns whatever the server sent.
 std::vector<core::Header> header_texts(std::vector<core::Header> headers) {
     for (core::Header& header : headers) {
         header.name = message_text(header.name);
@@ -92,7 +92,7 @@ struct Body {
     Parameter text = Parameter::null(TEXTOID);
     Parameter bytes = Parameter::null(BYTEAOID);
     bool sealed = false;
-    std::string error;  // why it is missing
+    std::string error;  // why the body is missing
 };
 
 Body sealed_body(const Response& response) {
@@ -102,7 +102,8 @@ Body sealed_body(const Response& response) {
         body.bytes = Parameter::of_bytes(seal(response.body, purpose));
         body.sealed = true;
     } catch (const Error& error) {
-        // Trying again forever would hold up all other responses.
+        // Record the response without its body: repeating the attempt forever would delay all other
+        // responses.
         body.error = "the body could not be encrypted: " + error.message();
         write_log(LogLevel::warning, "securatlas_sched http worker: " + body.error);
     }
@@ -220,7 +221,8 @@ ResponseRow make_row(const Response& response, const Ended& ended) {
     return row;
 }
 
-// Responses that are there already, if somebody has set the sequence back; the group must not fail.
+// Ids that already have a response, which happens if the sequence was set back. The others must not
+// fail because of them.
 std::set<std::int64_t> already_there(const std::vector<std::int64_t>& ids) {
     static Statement query("SELECT id FROM net._http_response WHERE id = ANY ($1)");
     Spi spi;
@@ -245,7 +247,7 @@ std::vector<RoleOid> record_responses(const std::vector<Response>& responses) {
     for (const Response& response : responses) {
         ids.push_back(static_cast<std::int64_t>(response.id));
     }
-    const auto all = take_out(ids);
+    const auto all = remove_requests(ids);
     const auto there = already_there(ids);
     std::vector<ResponseRow> rows;
     for (const Response& response : responses) {

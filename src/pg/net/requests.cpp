@@ -1,4 +1,4 @@
-// The side of the catalog of requests that background processes use.
+// The catalog of requests, as used by background processes.
 #include "securatlas/pg/net/requests.hpp"
 
 #include "border/owner_scope.hpp"
@@ -17,7 +17,7 @@ namespace {
 
 std::int64_t number(core::RequestId id) { return static_cast<std::int64_t>(id); }
 
-// A text as a setting of this process alone.
+// Sets a setting for this process.
 void set_for_process(const char* name, const char* value) {
     SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
 }
@@ -29,7 +29,8 @@ void prepare_process() {
         for (const char* way : {"enable_seqscan", "enable_bitmapscan", "enable_sort"}) {
             set_for_process(way, "off");
         }
-        // What a standby has not got is sent again by it, at worst; nobody has to wait for that.
+        // If the primary is lost before a standby has received the commit, the request is sent
+        // again, which is allowed. So there is no need to wait for standbys.
         set_for_process("synchronous_commit", "local");
     });
 }
@@ -76,7 +77,7 @@ SELECT id FROM net.http_request_queue
     if (ids.empty()) return others;
     Spi spi;
     if (lock.execute({Parameter::of(ids)}) == ids.size()) return others;
-    // A row that is not there any more is not somebody's.
+    // Finds the rows that exist but could not be locked.
     find_others.execute({Parameter::of(ids)});
     Statement::each_row([&others](const Row& row) { others.push_back(row.as_int64(1)); });
     return others;

@@ -8,7 +8,7 @@ namespace {
 
 SealPurpose purpose_of(std::int64_t request) { return {"headers", std::to_string(request)}; }
 
-// Up to the next NUL, which is dropped. nullopt: there is none.
+// Removes and returns the text up to the next NUL, which is dropped. nullopt: there is none.
 std::optional<std::string> take_part(std::string_view& text) {
     const std::size_t end = text.find('\0');
     if (end == std::string_view::npos) return std::nullopt;

@@ -1,4 +1,4 @@
-// Headers of a request as sealed bytes.
+// Seals and unseals headers of a request.
 #pragma once
 
 #include <cstdint>
@@ -11,10 +11,10 @@
 
 namespace securatlas::pg {
 
-// The headers have been checked: no NUL is in them. Throws as seal().
+// The headers must not contain NUL (core::check_header). Throws like seal().
 std::string seal_headers(const std::vector<core::Header>& headers, std::int64_t request);
 
-// nullopt: they were not sealed by seal_headers() for this request, with this cluster's key.
+// nullopt: the bytes were not made by seal_headers() for this request with this cluster's key.
 std::optional<std::vector<core::Header>> unseal_headers(std::string_view sealed,
                                                         std::int64_t request);
 

@@ -1,9 +1,10 @@
-// Sealed bytes: version (1), the key's mark (4), salt (16), number (8), ciphertext, tag (16).
+// Layout of sealed bytes: version (1), mark of the key (4), salt (16), message number (8),
+// ciphertext, tag (16).
 //
-// A GCM key must not be used twice with one nonce, and random nonces of 96 bits are good for 2^32
-// messages of a key only (NIST SP 800-38D, 8.3), which a busy cluster reaches. So that each process
-// draws a salt once, derives a key of its own from it (HMAC-SHA-256 of the salt under the cluster's
-// key), and counts its messages.
+// A GCM key must never be used twice with the same nonce. Random 96-bit nonces are safe for 2^32
+// messages with one key only (NIST SP 800-38D, 8.3), which a busy cluster reaches. So each process
+// draws a random salt once, derives a key of its own from it (HMAC-SHA-256 of the salt with the
+// cluster's key), and uses a message counter as the nonce.
 #include "securatlas/pg/net/sealing.hpp"
 
 #include <openssl/crypto.h>
@@ -54,7 +55,7 @@ SecretKey derive(Bytes text) {
 
 using Mark = std::array<char, kMarkSize>;
 
-// Ready for messages under one salt.
+// The cipher for messages with one salt.
 struct Session {
     bool is_ready = false;
     Salt salt{};
@@ -94,7 +95,7 @@ const Mark& key_mark() {
     return sessions.mark;
 }
 
-// A salt must not be shared with the process that this one was forked from.
+// A forked process must not use the salt of its parent.
 Sessions& own_sessions() {
     if (sessions.pid != MyProcPid) {
         sessions.sealing.is_ready = false;

@@ -1,5 +1,5 @@
-// The file is made under another name and linked to its own, so that of two processes that make it
-// at the same time one wins, and nobody reads half a key.
+// The file is created under a temporary name and then linked to its own name: if two processes
+// create it at the same time one of them wins, and no process reads an incomplete key.
 #include "net/secret_key.hpp"
 
 #include <fcntl.h>
@@ -60,7 +60,8 @@ bool read_key(SecretKey& key) {
     }
     struct stat status {};
     if (fstat(file.get(), &status) != 0) throw file_error("inspect", errno);
-    // As the data directory's files: its group may read them if initdb was told so, for backups.
+    // The same permissions as the files of the data directory: the group may read them if initdb
+    // was run with --allow-group-access.
     const auto allowed = static_cast<mode_t>(pg_file_create_mode);
     if (!S_ISREG(status.st_mode) || (status.st_mode & (S_IRWXG | S_IRWXO) & ~allowed) != 0) {
         throw Error("58030",
@@ -105,8 +106,8 @@ void make_key_file() {
     call([] { fsync_fname(".", true); });
 }
 
-// A standby that was made before its primary had a key must not invent one of its own at its start,
-// nor a server under pg_upgrade, whose key is that of the old server.
+// A standby that was created before its primary had a key must not create a key of its own when it
+// starts.
 bool is_standby() {
     return access("standby.signal", F_OK) == 0 || access("recovery.signal", F_OK) == 0;
 }

@@ -1,4 +1,4 @@
-// The key of this cluster: 32 random bytes in a file that only the server can read.
+// The secret key of this cluster: 32 random bytes in a file that only the server can read.
 #pragma once
 
 #include <array>
@@ -8,8 +8,8 @@ namespace securatlas::pg {
 
 using SecretKey = std::array<std::uint8_t, 32>;
 
-// The key; read from its file, or made together with it, at the first call of a process that has
-// not inherited it. Throws Error 58030.
+// Returns the key. If the process has not inherited it, the first call reads the file or creates
+// it. Throws Error 58030.
 const SecretKey& secret_key();
 
 }  // namespace securatlas::pg

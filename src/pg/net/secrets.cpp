@@ -25,7 +25,8 @@ bool administers(RoleOid role, RoleOid owner) {
     return call([role, owner] { return has_privs_of_role(role, owner); });
 }
 
-// A superuser has the privileges of every role, and is a member of few.
+// By membership, not by privileges: a superuser has the privileges of every role, but is a member
+// of few.
 bool uses(RoleOid role, RoleOid owner) {
     return call([role, owner] {
         return has_privs_of_role(role, owner) && is_member_of_role_nosuper(role, owner);
@@ -47,7 +48,7 @@ void check_name(const std::string& name) {
                     "\".");
 }
 
-// The same whether there is one or not.
+// The same error whether the secret exists or not.
 Error denied(const std::string& name, const char* detail) {
     return Error("42501", "permission denied for secret \"" + name + "\"", detail,
                  "Make it with net.set_secret(), or have its owner grant its use with "
@@ -56,8 +57,8 @@ Error denied(const std::string& name, const char* detail) {
 
 enum class Strength { share, update };
 
-// Its owner. The secret cannot be dropped (share) or touched (update) by anybody else until the
-// transaction ends: a grant must not survive its secret.
+// Returns the owner, and locks the secret until the transaction ends: nobody else can drop it
+// (share) or change it (update). So a grant cannot outlive its secret.
 std::optional<RoleOid> lock_owner(const std::string& name, Strength strength) {
     static Statement shared("SELECT owner::oid FROM net.secret WHERE name = $1 FOR KEY SHARE");
     static Statement exclusive("SELECT owner::oid FROM net.secret WHERE name = $1 FOR UPDATE");
@@ -76,7 +77,7 @@ std::optional<RoleOid> find_owner(const std::string& name) {
     return owner;
 }
 
-// Looks before it locks: nobody keeps another role's secret locked.
+// Checks the owner before it locks, so that a role cannot keep another role's secret locked.
 bool lock_own(const std::string& name, RoleOid caller, Strength strength) {
     const auto found = find_owner(name);
     if (!found || !administers(caller, *found)) return false;
@@ -117,7 +118,7 @@ bool may_use(const Stored& secret, RoleOid role) {
                        [role](RoleOid granted) { return uses(role, granted); });
 }
 
-// What was found to be usable.
+// The last arguments that passed the check.
 struct Checked {
     LocalTransactionId transaction = InvalidLocalTransactionId;
     RoleOid role = 0;
@@ -154,7 +155,8 @@ ON CONFLICT (name) DO UPDATE SET sealed = excluded.sealed, updated = clock_times
     Spi spi;
     statement.execute({Parameter::of(std::string_view(name)), Parameter::of_bytes(sealed),
                        Parameter::of_oid(caller)});
-    // Of a secret that was there: its owner has not changed, and the error undoes the change.
+    // The owner of an existing secret stays the same; if it is another role, the error below undoes
+    // the update.
     std::optional<RoleOid> found;
     Statement::each_row([&found](const Row& row) { found = row.as_oid(1); });
     if (found && !administers(caller, *found)) {

@@ -7,7 +7,7 @@
 namespace securatlas::pg {
 namespace {
 
-// The variables that PostgreSQL writes.
+// The variables of the settings, which PostgreSQL writes.
 struct Variables {
     char* ttl = nullptr;
     int max_connections = 0;
@@ -53,7 +53,7 @@ bool securatlas_check_hosts(char** value, void**, GucSource) {
 
 }  // extern "C"
 
-// Those that count when a request is made can be changed in a session, by a superuser.
+// Settings that are used when a request is made can be changed within a session, by superusers.
 void define_number(const char* name, const char* help, int* variable, int initial, int low,
                    int high, GucContext context, int flags = 0) {
     DefineCustomIntVariable(name, help, nullptr, variable, initial, low, high, context, flags,
@@ -66,7 +66,7 @@ void define_text(const char* name, const char* help, char** variable, const char
                                nullptr, nullptr);
 }
 
-// Not for a session to change: they guard the network of the server.
+// Cannot be changed within a session, because they protect the server's network.
 void define_egress_settings() {
     DefineCustomEnumVariable("net.follow_redirects", "Redirects that are followed.", nullptr,
                              &variables.follow_redirects,

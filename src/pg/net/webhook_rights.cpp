@@ -42,7 +42,7 @@ Oid owner_of(Oid table) {
     return owner;
 }
 
-// Arguments are stored one after another, with a zero byte behind each.
+// Trigger arguments are stored one after another, each terminated by a zero byte.
 const char* second_argument(HeapTuple tuple, TupleDesc description, int count) {
     bool is_null = false;
     const Datum datum = heap_getattr(tuple, Anum_pg_trigger_tgargs, description, &is_null);
@@ -52,7 +52,7 @@ const char* second_argument(HeapTuple tuple, TupleDesc description, int count) {
     return pstrdup(first + strlen(first) + 1);
 }
 
-// A partition's copy was checked with the trigger that it is a copy of.
+// The copy of a trigger on a partition was checked together with the original.
 bool is_to_be_checked(const FormData_pg_trigger* row) {
     return !OidIsValid(row->tgparentid) && is_webhook(row->tgfoid) &&
            !has_privs_of_role(GetUserId(), owner_of(row->tgrelid));
@@ -63,7 +63,7 @@ NewTrigger read(Oid trigger) {
     ScanKeyData key;
     ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ,
                 ObjectIdGetDatum(trigger));
-    // The row is of the current command.
+    // SnapshotSelf, because the row was written by the current command.
     SysScanDesc scan = systable_beginscan(catalog, TriggerOidIndexId, true, SnapshotSelf, 1, &key);
     NewTrigger found{false, nullptr, nullptr};
     HeapTuple tuple = systable_getnext(scan);
@@ -83,7 +83,7 @@ bool names_a_secret(const char* headers) {
     const Datum json =
         call([headers] { return DirectFunctionCall1(jsonb_in, CStringGetDatum(headers)); });
     const auto members = read_json_object(json);
-    if (!members) return false;  // it is none that could be sent
+    if (!members) return false;  // not a JSON object: the webhook will fail anyway
     for (const JsonMember& member : *members) {
         if (!core::secret_names(member.value).empty()) return true;
     }

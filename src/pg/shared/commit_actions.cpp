@@ -16,7 +16,8 @@ namespace {
 
 constexpr std::size_t kCapacity = 256;
 
-// What the current transaction has to tell. Fixed in size: a commit callback must not fail.
+// The notifications of the current transaction. Of fixed size, because a commit callback must not
+// fail.
 struct Pending {
     bool registered = false;
     bool any = false;
@@ -55,13 +56,14 @@ void tell() noexcept {
     }
     if (pending.http) DatabaseTable::wake_http_worker(MyDatabaseId);
     if (pending.cancelled_count > 0 || pending.cancelled_overflowed) {
-        HttpTable::tell_cancelled(MyDatabaseId, pending.cancelled, pending.cancelled_count,
-                                  pending.cancelled_overflowed);
+        HttpTable::notify_cancelled(MyDatabaseId, pending.cancelled, pending.cancelled_count,
+                                    pending.cancelled_overflowed);
     }
 }
 
-// Who commits a prepared transaction knows nothing of it. But its locks stay until its end, after a
-// crash, too: one on nothing tells that it has something to tell.
+// The session that commits a prepared transaction does not know what that has done. But the locks
+// of a prepared transaction persist until it ends, even over a crash: a lock on an otherwise unused
+// tag marks that there is something to notify of.
 LOCKTAG mark_of_prepared() {
     LOCKTAG tag;
     SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ExtensionRelationId, InvalidOid, 1);
@@ -92,14 +94,15 @@ extern "C" void securatlas_at_transaction_end(XactEvent event, void*) {
     }
 }
 
-// The other notices make somebody look at a row, which does no harm. A cancelled request is let go
-// of: what a savepoint's rollback has brought back must not be told.
+// Other notices only make a process look at a row, which is harmless. But the http worker drops a
+// cancelled request, so that cancellations undone by a rollback to a savepoint must be removed.
 extern "C" void securatlas_at_subtransaction_end(SubXactEvent event, SubTransactionId aborted,
                                                  SubTransactionId, void*) {
     if (event != SUBXACT_EVENT_ABORT_SUB) return;
     std::size_t kept = 0;
     for (std::size_t i = 0; i < pending.cancelled_count; ++i) {
-        if (pending.cancelled_in[i] >= aborted) continue;  // in it, or below it
+        if (pending.cancelled_in[i] >= aborted)
+            continue;  // made in the aborted subtransaction or in one below it
         pending.cancelled[kept] = pending.cancelled[i];
         pending.cancelled_in[kept++] = pending.cancelled_in[i];
     }
@@ -135,7 +138,7 @@ void extension_changed() { pend().extension = true; }
 void roles_changed() { pend().roles = true; }
 void wake_http_worker() {
     if (!pend().http) {
-        // A request must not be sent by a transaction that a crash may still undo.
+        // A request must not be sent while a crash could still undo its transaction.
         call([] { ForceSyncCommit(); });
     }
     pending.http = true;
@@ -153,7 +156,7 @@ void request_cancelled(std::int64_t id) {
 
 void requests_removed() { pend().cancelled_overflowed = true; }
 
-bool prepared_have_news() {
+bool prepared_has_notices() {
     return call([] {
         if (RecoveryInProgress()) return false;
         const LOCKTAG tag = mark_of_prepared();
@@ -163,13 +166,13 @@ bool prepared_have_news() {
     });
 }
 
-void tell_of_prepared() noexcept {
+void notify_after_prepared() noexcept {
     DatabaseTable::want_scheduler(MyDatabaseId);
     DatabaseTable::notify_everywhere();
     DatabaseTable::notify_extension_changed(MyDatabaseId);
     DatabaseTable::notify(MyDatabaseId, nullptr, 0, true);
     DatabaseTable::wake_http_worker(MyDatabaseId);
-    HttpTable::tell_cancelled(MyDatabaseId, nullptr, 0, true);
+    HttpTable::notify_cancelled(MyDatabaseId, nullptr, 0, true);
 }
 
 }  // namespace securatlas::pg::at_commit

@@ -1,4 +1,4 @@
-// The entry of a database in shared memory. To be called with SharedState::lock held.
+// Functions on the entry of a database in shared memory. Call them with SharedState::lock held.
 #pragma once
 
 #include "securatlas/pg/shared/shared_memory.hpp"
@@ -7,15 +7,16 @@ namespace securatlas::pg {
 
 void clear_entry(DatabaseState& entry, DatabaseOid database) noexcept;
 
-// Frees the entry. The http worker of the database ends, and all job workers that it owns.
+// Frees the entry, and ends the http worker and all job workers of the database.
 void forget_entry(SharedState& state, DatabaseState& entry) noexcept;
 
 void wake_launcher(SharedState& state) noexcept;
 
-// A backend holds the database. One that died without releasing it holds it no longer.
-bool held(DatabaseState& entry);
+// Whether a backend blocks the database. A backend that has ended without unblocking it does not
+// count.
+bool is_blocked(DatabaseState& entry);
 
-// The scheduler did not live: the next one starts after a pause, which grows with each failure.
+// The scheduler has failed: sets the pause before the next start, which grows with each failure.
 void pause_before_restart(DatabaseState& entry);
 
 }  // namespace securatlas::pg

@@ -19,7 +19,7 @@ namespace {
 constexpr core::Duration kFirstRestartPause = std::chrono::seconds(1);
 constexpr core::Duration kLongestRestartPause = std::chrono::minutes(1);
 
-// The scheduler exits: the launcher starts it again, unless the database was forgotten.
+// Exit hook of the scheduler. The launcher starts it again, unless the entry was freed.
 void leave_as_scheduler(int, Datum database) {
     SharedState& state = *shared_state();
     SharedLock lock(state);
@@ -28,7 +28,7 @@ void leave_as_scheduler(int, Datum database) {
     entry->status.pid = 0;
     entry->scheduler_bell.latch = nullptr;
     entry->scheduler = SchedulerState::wanted;
-    entry->overflowed = true;  // whatever it had been told is lost
+    entry->overflowed = true;  // the notices that it has taken may be lost
     pause_before_restart(*entry);
     wake_launcher(state);
 }
@@ -40,7 +40,7 @@ void leave_as_http_worker(int, Datum database) {
     if (entry == nullptr || entry->http_pid != MyProcPid) return;
     entry->http_pid = 0;
     entry->http_bell.latch = nullptr;
-    // An idle worker has left the table before it exits: this one may have had work.
+    // An idle worker detaches before it exits, so that this one may still have had work.
     entry->http_wanted = true;
     wake_scheduler(state, entry->database);
 }
@@ -63,9 +63,10 @@ void forget_entry(SharedState& state, DatabaseState& entry) noexcept {
 
 void wake_launcher(SharedState& state) noexcept { state.launcher_bell.ring(); }
 
-bool held(DatabaseState& entry) {
-    if (entry.holder != 0 && BackendPidGetProc(entry.holder) == nullptr) entry.holder = 0;
-    return entry.holder != 0;
+bool is_blocked(DatabaseState& entry) {
+    if (entry.blocked_by != 0 && BackendPidGetProc(entry.blocked_by) == nullptr)
+        entry.blocked_by = 0;
+    return entry.blocked_by != 0;
 }
 
 void pause_before_restart(DatabaseState& entry) {
@@ -82,7 +83,7 @@ bool DatabaseTable::attach_scheduler(DatabaseOid database) {
     {
         SharedLock lock(state);
         DatabaseState* entry = find_database(state, database);
-        if (entry == nullptr || held(*entry) || entry->status.pid != 0) return false;
+        if (entry == nullptr || is_blocked(*entry) || entry->status.pid != 0) return false;
         entry->scheduler = SchedulerState::running;
         entry->scheduler_bell.latch = MyLatch;
         listen_to(entry->scheduler_bell);
@@ -112,11 +113,11 @@ void DatabaseTable::detach_scheduler(DatabaseOid database, bool again) {
     DatabaseState* entry = find_database(state, database);
     if (entry == nullptr || entry->status.pid != MyProcPid) return;
     const bool is_wanted = again || entry->wanted_again;
-    const Pid holder = entry->holder;
+    const Pid blocked_by = entry->blocked_by;
     forget_entry(state, *entry);
     if (!is_wanted) return;
     clear_entry(*entry, database);
-    entry->holder = holder;
+    entry->blocked_by = blocked_by;
     entry->scheduler = SchedulerState::wanted;
     wake_launcher(state);
 }
@@ -129,19 +130,19 @@ void DatabaseTable::abandon_orders(DatabaseOid database) {
 
 Notices DatabaseTable::take_notices(DatabaseOid database) {
     SharedState& state = require_shared_state();
-    Notices taken;
-    taken.notices.reserve(kNoticeCapacity);
+    Notices found;
+    found.notices.reserve(kNoticeCapacity);
     SharedLock lock(state);
     DatabaseState* entry = find_database(state, database);
-    if (entry == nullptr) return taken;
-    taken.notices.assign(entry->notices, entry->notices + entry->notice_count);
-    taken.overflowed = entry->overflowed;
-    taken.check_extension = entry->check_extension;
-    taken.http_wanted = entry->http_wanted && entry->http_pid == 0;
+    if (entry == nullptr) return found;
+    found.notices.assign(entry->notices, entry->notices + entry->notice_count);
+    found.overflowed = entry->overflowed;
+    found.check_extension = entry->check_extension;
+    found.http_wanted = entry->http_wanted && entry->http_pid == 0;
     entry->notice_count = 0;
     entry->overflowed = false;
     entry->check_extension = false;
-    return taken;
+    return found;
 }
 
 void DatabaseTable::publish(DatabaseOid database, const SchedulerStatus& status) {
@@ -163,7 +164,7 @@ bool DatabaseTable::attach_http_worker(DatabaseOid database) {
     {
         SharedLock lock(state);
         DatabaseState* entry = find_database(state, database);
-        if (entry == nullptr || held(*entry) || entry->http_pid != 0) return false;
+        if (entry == nullptr || is_blocked(*entry) || entry->http_pid != 0) return false;
         entry->http_pid = MyProcPid;
         entry->http_bell.latch = MyLatch;
         listen_to(entry->http_bell);

@@ -33,14 +33,15 @@ void want(DatabaseState* entry) noexcept {
     }
 }
 
-// Once for each role, however many of its responses are recorded before the scheduler looks.
+// One notice for each role, however many of its responses are recorded before the scheduler takes
+// it.
 void add_callback_notice(DatabaseState& entry, RoleOid role) noexcept {
     const Notice notice{Notice::Kind::callback_waiting, std::int64_t{role}};
     Notice* const end = entry.notices + entry.notice_count;
-    const bool is_told = std::any_of(entry.notices, end, [&notice](const Notice& told) {
-        return told.kind == notice.kind && told.id == notice.id;
+    const bool is_queued = std::any_of(entry.notices, end, [&notice](const Notice& queued) {
+        return queued.kind == notice.kind && queued.id == notice.id;
     });
-    if (is_told) return;
+    if (is_queued) return;
     if (entry.notice_count == kNoticeCapacity) {
         entry.overflowed = true;
         return;
@@ -138,14 +139,14 @@ bool DatabaseTable::restart_http_worker(DatabaseOid database) {
     return entry != nullptr && entry->http_pid != 0 && kill(entry->http_pid, SIGTERM) == 0;
 }
 
-std::vector<Pid> DatabaseTable::hold(DatabaseOid database) {
+std::vector<Pid> DatabaseTable::block(DatabaseOid database) {
     SharedState& state = require_shared_state();
     std::vector<Pid> pids;
     pids.reserve(static_cast<std::size_t>(state.slot_count) + 2);
     SharedLock lock(state);
     DatabaseState* entry = find_database(state, database);
     if (entry != nullptr) {
-        entry->holder = MyProcPid;
+        entry->blocked_by = MyProcPid;
         if (entry->status.pid != 0) pids.push_back(entry->status.pid);
         if (entry->http_pid != 0) pids.push_back(entry->http_pid);
     }
@@ -157,13 +158,13 @@ std::vector<Pid> DatabaseTable::hold(DatabaseOid database) {
     return pids;
 }
 
-void DatabaseTable::release(DatabaseOid database) noexcept {
+void DatabaseTable::unblock(DatabaseOid database) noexcept {
     SharedState* state = shared_state();
     if (state == nullptr) return;
     SharedLock lock(*state);
     DatabaseState* entry = find_database(*state, database);
-    if (entry == nullptr || entry->holder != MyProcPid) return;
-    entry->holder = 0;
+    if (entry == nullptr || entry->blocked_by != MyProcPid) return;
+    entry->blocked_by = 0;
     entry->retry_at = core::kLongAgo;
     wake_launcher(*state);
 }
@@ -185,7 +186,8 @@ void DatabaseTable::attach_launcher() {
         state.launcher_pid = MyProcPid;
         state.launcher_bell.latch = MyLatch;
         listen_to(state.launcher_bell);
-        // Whom a former launcher was starting when it ended, nobody looks after.
+        // Schedulers that an earlier launcher was starting when it ended are not being followed any
+        // more: start them again.
         for (DatabaseState& entry : state.databases) {
             if (entry.database == 0 || entry.scheduler != SchedulerState::starting) continue;
             entry.scheduler = SchedulerState::wanted;
@@ -198,7 +200,7 @@ void DatabaseTable::attach_launcher() {
 std::vector<DatabaseOid> DatabaseTable::want_all(const std::vector<DatabaseOid>& databases) {
     SharedState& state = require_shared_state();
     std::vector<DatabaseOid> left_over;
-    left_over.reserve(databases.size());  // nothing allocates under the lock
+    left_over.reserve(databases.size());  // no allocation while the lock is held
     SharedLock lock(state);
     for (const DatabaseOid database : databases) {
         DatabaseState* entry = find_or_add(state, database);
@@ -222,7 +224,7 @@ std::vector<DatabaseOid> DatabaseTable::to_start() {
     SharedLock lock(state);
     for (DatabaseState& entry : state.databases) {
         if (entry.database == 0 || entry.scheduler != SchedulerState::wanted) continue;
-        if (!held(entry) && entry.retry_at <= time) wanted.push_back(entry.database);
+        if (!is_blocked(entry) && entry.retry_at <= time) wanted.push_back(entry.database);
     }
     return wanted;
 }
@@ -243,11 +245,12 @@ void DatabaseTable::start_failed(DatabaseOid database) {
     pause_before_restart(*entry);
 }
 
-bool DatabaseTable::any_held() {
+bool DatabaseTable::any_blocked() {
     SharedState& state = require_shared_state();
     SharedLock lock(state);
-    return std::any_of(std::begin(state.databases), std::end(state.databases),
-                       [](DatabaseState& entry) { return entry.database != 0 && held(entry); });
+    return std::any_of(
+        std::begin(state.databases), std::end(state.databases),
+        [](DatabaseState& entry) { return entry.database != 0 && is_blocked(entry); });
 }
 
 bool DatabaseTable::scheduler_is_running(DatabaseOid database) {
@@ -263,7 +266,7 @@ std::optional<core::Instant> DatabaseTable::next_start() {
     std::optional<core::Instant> next;
     for (DatabaseState& entry : state.databases) {
         if (entry.database == 0 || entry.scheduler != SchedulerState::wanted) continue;
-        if (!held(entry) && (!next || entry.retry_at < *next)) next = entry.retry_at;
+        if (!is_blocked(entry) && (!next || entry.retry_at < *next)) next = entry.retry_at;
     }
     return next;
 }

@@ -13,7 +13,8 @@ namespace {
 
 constexpr core::Duration kUnknown{-1};
 
-// What others say: valid in the database's encoding, and not cut within a character.
+// Copies the message of a library or server: made valid in the database encoding, and not truncated
+// within a character.
 template <std::size_t N>
 void assign_message(std::array<char, N>& to, const std::string& message) {
     const std::string text = valid_text(message);
@@ -124,27 +125,27 @@ void HttpTable::publish(const HttpStatus& status) {
     }
 }
 
-void HttpTable::tell_recorded() noexcept {
+void HttpTable::notify_recorded() noexcept {
     SharedState* state = shared_state();
     if (state != nullptr) ConditionVariableBroadcast(&state->http.recorded);
 }
 
 Cancelled HttpTable::take_cancelled(DatabaseOid database) {
     SharedState& state = require_shared_state();
-    Cancelled taken;
-    taken.ids.reserve(kCancelledCapacity);
+    Cancelled cancelled;
+    cancelled.ids.reserve(kCancelledCapacity);
     SharedLock lock(state.http);
     HttpDatabaseState* entry = find_entry(state.http, database);
-    if (entry == nullptr) return taken;
-    taken.ids.assign(entry->cancelled, entry->cancelled + entry->cancelled_count);
-    taken.overflowed = entry->overflowed;
+    if (entry == nullptr) return cancelled;
+    cancelled.ids.assign(entry->cancelled, entry->cancelled + entry->cancelled_count);
+    cancelled.overflowed = entry->overflowed;
     entry->cancelled_count = 0;
     entry->overflowed = false;
-    return taken;
+    return cancelled;
 }
 
-void HttpTable::tell_cancelled(DatabaseOid database, const std::int64_t* ids, std::size_t count,
-                               bool overflowed) noexcept {
+void HttpTable::notify_cancelled(DatabaseOid database, const std::int64_t* ids, std::size_t count,
+                                 bool overflowed) noexcept {
     SharedState* state = shared_state();
     if (state == nullptr) return;
     {
@@ -159,7 +160,7 @@ void HttpTable::tell_cancelled(DatabaseOid database, const std::int64_t* ids, st
             entry->cancelled_count += static_cast<std::int32_t>(count);
         }
     }
-    tell_recorded();
+    notify_recorded();
     SharedLock lock(*state);
     DatabaseState* entry = find_database(*state, database);
     if (entry != nullptr) entry->http_bell.ring();

@@ -17,7 +17,7 @@ extern "C" {
 namespace securatlas::pg {
 namespace {
 
-// Versions are numbers with dots between them.
+// Versions are numbers separated by dots.
 bool is_older_version(std::string_view a, std::string_view b) {
     const auto next_number = [](std::string_view& version) {
         unsigned number = 0;
@@ -34,8 +34,8 @@ bool is_older_version(std::string_view a, std::string_view b) {
 }
 
 struct Memory {
-    bool listens = false;  // to changes of the catalog
-    bool matches = false;  // the catalog said so, and has not changed since
+    bool listens = false;  // the callback for catalog changes is registered
+    bool matches = false;  // the catalog has been checked, and has not changed since
 };
 constinit Memory memory;
 
@@ -103,7 +103,7 @@ bool extension_is_usable() {
         memory.listens = true;
     }
     if (memory.matches) return true;
-    // Before the look: a change that comes in between is not to be missed.
+    // Set before reading the catalog, so that an invalidation during the read is not lost.
     memory.matches = true;
     try {
         memory.matches =

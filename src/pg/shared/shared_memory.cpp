@@ -14,7 +14,7 @@ namespace {
 
 constexpr const char* kName = "securatlas_sched";
 
-// What a process knows of the segment.
+// How this process is attached to the segment.
 struct Attachment {
     const int* slot_count = nullptr;
     SharedState* state = nullptr;

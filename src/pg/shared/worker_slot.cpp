@@ -1,4 +1,4 @@
-// The job worker's view of its slot.
+// The slot of a job worker, as the worker sees it.
 #include <cstring>
 
 #include "securatlas/pg/border/convert.hpp"
@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::string_view kTerminated = "the job worker was terminated";
 
-// This worker: its slot, and the text of the error that ends it, for its report.
+// This worker: its slot, and the message of the error that ends it, for its report.
 struct Self {
     WorkerSlotState* slot = nullptr;
     std::array<char, 6> fatal_sqlstate{};
@@ -26,7 +26,7 @@ struct Self {
 };
 constinit Self self;
 
-// A FATAL error cannot be caught; this is where its text passes by.
+// Hook for log messages: FATAL errors cannot be caught, but their message can be saved here.
 void remember_fatal(ErrorData* error) {
     if (error->elevel == FATAL && error->message != nullptr) {
         assign_text(self.fatal_sqlstate, unpack_sql_state(error->sqlerrcode));
@@ -62,12 +62,12 @@ CallbackReport death_report(const WorkerSlotState& slot, const CallbackOrder& or
     return report;
 }
 
-// The slot is no longer this process'.
+// Detaches this process from the slot.
 void let_go(SharedState& state, WorkerSlotState& slot) {
     slot.pid = 0;
     slot.bell.latch = nullptr;
     self.slot = nullptr;
-    // A free slot is for anybody who waits for one, not only for the owner.
+    // All schedulers may be waiting for a free slot, not just the owner's.
     for (DatabaseState& database : state.databases) database.scheduler_bell.ring();
 }
 
@@ -120,7 +120,7 @@ Target WorkerSlot::target() { return self.slot->target; }
 
 DatabaseOid WorkerSlot::owner() { return self.slot->owner; }
 
-std::optional<Order> WorkerSlot::take() {
+std::optional<Order> WorkerSlot::take_order() {
     SharedLock lock(require_shared_state());
     if (self.slot->state != SlotState::busy) return std::nullopt;
     return self.slot->order;

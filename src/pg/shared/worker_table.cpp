@@ -13,8 +13,8 @@ extern "C" {
 namespace securatlas::pg {
 namespace {
 
-// The database may have been forgotten while its scheduler still works: what it reserved then would
-// stay for ever.
+// False if the entry of the database was freed while its scheduler still works: a slot that it
+// reserved then would never be freed.
 bool collects(SharedState& state, DatabaseOid owner) {
     const DatabaseState* entry = find_database(state, owner);
     return entry != nullptr && entry->status.pid == MyProcPid;
@@ -59,8 +59,8 @@ bool is_used(const WorkerSlotState& slot) {
     return false;
 }
 
-// Slots for which the server can have workers, as far as that is known: max_worker_processes has to
-// do for our other processes, too.
+// Number of slots for which the server can launch workers, by estimate: max_worker_processes must
+// also suffice for the extension's other processes.
 int usable_slots(const SharedState& state) {
     int others = 1 + (max_logical_replication_workers > 0 ? 1 : 0);
     for (const DatabaseState& database : state.databases) {
@@ -70,7 +70,7 @@ int usable_slots(const SharedState& state) {
     return (std::min)(state.slot_count, max_worker_processes - others);
 }
 
-// A role's slots count whatever databases its runs are in.
+// Counts the slots of a role in all databases.
 bool has_its_share(const SharedState& state, RoleOid role) {
     int used = 0;
     int used_by_role = 0;
@@ -83,7 +83,7 @@ bool has_its_share(const SharedState& state, RoleOid role) {
     return !core::may_have_slot(used_by_role, usable_slots(state) - used);
 }
 
-// Asks an idle worker to leave, unless one is leaving already. False: there is none.
+// Asks an idle worker to end, unless one is ending already. False: there is none.
 bool make_one_leave(SharedState& state) {
     WorkerSlotState* idle = nullptr;
     for (int i = 0; i < state.slot_count; ++i) {
@@ -118,7 +118,7 @@ std::size_t slot_count(const SharedState& state) {
     return static_cast<std::size_t>(state.slot_count);
 }
 
-// Ended orders; their slots have no order any more.
+// Appends the reports of ended orders, and clears the orders of their slots.
 void collect(SharedState& state, DatabaseOid owner, std::vector<WorkerReport>& reports) {
     for (int i = 0; i < state.slot_count; ++i) {
         WorkerSlotState& slot = state.slots[i];
@@ -210,19 +210,19 @@ std::vector<OrderInProgress> WorkerTable::in_progress(DatabaseOid owner) {
     return orders;
 }
 
-WorkerTable::TakenOver WorkerTable::take_over(DatabaseOid owner) {
+WorkerTable::Adopted WorkerTable::adopt(DatabaseOid owner) {
     SharedState& state = require_shared_state();
-    TakenOver taken;
-    taken.reports.reserve(slot_count(state));
-    taken.in_progress.reserve(slot_count(state));
+    Adopted adopted;
+    adopted.reports.reserve(slot_count(state));
+    adopted.in_progress.reserve(slot_count(state));
     SharedLock lock(state);
     for (int i = 0; i < state.slot_count; ++i) {
         WorkerSlotState& slot = state.slots[i];
         if (slot.owner == owner && slot.state == SlotState::reserved) slot.state = SlotState::free;
     }
-    pg::collect(state, owner, taken.reports);
-    find_in_progress(state, owner, taken.in_progress);
-    return taken;
+    pg::collect(state, owner, adopted.reports);
+    find_in_progress(state, owner, adopted.in_progress);
+    return adopted;
 }
 
 WorkerCounts WorkerTable::counts(DatabaseOid owner) {

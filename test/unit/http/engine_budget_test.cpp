@@ -11,7 +11,7 @@ constexpr std::size_t kMegabyte = 1'000'000;
 class EngineBudgetTest : public EngineTest {
   protected:
     void limit(std::size_t bytes) {
-        engine_->configure({.user_agent = "x", .max_bytes_held = bytes});
+        engine_->configure({.user_agent = "x", .max_buffered_bytes = bytes});
     }
     Request big_request(const std::string& url, std::size_t max = 10 * kMegabyte) {
         Request one = request(url);
@@ -22,7 +22,7 @@ class EngineBudgetTest : public EngineTest {
     // Turns and takes what has ended, as a worker would.
     void turn_and_take() {
         turn();
-        most_held_ = std::max(most_held_, engine_->bytes_held());
+        most_held_ = std::max(most_held_, engine_->buffered_bytes());
         for (Completed& one : engine_->take_completed()) completed_.push_back(std::move(one));
     }
     bool take_until(std::size_t count) {
@@ -32,7 +32,7 @@ class EngineBudgetTest : public EngineTest {
     }
     // Turns until nothing more is taken in.
     void turn_until_full(std::size_t bytes) {
-        EXPECT_TRUE(turn_until([&] { return engine_->bytes_held() >= bytes; }));
+        EXPECT_TRUE(turn_until([&] { return engine_->buffered_bytes() >= bytes; }));
     }
 
     std::size_t most_held_ = 0;
@@ -81,7 +81,7 @@ TEST_F(EngineBudgetTest, SixtyFourBigBodiesEndWithinIt) {
     }
     EXPECT_LE(most_held_, 26 * kMegabyte);
     EXPECT_GT(most_held_, 15 * kMegabyte);
-    EXPECT_EQ(engine_->bytes_held(), 0U);
+    EXPECT_EQ(engine_->buffered_bytes(), 0U);
 }
 
 // How many of them end before they are taken depends on the order in which they are read.
@@ -93,12 +93,12 @@ TEST_F(EngineBudgetTest, BodiesCountUntilTheyAreTaken) {
     ASSERT_TRUE(turn_until([this] { return engine_->in_flight() < 4; }));
     turn_until_full(2 * kMegabyte - CURL_MAX_WRITE_SIZE);
     for (int i = 0; i < 20; ++i) turn();
-    EXPECT_LE(engine_->bytes_held(), 2 * kMegabyte);
+    EXPECT_LE(engine_->buffered_bytes(), 2 * kMegabyte);
     const std::size_t ended = 4 - engine_->in_flight();
-    EXPECT_GE(engine_->bytes_held(), ended * kMegabyte);
+    EXPECT_GE(engine_->buffered_bytes(), ended * kMegabyte);
     EXPECT_EQ(engine_->take_completed().size(), ended);
     // Those that waited have gone on with what libcurl had kept for them.
-    EXPECT_LE(engine_->bytes_held(), (2 - ended) * kMegabyte + 4 * CURL_MAX_WRITE_SIZE);
+    EXPECT_LE(engine_->buffered_bytes(), (2 - ended) * kMegabyte + 4 * CURL_MAX_WRITE_SIZE);
     ASSERT_TRUE(take_until(4 - ended));
 }
 
@@ -119,9 +119,9 @@ TEST_F(EngineBudgetTest, ABodyThatIsCutDoesNotWaitForTheRestOfIt) {
     const LoopbackServer server(bodies.handler());
     for (int i = 0; i < 8; ++i) start(big_request(server.url("/"), kMegabyte / 8));
     ASSERT_TRUE(turn_until([this] { return engine_->in_flight() == 0; }));
-    EXPECT_EQ(engine_->bytes_held(), kMegabyte);
+    EXPECT_EQ(engine_->buffered_bytes(), kMegabyte);
     EXPECT_EQ(engine_->take_completed().size(), 8U);
-    EXPECT_EQ(engine_->bytes_held(), 0U);
+    EXPECT_EQ(engine_->buffered_bytes(), 0U);
 }
 
 TEST_F(EngineBudgetTest, WhoeverIsCancelledMakesRoom) {
@@ -165,7 +165,7 @@ TEST_F(EngineBudgetTest, WhoWaitsCanBeCancelledAndTimesOut) {
     start(std::move(hasty));
     ASSERT_TRUE(take_until(1));
     EXPECT_EQ(completed_.front().outcome, Outcome::timed_out);
-    EXPECT_EQ(engine_->bytes_held(), 2 * kMegabyte);
+    EXPECT_EQ(engine_->buffered_bytes(), 2 * kMegabyte);
 }
 
 TEST_F(EngineBudgetTest, AHigherLimitCountsAtOnce) {
@@ -180,7 +180,7 @@ TEST_F(EngineBudgetTest, AHigherLimitCountsAtOnce) {
     turn_until_full(2 * kMegabyte);
     start(big_request(server.url("/")));
     for (int i = 0; i < 20; ++i) turn();
-    EXPECT_EQ(engine_->bytes_held(), 2 * kMegabyte);
+    EXPECT_EQ(engine_->buffered_bytes(), 2 * kMegabyte);
     limit(4 * kMegabyte);
     turn_until_full(4 * kMegabyte);
 }

@@ -41,7 +41,7 @@ TEST_F(EngineCutTest, ABodyIsNotAwaitedBehindItsLimit) {
     EXPECT_EQ(completed.error, "");
     EXPECT_EQ(completed.headers.size(), 2U);
     EXPECT_EQ(complete(limited(server.url("/"), 0)).status_code, 200);
-    EXPECT_EQ(engine_->bytes_held(), 0U);
+    EXPECT_EQ(engine_->buffered_bytes(), 0U);
 }
 
 TEST_F(EngineCutTest, NorThatOfARedirectThatIsFollowed) {
@@ -112,11 +112,11 @@ TEST_F(EngineBombTest, IsNotTakenAsATransferEncoding) {
     const Completed completed = complete(limited(server.url("/"), 100 * kMegabyte));
     EXPECT_EQ(completed.outcome, Outcome::broken);
     EXPECT_EQ(completed.error, curl_easy_strerror(CURLE_BAD_CONTENT_ENCODING));
-    EXPECT_EQ(engine_->bytes_held(), 0U);
+    EXPECT_EQ(engine_->buffered_bytes(), 0U);
 }
 
 TEST_F(EngineBombTest, TakesNoMoreThanItsShareOfATurn) {
-    engine_->configure({.max_bytes_held = 400 * kMegabyte});
+    engine_->configure({.max_buffered_bytes = 400 * kMegabyte});
     const std::string packed = bomb();
     const LoopbackServer server([&](Connection& connection, const ReceivedRequest& request) {
         if (request.target == "/bomb") {
@@ -133,8 +133,8 @@ TEST_F(EngineBombTest, TakesNoMoreThanItsShareOfATurn) {
     while (engine_->in_flight() > 0) {
         if (engine_->in_flight() == 1) start(request(server.url("/")));
         turn();
-        ASSERT_LE(engine_->bytes_held(), held + kMegabyte + CURL_MAX_WRITE_SIZE + 5);
-        held = engine_->bytes_held();
+        ASSERT_LE(engine_->buffered_bytes(), held + kMegabyte + CURL_MAX_WRITE_SIZE + 5);
+        held = engine_->buffered_bytes();
         for (Completed& one : engine_->take_completed()) {
             if (one.id != core::RequestId{1}) {
                 ++quick;
@@ -150,7 +150,7 @@ TEST_F(EngineBombTest, TakesNoMoreThanItsShareOfATurn) {
 
 // Those that wait for memory have not been unpacked in vain.
 TEST_F(EngineBombTest, WaitsPackedWhileMemoryIsShort) {
-    engine_->configure({.max_bytes_held = kMegabyte});
+    engine_->configure({.max_buffered_bytes = kMegabyte});
     const std::string packed = bomb();
     const LoopbackServer server([&](Connection& connection, const ReceivedRequest&) {
         connection.answer(packed, "Content-Encoding: gzip\r\n");
@@ -159,14 +159,14 @@ TEST_F(EngineBombTest, WaitsPackedWhileMemoryIsShort) {
     for (int i = 0; i < 20; ++i) start(limited(server.url("/"), 2 * kMegabyte));
     int ended = 0;
     ASSERT_TRUE(turn_until([&] {
-        EXPECT_LE(engine_->bytes_held(), 3 * kMegabyte);
+        EXPECT_LE(engine_->buffered_bytes(), 3 * kMegabyte);
         for (const Completed& one : engine_->take_completed()) {
             EXPECT_EQ(one.body.size(), 2 * kMegabyte);
             ++ended;
         }
         return ended == 20;
     }));
-    EXPECT_EQ(engine_->bytes_held(), 0U);
+    EXPECT_EQ(engine_->buffered_bytes(), 0U);
 }
 
 }  // namespace

@@ -176,7 +176,7 @@ TEST_F(EngineFailureTest, APackedBodyThatIsNoneOrEndsTooEarly) {
         EXPECT_EQ(completed.error, curl_easy_strerror(CURLE_BAD_CONTENT_ENCODING));
         EXPECT_EQ(completed.status_code, std::nullopt);
         EXPECT_EQ(completed.body, "");
-        EXPECT_EQ(engine_->bytes_held(), 0U);
+        EXPECT_EQ(engine_->buffered_bytes(), 0U);
     }
 }
 

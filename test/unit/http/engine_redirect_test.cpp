@@ -72,7 +72,7 @@ TEST_F(EngineRedirectTest, WithinAnOriginAllHeadersGoAlong) {
     EXPECT_TRUE(redirector.last().has_line("Authorization: Bearer 1"));
     EXPECT_TRUE(redirector.last().has_line("User-Agent: mine"));
     EXPECT_EQ(server.connections(), 1U);
-    EXPECT_EQ(engine_->bytes_held(), 0U);
+    EXPECT_EQ(engine_->buffered_bytes(), 0U);
 }
 
 TEST_F(EngineRedirectTest, MethodsAndBodies) {

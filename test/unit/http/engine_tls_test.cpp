@@ -136,13 +136,13 @@ TEST_F(EngineTlsTest, ABodyThatIsCutLeavesTheOthersOfItsConnectionAlone) {
 // They share a connection, on which one that waits must not hold up the one that may go on.
 TEST_F(EngineTlsTest, BigBodiesOfOneConnectionEndWithinTheBudget) {
     engine_->configure(
-        {.user_agent = "x", .ca_file = server_->authority(), .max_bytes_held = 3'000'000});
+        {.user_agent = "x", .ca_file = server_->authority(), .max_buffered_bytes = 3'000'000});
     seen(get(server_->url("/")));
     for (int i = 0; i < 16; ++i) start(big_request(server_->url("")));
     std::size_t whole = 0;
     std::size_t most_held = 0;
     EXPECT_TRUE(turn_until([&] {
-        most_held = std::max(most_held, engine_->bytes_held());
+        most_held = std::max(most_held, engine_->buffered_bytes());
         for (const Completed& completed : engine_->take_completed()) {
             EXPECT_EQ(completed.error, "");
             EXPECT_EQ(completed.body, std::string(kSize, 'x'));

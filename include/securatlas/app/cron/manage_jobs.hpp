@@ -1,5 +1,5 @@
-// What the SQL functions of schema cron do. Each throws pg::Error with the texts that users see.
-// A job may be managed by its role, by members of that role, and by superusers.
+// The SQL functions of schema cron. Each throws pg::Error with the text that users see. A job may
+// be managed by its role, by members of that role, and by superusers.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ namespace securatlas::app {
 
 using OptionalText = std::optional<std::string>;
 
-// An argument that is NULL is nullopt; where NULL is not possible, that is an Error.
+// A NULL argument is nullopt; where NULL is not allowed, that is an Error.
 struct ScheduleRequest {
     OptionalText name;
     OptionalText schedule;
@@ -23,8 +23,8 @@ struct ScheduleRequest {
     OptionalText database;  // nullopt: this database
     OptionalText username;  // nullopt: the caller
     std::optional<bool> active;
-    bool named = true;         // the function that was called takes a name
-    bool in_database = false;  // ... and a database
+    bool named = true;         // the called function has a name argument
+    bool in_database = false;  // ... and a database argument
 };
 std::int64_t schedule_job(const ScheduleRequest& request);
 std::int64_t schedule_job_once(const OptionalText& name, std::optional<core::Instant> run_at,
@@ -37,11 +37,11 @@ struct Alteration {
 };
 void alter_job(const Alteration& alteration);
 
-// A job as a function's argument names it.
+// A job as an argument refers to it: by id or by name.
 using JobName = std::variant<std::optional<std::int64_t>, OptionalText>;
 
 void configure_job(const JobName& job, const pg::jobs::Changes& changes);
-// nullopt: NULL, in the array or instead of it.
+// nullopt: NULL, as an element or in place of the array.
 using Rules = std::optional<std::vector<OptionalText>>;
 void reset_job_rules(const JobName& job, const Rules& rules);
 void unschedule_job(const JobName& job);

@@ -1,4 +1,4 @@
-// What the SQL functions net.http_* do: check, and put into the queue. Errors are pg::Error.
+// The SQL functions net.http_*: check a request and put it into the queue. Errors are pg::Error.
 #pragma once
 
 #include <cstdint>
@@ -14,14 +14,14 @@
 
 namespace securatlas::app {
 
-// An argument that is a JSON object: its members, or why there are none.
+// A JSON object argument: its members, or why there are none (NULL, or another JSON value).
 struct ObjectArgument {
     enum class State { object, null, other };
     State state = State::null;
     std::vector<pg::JsonMember> members;
 };
 
-// What the body is made of.
+// What the body is built from.
 struct BodyArgument {
     enum class Kind { none, json, bytes, form };
     Kind kind = Kind::none;
@@ -49,10 +49,10 @@ struct RequestArguments {
 // Returns the request's id.
 std::int64_t make_request(RequestArguments arguments);
 
-// A text percent-encoded, as UTF-8.
+// The text in UTF-8, percent-encoded.
 std::string url_encoded(const std::string& text);
 
-// A URL with parameters, "name=value" each, after those it has.
+// A URL with parameters ("name=value" each) appended to its query.
 std::string url_with_parameters(const std::string& url, const std::vector<std::string>& parameters);
 
 }  // namespace securatlas::app

@@ -7,8 +7,8 @@
 
 namespace securatlas::core {
 
-// Bit n of a set is value n. What only `parse_schedule` makes is well-formed: no bit is set outside
-// the field's range, and no field is empty.
+// Bit n of a set stands for value n. parse_schedule() guarantees that no bit outside a field's
+// range is set and that no field is empty.
 struct CronFields {
     std::uint64_t minutes = 0;                   // bits 0-59
     std::uint32_t hours = 0;                     // bits 0-23
@@ -19,8 +19,8 @@ struct CronFields {
     std::uint8_t weekdays = 0;                   // bits 0-6, Sunday first
     std::uint8_t last_weekdays = 0;              // bits 0-6: "5L"
     std::array<std::uint8_t, 5> nth_weekdays{};  // [n - 1], bits 0-6: "5#n"
-    // The text of day-of-month or day-of-week begins with a star: a day must match both, not
-    // either.
+    // The text of day-of-month or of day-of-week begins with "*": a day must match both fields, not
+    // just one of them.
     bool both_days = false;
 
     bool operator==(const CronFields&) const = default;
@@ -32,7 +32,7 @@ inline constexpr std::uint32_t kAllDays = 0xFFFF'FFFEU;
 inline constexpr std::uint16_t kAllMonths = 0x1FFE;
 inline constexpr std::uint8_t kAllWeekdays = 0x7F;
 
-// The days of `month` that match, bits 1-31. 0 if the month does not match.
+// The days of `month` that match, as bits 1-31; 0 if the month itself does not match.
 std::uint32_t matching_days(const CronFields& fields, std::chrono::year_month month);
 
 // Whether any day of any year matches.

@@ -14,12 +14,12 @@ namespace securatlas::core {
 
 enum class JobId : std::int64_t {};
 enum class RunId : std::int64_t {};
-enum class OwnerId : std::uint32_t {};  // of the role whose job it is
+enum class OwnerId : std::uint32_t {};  // oid of the role that owns the job
 
 // What happens when an occurrence is due while the job's last run is not finished.
 enum class OverlapPolicy { buffer_one, buffer_all, skip, cancel_other, allow };
 
-// What happens to occurrences that fell into a time in which nobody planned.
+// What happens to occurrences that were due while no scheduler was running.
 enum class MissedPolicy { skip, once, all };
 
 // What a run waits for in another job: that its run has finished, or has succeeded.
@@ -33,10 +33,10 @@ struct Dependency {
 struct Job {
     JobId id{};
     OwnerId owner{};
-    std::string name;  // for texts only: the job's name, or its id where it has none
+    std::string name;  // for messages: the job's name, or its id if it has none
     std::shared_ptr<const Schedule> schedule;
     std::shared_ptr<const Zone> zone;
-    Instant planned_from;  // occurrences at or before it are not this job's; anchor of "@every"
+    Instant planned_from;  // no occurrences at or before it; anchor of "@every"
     bool active = true;
     OverlapPolicy overlap = OverlapPolicy::buffer_one;
     MissedPolicy missed = MissedPolicy::once;
@@ -47,7 +47,7 @@ struct Job {
     int max_failures = 0;          // occurrences failed in a row that pause the job; 0: never
     int consecutive_failures = 0;  // read from the history when the job is loaded
     std::vector<Dependency> after;
-    // scheduled_at of the run that finished last, from the history, and whether it did not succeed;
+    // scheduled_at of the last finished run in the history, and whether that run did not succeed;
     // kLongAgo: there is none. The runs in Started::interrupted do not count.
     Instant last_occurrence = kLongAgo;
     bool last_failed = false;

@@ -1,5 +1,5 @@
-// The scheduler's rules as pure functions: what happens to an occurrence while a former run is not
-// finished, to occurrences that were missed, and when a failed run is tried again.
+// The scheduler's rules as pure functions: what happens to an occurrence while an earlier run is
+// unfinished, to occurrences that were missed, and when a failed run is retried.
 #pragma once
 
 #include <cstddef>
@@ -15,14 +15,15 @@
 
 namespace securatlas::core {
 
-// The most runs of one job that wait (`buffer_all`) or are made up for (`missed => all`).
+// At most this many runs of one job wait (`buffer_all`) or are made up for (`missed => all`).
 inline constexpr std::size_t kMaxBuffered = 1000;
 
 // Missed occurrences of one job are counted up to here; beyond, the count is "at least".
 inline constexpr std::size_t kMaxCounted = 10000;
 
-// So many are counted in one step of the scheduler, of all jobs together. Each job after that is
-// counted up to kFewCounted only, so that a step stays short however many jobs there are.
+// At most this many missed occurrences are counted in one step of the scheduler, over all jobs.
+// After that each job is counted up to kFewCounted only, so that a step stays short however many
+// jobs there are.
 inline constexpr std::size_t kMaxCountedInStep = 1000000;
 inline constexpr std::size_t kFewCounted = 10;
 
@@ -30,13 +31,13 @@ inline constexpr std::size_t kFewCounted = 10;
 
 enum class OverlapDecision {
     start,    // nothing is in the way
-    wait,     // behind the runs that are not finished
+    wait,     // behind the unfinished runs
     skip,     // it does not run
-    replace,  // runs under way are cancelled, waiting ones skipped, and it waits
+    replace,  // running runs are cancelled, waiting ones skipped, and it waits
 };
 
-// `unfinished`: runs of the job that have not ended, `buffered`: those of them that wait for
-// another run of the job.
+// `unfinished`: number of runs of the job that have not ended. `buffered`: how many of them wait
+// for another run of the job.
 OverlapDecision decide_overlap(OverlapPolicy policy, std::size_t unfinished, std::size_t buffered);
 
 // ---- missed occurrences --------------------------------------------------------------------
@@ -45,29 +46,29 @@ OverlapDecision decide_overlap(OverlapPolicy policy, std::size_t unfinished, std
 using NextAfter = std::function<Instant(Instant)>;
 
 struct MissedInstants {
-    std::vector<Instant> latest;  // ascending; the last `limit` of all, or all
-    std::size_t count = 0;        // of all, or as many as are known of
+    std::vector<Instant> latest;  // ascending; the last `limit` of them
+    std::size_t count = 0;        // of all, or as many as were counted
     bool counted_all = true;      // false: there are more than `count`
 };
 
-// The instants in (from, until]. Counts no more than `most` of them, and finds the latest by
-// bisection if there are more, so that a job that fires each second and was away for a year costs
-// milliseconds. `limit` is 1 to kMaxBuffered + 1.
+// The instants in (from, until]. Counts at most `most` of them; if there are more, finds the latest
+// by bisection, so that a job that fires every second costs milliseconds after a year's outage.
+// `limit` is 1 to kMaxBuffered + 1.
 MissedInstants find_missed(const NextAfter& next_after, Instant from, Instant until,
                            std::size_t limit, std::size_t most = kMaxCounted);
 
-// How many of the latest instants matter to the policy: those that may run, and the last that does
+// How many of the latest instants the policy needs: those that may run, and the last one that does
 // not.
 std::size_t missed_limit(MissedPolicy policy);
 
-// An occurrence that was missed, or one that was interrupted and would run again.
+// An occurrence that was missed, or whose run was interrupted and may run again.
 struct MissedOccurrence {
     Instant at;
     int attempt = 1;
 };
 
-// How many of the candidates (ascending) run: the last so many, oldest first. The others do not.
-// Those more than `window` before `now` never run.
+// How many of the candidates (ascending) run: that many of the latest, oldest first; the others do
+// not. Candidates more than `window` before `now` never run.
 std::size_t missed_to_run(MissedPolicy policy, Duration window, Instant now,
                           std::span<const MissedOccurrence> candidates);
 

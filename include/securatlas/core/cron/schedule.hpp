@@ -1,4 +1,4 @@
-// Schedules: reading their text, computing their occurrences, and saying what they mean.
+// Schedules: parsing their text, computing their occurrences, and explaining them.
 #pragma once
 
 #include <cstdint>
@@ -16,23 +16,24 @@
 
 namespace securatlas::core {
 
-// PostgreSQL's interval: the three parts are not convertible into each other.
+// PostgreSQL's interval. The three parts cannot be converted into each other: months and days vary
+// in length.
 struct Interval {
     std::int32_t months;
     std::int32_t days;
     Duration time;
 };
 
-// The parts of an error of PostgreSQL's kind. Its SQLSTATE is always 22023.
-// All three are printable ASCII, and bounded whatever the text was.
+// The parts of a PostgreSQL error with SQLSTATE 22023. All three are printable ASCII of bounded
+// length, whatever the text of the schedule was.
 struct ScheduleError {
     std::string message;
     std::string detail;
     std::string hint;
 };
 
-// Readers of the literals whose syntax is PostgreSQL's own. An error is a reason without a full
-// stop. Both are called at most once for each parse_schedule.
+// Parse the literals whose syntax PostgreSQL defines. An error is a reason without a full stop.
+// Each is called at most once by parse_schedule().
 struct LiteralParsers {
     std::function<Result<Interval, std::string>(std::string_view)> interval;
     std::function<Result<Instant, std::string>(std::string_view)> timestamp;
@@ -40,12 +41,13 @@ struct LiteralParsers {
 
 enum class ScheduleKind { fields, every, at, reboot };
 
-// An immutable value. A default-constructed Schedule does not exist; parse_schedule makes them.
+// An immutable value, made by parse_schedule().
 class Schedule {
   public:
     struct Every {
         Interval interval;
-        bool from_epoch;  // counted from 1970-01-01T00:00:00Z instead of the anchor; time only
+        bool from_epoch;  // counted from 1970-01-01T00:00:00Z instead of the anchor; the interval
+                          // has no months or days
     };
     struct At {
         Instant instant;
@@ -58,7 +60,7 @@ class Schedule {
     ScheduleKind kind() const { return static_cast<ScheduleKind>(body_.index()); }
     const Body& body() const { return body_; }
 
-    // The name after CRON_TZ= or TZ=, as written. Whether there is such a zone is not checked here.
+    // The name after CRON_TZ= or TZ=, as written. Not checked against the zone database.
     std::optional<std::string> zone() const;
 
   private:
@@ -66,14 +68,14 @@ class Schedule {
     std::shared_ptr<const std::string> zone_;  // rare and often long: not in the object
 };
 
-// Reads a schedule. Fails if the text is not one, or is one that can never fire.
+// Fails if the text is not a schedule, or if the schedule can never fire.
 Result<Schedule, ScheduleError> parse_schedule(std::string_view text,
                                                const LiteralParsers& literals);
 
-// The first occurrence strictly after `after`; nullopt if there is none (an "@at" that is past,
-// "@reboot", or nothing left before the year 2500). Except for "@at", occurrences lie in the years
-// 1901 to 2499; an `after` or `anchor` before them counts as their beginning.
-// "@every" fires at anchor + k * interval, k >= 1; others do not look at `anchor`.
+// The first occurrence strictly after `after`; nullopt if there is none (a past "@at", "@reboot",
+// or none before the year 2500). Except for "@at", occurrences lie in the years 1901 to 2499; an
+// `after` or `anchor` before them counts as their beginning. "@every" fires at anchor + k *
+// interval, k >= 1; other schedules ignore `anchor`.
 std::optional<Instant> next_occurrence(const Schedule& schedule, const Zone& zone, Instant anchor,
                                        Instant after);
 

@@ -3,11 +3,11 @@
 // and order between jobs. It knows no clock, no database and no worker: the process around it tells
 // it what happened (events) and carries out what it decides (commands).
 //
-// A run's life: ClaimRun -> RunClaimed -> StartRun -> RunEnded. A claim is what makes an occurrence
-// safe from being lost or doubled, so that nothing starts before its claim is acknowledged, and a
-// run that has to wait (for its job's previous run, for another job, for a retry's time) waits
-// claimed. Where runs wait for workers is not the machine's business: StartRun says that a run may
-// start.
+// A run's life: ClaimRun -> RunClaimed -> StartRun -> RunEnded. The claim protects an occurrence
+// from being lost or run twice. So nothing starts before its claim is acknowledged, and a run that
+// has to wait (for its job's previous run, for another job, for the time of its retry) is claimed
+// first and then waits. The machine does not deal with workers: StartRun says that a run may start
+// as soon as one is free.
 #pragma once
 
 #include <cstdint>
@@ -37,7 +37,7 @@ struct Occurrence {
 
 // ---- events --------------------------------------------------------------------------------
 
-// The job is new or has changed. Its next run is planned anew; runs under way go on.
+// The job is new or has changed. Its next run is planned again; its running runs go on.
 struct JobLoaded {
     Job job;
 };
@@ -47,40 +47,41 @@ struct JobRemoved {
     JobId job;
 };
 
-// A run that a former life of the scheduler had claimed and nobody finished. The history shows it
-// as failed as soon as the claim of its next attempt is written.
+// A run that an earlier scheduler process claimed and that did not finish. The history shows it as
+// failed as soon as the claim of its next attempt is written.
 struct InterruptedRun {
     Occurrence occurrence;
     bool transactional;  // true: it left no effects
 };
 
-// An attempt that failed in a former life of the scheduler, and of whose retry nothing is written.
-// It is one that a retry may mend (see is_retryable), and consecutive_failures counts it.
+// An attempt that failed under an earlier scheduler process, and whose retry was not claimed. A
+// retry may succeed (see is_retryable), and consecutive_failures counts it.
 struct FailedRun {
     Occurrence occurrence;
     Instant ended_at;
 };
 
-// A run that was handed to a worker in a former life of the scheduler. RunEnded follows as for
-// every run, also if it has ended meanwhile.
+// A run that an earlier scheduler process handed to a worker. RunEnded follows as for every run,
+// even if it has ended by now.
 struct AdoptedRun {
     RunId run;
     Occurrence occurrence;
-    bool is_counted = false;  // the job's consecutive_failures count it already
+    bool is_counted = false;  // the job's consecutive_failures includes it already
 };
 
-// Planning starts. Comes once, first, together with (after) the JobLoaded of all jobs. Occurrences
-// in (planned_until, now] are missed ones; nothing is missed if planned_until is nullopt.
+// Planning starts. Comes once, in the first step, after the JobLoaded events of all jobs.
+// Occurrences in (planned_until, now] were missed; none were if planned_until is nullopt.
 struct Started {
     std::optional<Instant> planned_until;
-    std::optional<Instant> server_start;  // set on the first start since the server's own: @reboot
+    std::optional<Instant> server_start;  // set on the first start of a scheduler after the
+                                          // server's start, for @reboot
     std::vector<InterruptedRun> interrupted;
     std::vector<AdoptedRun> adopted;
     std::vector<FailedRun> failed = {};
 };
 
-// A run that a user asked for; its row exists. It waits for the job's running one (unless overlap
-// is `allow`), but is never skipped, and runs for an inactive job too.
+// A run that a user requested; its row exists. It waits for the job's running run (unless overlap
+// is `allow`), but is never skipped, and runs even if the job is inactive.
 struct ManualRun {
     RunId run;
     JobId job;
@@ -101,7 +102,7 @@ enum class RunOutcome { succeeded, failed, cancelled };
 struct RunEnded {
     RunId run;
     RunOutcome outcome;
-    bool retryable;  // of a failed run: a retry may mend it (see is_retryable)
+    bool retryable;  // of a failed run: a retry may succeed (see is_retryable)
 };
 
 using Event =
@@ -109,29 +110,29 @@ using Event =
 
 // ---- commands ------------------------------------------------------------------------------
 
-// Make the run's row (`starting`, with this reason, empty if it may start at once), then answer
-// with RunClaimed or RunRefused.
+// Insert the run's row with status `starting` and this reason (empty if it may start at once), then
+// answer with RunClaimed or RunRefused.
 struct ClaimRun {
     Occurrence occurrence;
     std::string reason;
     OwnerId owner{};  // of the job
 };
 
-// Make a row with status `skipped`, for `count` occurrences of which this is the latest.
+// Insert a row with status `skipped`, for `count` occurrences of which this is the latest.
 struct RecordSkip {
     Occurrence occurrence;
     std::string reason;
     std::int64_t count = 1;
 };
 
-// The run may start, as soon as a worker is there.
+// The run may start as soon as a worker is free.
 struct StartRun {
     RunId run;
     JobId job;
     Instant scheduled_at;
 };
 
-// A claimed run that waits has a new reason to wait.
+// A waiting run has a new reason to wait.
 struct ExplainWait {
     RunId run;
     std::string reason;
@@ -143,18 +144,18 @@ struct SkipRun {
     std::string reason;
 };
 
-// Cancel a run that StartRun was given for; RunEnded follows as for every run.
+// Cancel a run for which StartRun was given. RunEnded follows as for every run.
 struct CancelRun {
     RunId run;
 };
 
-// Make the job inactive, with this note. JobLoaded follows from the change of its row.
+// Set the job inactive, with this note. JobLoaded follows, because its row changes.
 struct PauseJob {
     JobId job;
     std::string note;
 };
 
-// Delete the job, a one-off that has succeeded. JobRemoved follows from the change of its row.
+// Delete the job, a one-off that has succeeded. JobRemoved follows, because its row is gone.
 struct DeleteJob {
     JobId job;
 };
@@ -164,8 +165,8 @@ using Command = std::variant<ClaimRun, RecordSkip, StartRun, ExplainWait, SkipRu
 
 // ---- the machine ---------------------------------------------------------------------------
 
-// Errors that a retry cannot mend: SQLSTATE classes 42 (syntax, access), 28 (authorization),
-// 3D (no such database), 22 (data). Anything that is not five characters can be retried.
+// False for errors that a retry would only repeat: SQLSTATE classes 42 (syntax, access), 28
+// (authorization), 3D (no such database), 22 (data). True for anything that is not five characters.
 bool is_retryable(std::string_view sqlstate);
 
 class Scheduler {
@@ -178,11 +179,11 @@ class Scheduler {
     Scheduler& operator=(const Scheduler&) = delete;
     ~Scheduler();
 
-    // Takes what happened, in order, and says what to do, in order. `now` may be earlier than at
-    // the last step: the clock was set back, and planning goes on from the new now.
+    // Processes the events in order, and returns what to do, in order. `now` may be earlier than in
+    // the last step, when the clock was set back: planning goes on from the new time.
     std::vector<Command> step(Instant now, std::span<const Event> events);
 
-    // When step() has to be called even without an event; kNever if nothing is planned.
+    // When step() has to be called even if there is no event; kNever if nothing is planned.
     Instant next_wake() const;
 
     std::size_t job_count() const;

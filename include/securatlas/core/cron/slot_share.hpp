@@ -3,10 +3,11 @@
 
 namespace securatlas::core {
 
-// Whether a role whose runs have `used` slots may have one more while `free` are free. A role
-// without any always may. Else it may have seven times as many as stay free (a dynamic threshold,
-// as Choudhury and Hahne's), and never the last one: alone it comes to seven eighths, whoever comes
-// later finds a slot, and roles that all have much to do come to the same number.
+// Whether a role whose runs use `used` slots may have one more while `free` are free. A role that
+// uses none always may. Any other role may use up to seven times as many as then stay free, and
+// never the last one (a dynamic threshold after Choudhury and Hahne, 1998). So one busy role gets
+// seven eighths of the slots, a role that comes later finds a free one, and several busy roles get
+// equal shares.
 constexpr bool may_have_slot(int used, int free) { return used == 0 || used < 7 * (free - 1); }
 
 }  // namespace securatlas::core

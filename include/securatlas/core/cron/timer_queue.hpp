@@ -1,6 +1,6 @@
-// A priority queue of deadlines, an indexed binary heap: each element knows its place, so that a
-// deadline is moved or removed in O(log n) and an element is in the queue at most once. It costs
-// 16 bytes an element and 4 in it.
+// A priority queue of deadlines, an indexed binary heap: each element knows its position, so that a
+// deadline can be changed or removed in O(log n), and an element is in the queue at most once.
+// Memory: 16 bytes per element in the heap and 4 in the element.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,8 @@
 
 namespace securatlas::core {
 
-// Base of what can be in a queue. It is in at most one, and its address does not change meanwhile.
+// Base class of elements. An element is in at most one queue, and does not move in memory while it
+// is.
 class TimerNode {
   public:
     TimerNode() = default;
@@ -61,7 +62,7 @@ class TimerQueue {
         settle(hole);
     }
 
-    // Takes the element with the earliest deadline out. The queue is not empty.
+    // Removes and returns the element with the earliest deadline. The queue must not be empty.
     T& pop() {
         T& node = *heap_.front().node;
         remove(node);

@@ -1,5 +1,5 @@
-// A queue in which owners take turns: of what one owner has pushed at once, only the first comes
-// before what another pushes next. Items of one owner keep their order.
+// A queue in which owners take turns: if one owner pushes many items at once, only the first of
+// them comes before an item that another owner pushes next. Items of one owner keep their order.
 #pragma once
 
 #include <algorithm>
@@ -13,8 +13,8 @@
 
 namespace securatlas::core {
 
-// Each item gets a round when it is pushed: the one after its owner's last item, or the round that
-// is being served if that is later. So an owner that was idle saves nothing up.
+// Each item is assigned a round when it is pushed: the one after its owner's last item, or after
+// the round being served if that is later. So an idle owner does not accumulate turns.
 template <class Owner, class Item>
 class Turns {
   public:

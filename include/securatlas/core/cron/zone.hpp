@@ -1,5 +1,5 @@
-// A time zone's rules, as the core sees them. src/pg implements it with PostgreSQL's zone database,
-// the unit tests with the system's.
+// The interface to a time zone's rules. src/pg implements it with PostgreSQL's zone database, the
+// unit tests with the system's.
 #pragma once
 
 #include <chrono>

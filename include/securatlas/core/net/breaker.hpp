@@ -1,11 +1,11 @@
-// Keeps requests from a host that is down: after some failures in a row it opens, and nothing is
-// sent for a while; then one request, the probe, tries how the host is (half-open).
+// Circuit breaker: keeps requests from a host that is down. After some consecutive failures it
+// opens, and nothing is sent for a while; then one request, the probe, tests the host (half-open).
 //
 //   closed --- kFailuresToOpen failures in a row --> open
 //   open --- probe starts --> half_open
 //   half_open --- probe fails --> open, for twice as long
-//   half_open --- probe is given up --> open, the next probe may start at once
-//   any --- anything is answered --> closed
+//   half_open --- probe is aborted --> open, the next probe may start at once any --- any request
+//   is answered --> closed
 #pragma once
 
 #include <optional>
@@ -29,11 +29,12 @@ enum class BreakerEvent {
 class Breaker {
   public:
     static constexpr int kFailuresToOpen = 5;
-    // How long it stays open, before a factor of 0.75 to 1.25: the first time, and at most.
+    // How long it stays open the first time, and at most; both times a random factor of 0.75 to
+    // 1.25.
     static constexpr Duration kFirstPause = std::chrono::seconds(1);
     static constexpr Duration kMaxPause = std::chrono::seconds(60);
 
-    // The one place where the state changes. A probe starts only when may_probe().
+    // The only function that changes the state. `probe_started` is allowed only if may_probe().
     void apply(BreakerEvent event, Duration now, double random);
 
     BreakerState state() const { return state_; }
@@ -42,7 +43,7 @@ class Breaker {
     // If open: when the next probe may start.
     Duration probe_at() const { return probe_at_; }
 
-    // When the last probe failed; nullopt: none has since it was closed.
+    // When the last probe failed; nullopt: none has failed since it was last closed.
     std::optional<Duration> probe_failed_at() const { return probe_failed_at_; }
 
   private:
@@ -51,7 +52,7 @@ class Breaker {
 
     BreakerState state_ = BreakerState::closed;
     int failures_ = 0;                   // in a row, while closed
-    Duration next_pause_ = kFirstPause;  // if it opens now
+    Duration next_pause_ = kFirstPause;  // if it opened now
     Duration probe_at_{0};
     std::optional<Duration> probe_failed_at_;
 };

@@ -1,4 +1,4 @@
-// Where requests may go.
+// Which hosts and addresses requests may go to.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +15,8 @@
 
 namespace securatlas::core {
 
-// What no request should reach unless somebody decides so: link-local addresses, among them the
-// metadata service of most clouds (169.254.169.254), and the services that hand out credentials at
+// Blocked unless an administrator decides otherwise: link-local addresses, which include the
+// metadata service of most clouds (169.254.169.254), and services that hand out credentials at
 // other addresses.
 inline constexpr std::string_view kDefaultBlockedNetworks =
     "169.254.0.0/16, "   // link-local (RFC 3927): AWS, Azure, Google, DigitalOcean and others
@@ -27,7 +27,7 @@ inline constexpr std::string_view kDefaultBlockedNetworks =
     "192.0.0.192, "      // Oracle
     "168.63.129.16";     // Azure
 
-// `message` and `detail` are made for errmsg and errdetail; they may quote the pattern.
+// `message` and `detail` are phrased for errmsg and errdetail; they may quote the pattern.
 struct HostPatternError {
     std::string message;
     std::string detail;
@@ -37,11 +37,12 @@ struct HostPatternError {
 //
 //   *               every host
 //   example.com     this one
-//   *.example.com   the names below it, at any depth, not itself
-//   192.0.2.1, 2001:db8::1 or [2001:db8::1]
+//   *.example.com its subdomains, at any depth, but not itself 192.0.2.1, 2001:db8::1 or
+//   [2001:db8::1]
 //                   this address, in any of its forms
 //
-// each with ":443" or another port behind it (an IPv6 address then in brackets), or for all ports.
+// each optionally followed by a port such as ":443" (an IPv6 address is then in brackets); without
+// one it matches all ports.
 class HostPattern {
   public:
     static Result<HostPattern, HostPatternError> parse(std::string_view text);
@@ -60,10 +61,11 @@ class HostPattern {
     std::optional<std::uint16_t> port_;
 };
 
-// Separated by commas, with any blanks around them. An empty text is an empty list.
+// Patterns are separated by commas, with any white space around them. An empty text is an empty
+// list.
 Result<std::vector<HostPattern>, HostPatternError> parse_host_patterns(std::string_view text);
 
-// `message` and `detail` are made for errmsg and errdetail.
+// `message` and `detail` are phrased for errmsg and errdetail.
 struct Refusal {
     enum class Reason { not_allowed, malformed };
     Reason reason;
@@ -71,8 +73,8 @@ struct Refusal {
     std::string detail;
 };
 
-// Immutable. The address decides about what is blocked, not the name that was resolved to it, and
-// it is asked for the address that is connected to; so there is nothing between check and use.
+// Immutable. blocks() decides by address, not by name, and is asked about the very address that is
+// about to be connected to, so that DNS cannot change between check and use.
 class EgressPolicy {
   public:
     // Allows every host and blocks nothing.
@@ -80,15 +82,15 @@ class EgressPolicy {
     // Allows no host if `allowed` is empty.
     EgressPolicy(std::vector<Network> blocked, std::vector<HostPattern> allowed);
 
-    // True if the address is in a blocked network, or an IPv4 address that it may stand for
-    // (IpAddress::carried_ipv4) is.
+    // True if the address, or an IPv4 address that it may stand for (IpAddress::carried_ipv4), is
+    // in a blocked network.
     bool blocks(const IpAddress& address) const;
 
     // True if a pattern matches.
     bool allows_host(std::string_view host, std::uint16_t port) const;
 
-    // Whether a request may be made, and be sent: nullopt if the URL's host is allowed, and that of
-    // a Host header, which tells servers with many names whom it is for.
+    // Whether a request may be made and sent: nullopt if the URL's host is allowed, and so is that
+    // of a Host header, by which a server with many names chooses the site.
     std::optional<Refusal> check(const Url& url, std::span<const Header> headers) const;
 
   private:

@@ -13,13 +13,13 @@ namespace securatlas::core {
 inline constexpr std::size_t kMaxHeaderNameBytes = 256;
 inline constexpr std::size_t kMaxHeaderValueBytes = 64 * 1024;
 
-// The header that carries the key of a request, the same with every attempt.
+// The header that carries a request's idempotency key, the same with every attempt.
 inline constexpr const char* kIdempotencyKey = "Idempotency-Key";
 
 enum class HeaderPart { name, value };
 
-// `message` and `detail` are made for errmsg and errdetail. They quote the name where it is a valid
-// one, and never the value.
+// `message` and `detail` are phrased for errmsg and errdetail. They quote the name if it is valid,
+// and never the value.
 struct HeaderError {
     HeaderPart part;
     std::string message;
@@ -33,12 +33,12 @@ std::optional<HeaderError> check_header(const Header& header);
 // The charset that a Content-Type names; empty if it names none.
 std::string charset(std::string_view content_type);
 
-// True for names whose values are credentials by their meaning (Authorization, Cookie, X-Api-Key,
-// ...) or by the look of the name (...token, ...secret, ...-key, ...); better one too many.
+// True for headers that are known to carry credentials (Authorization, Cookie, X-Api-Key, ...) and
+// for names that suggest it (...token, ...secret, ...-key, ...). Errs on the side of true.
 bool is_sensitive_header(std::string_view name);
 
-// True for headers that frame the message on the wire and are the transport's own: Content-Length,
-// Transfer-Encoding, Connection, Expect, .... The caller's are not sent.
+// True for headers that frame the message on the wire and that the transport sets itself:
+// Content-Length, Transfer-Encoding, Connection, Expect, .... Those of the caller are not sent.
 bool is_framing_header(std::string_view name);
 
 }  // namespace securatlas::core

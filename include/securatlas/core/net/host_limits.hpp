@@ -1,16 +1,16 @@
-// Which host may get another request now, so that no host takes all slots, none gets more than it
-// is to get, and one that is down is left alone.
+// Decides which host may get another request now, so that no host takes all slots, none gets more
+// requests than allowed, and one that is down is not bothered.
 //
 // Slots: a host may start another request while it has fewer in flight than max_per_host, and fewer
 // than there are free slots in all (the dynamic threshold of Choudhury and Hahne, "Dynamic queue
 // length thresholds for shared-memory packet switches", 1998). So some slots stay free for hosts
-// that come later: one busy host takes half of them, two a third each, n take n/(n+1). A host that
-// has none gets one as long as any is free.
+// that come later: one busy host uses half of the slots, two use a third each, and n use n/(n+1) of
+// them together. A host that has none gets one as long as any is free.
 //
-// Rate: GCRA (ITU-T I.371), requests 1/requests_per_second apart, with a burst of what is due in
-// 100 ms, of one at least.
+// Rate: GCRA (ITU-T I.371), requests spaced 1/requests_per_second apart, with a burst of what is
+// due in 100 ms, but at least of one.
 //
-// A class of pure decisions: time and randomness are arguments, nothing waits.
+// It only decides: time and randomness are arguments, and nothing waits.
 #pragma once
 
 #include <cstddef>
@@ -31,12 +31,14 @@
 namespace securatlas::core {
 
 struct HostLimitsOptions {
-    std::size_t max_total = 256;       // 0 counts as 1
-    std::size_t max_per_host = 32;     // 0 counts as 1
-    double requests_per_second = 0.0;  // to each host; 0: no limit. Less than one an hour is raised
+    std::size_t max_total = 256;    // 0 counts as 1
+    std::size_t max_per_host = 32;  // 0 counts as 1
+    // To each host; 0: no limit. Rates below one per hour count as that.
+    double requests_per_second = 0.0;
 };
 
-// It is counted as in flight from now on; ended() or given_up() follows, with the same is_probe.
+// The request counts as in flight from now on; ended() or given_up() must follow, with the same
+// is_probe.
 struct StartNow {
     bool is_probe = false;
 };
@@ -46,8 +48,8 @@ struct WaitFor {
     std::optional<Duration> until;
 };
 
-// The host is down: a probe has failed since the request began to wait. That counts as a failed
-// attempt of it, which has not been sent. `error` is what the probe failed of.
+// The host is down: a probe has failed since the request began to wait. This counts as a failed
+// attempt of the request, although nothing was sent. `error` is the probe's error.
 struct HostIsDown {
     std::string error;
 };
@@ -57,43 +59,45 @@ using HostDecision = std::variant<StartNow, WaitFor, HostIsDown>;
 struct HostStatistics {
     std::string host;
     std::size_t in_flight = 0;
-    std::int64_t requests = 0;    // ended, by now
-    std::int64_t failures = 0;    // those among them that were unsent, timed out or broke
+    std::int64_t requests = 0;    // that have ended
+    std::int64_t failures = 0;    // those of them that were unsent, timed out or broken
     std::optional<Duration> p50;  // of the last 128 that ended
     std::optional<Duration> p95;
     std::string last_error;  // of the last failure; empty if there was none
     BreakerState breaker = BreakerState::closed;
-    std::optional<Duration> try_at;  // by rate and breaker, if that is in the future (monotonic)
+    // Earliest start by rate and breaker, if in the future (monotonic).
+    std::optional<Duration> try_at;
 };
 
-// Hosts are told apart by any text, such as core::Url::origin(). All times are monotonic, and never
+// A host is identified by any text, such as core::Url::origin(). All times are monotonic, and never
 // go back. `random` is in [0, 1).
 class HostLimits {
   public:
-    // How many hosts are kept in mind; of more, those are forgotten that have had nothing in flight
-    // for the longest time, unless their breaker keeps requests back.
+    // How many hosts are remembered. Beyond that, hosts that have had nothing in flight for the
+    // longest time are forgotten, except those whose breaker is open.
     static constexpr std::size_t kMaxHosts = 10'000;
 
     explicit HostLimits(HostLimitsOptions options) { configure(options); }
 
-    // At any time. What is in flight stays; what waits has to ask again.
+    // May be called at any time. Requests in flight are not affected; for those that wait decide()
+    // has to be called again.
     void configure(HostLimitsOptions options);
 
-    // Asks for a request to `host` that has waited since then.
+    // Decides about a request to `host` that has waited since `waiting_since`.
     HostDecision decide(const std::string& host, Duration waiting_since, Duration now);
 
-    // A request has ended. `invalid` says nothing about the host.
+    // A request has ended. An outcome of `invalid` says nothing about the host, and does not count
+    // for or against it.
     void ended(const std::string& host, bool is_probe, Outcome outcome, Duration duration,
                std::string_view error, Duration now, double random);
 
-    // A request was given up without an outcome. If it was the probe, the next one may probe.
+    // A request was aborted without an outcome. If it was the probe, the next request may be one.
     void given_up(const std::string& host, bool is_probe, Duration now);
 
     std::size_t in_flight() const { return in_flight_; }
 
-    // Of the hosts that are not forgotten, up to so many: first those with requests in flight and
-    // those whose breaker is not closed. To be called often: what has not changed since the last
-    // time is not computed again.
+    // Up to `most` of the remembered hosts, beginning with those that have requests in flight or
+    // whose breaker is not closed. May be called often: figures that have not changed are cached.
     std::vector<HostStatistics> statistics(Duration now, std::size_t most = kMaxHosts) const;
 
   private:
@@ -102,14 +106,15 @@ class HostLimits {
     struct Host {
         std::size_t in_flight = 0;
         Breaker breaker;
-        // GCRA: when the next request would be due if all came evenly.
+        // GCRA's theoretical arrival time: when the next request would be due if all were evenly
+        // spaced.
         Nanoseconds due_at{Nanoseconds::min()};
         Nanoseconds started_at{Nanoseconds::min()};  // the last one
         std::int64_t requests = 0;
         std::int64_t failures = 0;
         std::vector<Duration> durations;  // a ring of kMaxDurations
         mutable std::optional<Duration> p50, p95;
-        mutable bool are_percentiles_known = false;  // of the durations of now
+        mutable bool are_percentiles_known = false;  // p50 and p95 are up to date
         std::string last_error;
         std::optional<std::list<std::string>::iterator> idle;  // its place in idle_
     };
@@ -128,9 +133,9 @@ class HostLimits {
 
     HostLimitsOptions options_;
     Nanoseconds spacing_{0};    // 0: no limit
-    Nanoseconds tolerance_{0};  // how much too early a request may be
+    Nanoseconds tolerance_{0};  // how much earlier than due a request may start
     std::unordered_map<std::string, Host> hosts_;
-    std::list<std::string> idle_;  // without anything in flight, the longest first
+    std::list<std::string> idle_;  // with nothing in flight, longest idle first
     std::size_t in_flight_ = 0;
 };
 

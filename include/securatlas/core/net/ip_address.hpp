@@ -45,20 +45,20 @@ class IpAddress {
     std::uint8_t size_ = 0;
 };
 
-// `message` and `detail` are made for errmsg and errdetail; they may quote the text.
+// `message` and `detail` are phrased for errmsg and errdetail; they may quote the text.
 struct NetworkError {
     std::string message;
     std::string detail;
 };
 
-// All addresses with the same first bits.
+// A network: all addresses that share a prefix.
 class Network {
   public:
-    // "10.0.0.0/8", "fe80::/10"; an address alone is a network of one. Bits behind the prefix are
-    // an error, since they tell of a slip.
+    // "10.0.0.0/8", "fe80::/10"; a single address is a network of one. Bits set behind the prefix
+    // are an error, since they are probably a mistake.
     static Result<Network, NetworkError> parse(std::string_view text);
 
-    // As it is written: no address is in a network of the other family.
+    // An address is never in a network of the other family; see IpAddress::carried_ipv4().
     bool contains(const IpAddress& address) const;
 
     bool operator==(const Network&) const = default;
@@ -70,7 +70,8 @@ class Network {
     int prefix_;
 };
 
-// Separated by commas, with any blanks around them. An empty text is an empty list.
+// Networks are separated by commas, with any white space around them. An empty text is an empty
+// list.
 Result<std::vector<Network>, NetworkError> parse_networks(std::string_view text);
 
 }  // namespace securatlas::core

@@ -1,4 +1,4 @@
-// What a request is made of, as the rules, the catalog and the transport share it.
+// The parts of a request that the rules, the catalog and the transport share.
 #pragma once
 
 #include <cstdint>
@@ -13,16 +13,15 @@ enum class RequestId : std::int64_t {};
 
 enum class Method { get, head, post, put, patch, del, options };
 
-// Methods are written in capitals ("DELETE"); lower case is read, too. nullopt: not one of the
-// seven.
+// Accepts any case; nullopt: not one of the seven. method_name() is in upper case ("DELETE").
 std::optional<Method> parse_method(std::string_view text);
 std::string_view method_name(Method method);
 
 // True if sending it twice means the same as sending it once (RFC 9110, 9.2.2).
 bool is_idempotent(Method method);
 
-// Redirects within one origin (scheme, host and port), or to any. Ten at most are followed, in the
-// request's timeout. What is not followed is the response.
+// Which redirects are followed: none, those within the origin (scheme, host and port), or all. At
+// most ten, within the timeout of the request. A redirect that is not followed is the response.
 enum class FollowRedirects { none, same_origin, any };
 
 struct Header {

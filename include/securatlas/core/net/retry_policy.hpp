@@ -1,4 +1,4 @@
-// Which attempts of a request are followed by another one.
+// After which attempts a request is tried again.
 #pragma once
 
 #include <optional>
@@ -17,20 +17,20 @@ std::string_view retry_mode_name(RetryMode mode);
 
 // How an attempt ended.
 enum class Outcome {
-    answered,   // a response that another attempt would not change: 2xx, 3xx, most of 4xx
-    throttled,  // a response that says that nothing was done: 429, 503 with Retry-After
-    unsettled,  // a response that may be another one next time: 408, 425, other 5xx
-    unsent,     // nothing of the request was sent: name resolution, connect or TLS failed
-    timed_out,  // the time was up after sending had begun
-    broken,     // the connection or the protocol broke after sending had begun
-    invalid,    // the request cannot be sent as it is, ever
+    answered,   // a final response: 2xx, 3xx, most of 4xx
+    throttled,  // the server refused to process it for now: 429, 503 with Retry-After
+    unsettled,  // a response that may differ next time: 408, 425, other 5xx
+    unsent,     // no part of the request was sent: name resolution, connect or TLS failed
+    timed_out,  // the time limit was reached after sending had begun
+    broken,     // the connection broke, or the protocol was violated, after sending had begun
+    invalid,    // the request can never be sent as it is
 };
 
-// The outcome of an attempt that got a complete response.
+// The outcome of an attempt that received a complete response.
 Outcome outcome_of_status(int status, bool has_retry_after);
 
-// Whether another attempt is due, as far as attempts are left. `has_own_key` says that the caller
-// gave the request an idempotency key.
+// Whether another attempt should follow, if any are left. `has_own_key`: the caller has given the
+// request an idempotency key.
 //
 //   never       no
 //   unsent      unsent, throttled
@@ -41,8 +41,8 @@ Outcome outcome_of_status(int status, bool has_retry_after);
 // `answered` and `invalid` are final in every mode.
 bool should_retry(RetryMode mode, Outcome outcome, Method method, bool has_own_key);
 
-// How long a server that asks for this wait (Retry-After) is left alone: kMaxRetryDelay at the
-// most. nullopt: it asks for none.
+// How long to wait for a server that asks for this wait (Retry-After): at most kMaxRetryDelay.
+// nullopt: `asked` is not positive.
 std::optional<Duration> capped_retry_after(std::chrono::seconds asked);
 
 }  // namespace securatlas::core

@@ -7,15 +7,14 @@
 
 namespace securatlas::core {
 
-// Names of the secrets that the text refers to, each once, in their order. Whatever stands between
-// "{{secret:" and the next "}}" is a name.
+// The names of the secrets that the text refers to, each once, in order of appearance. A name is
+// everything between "{{secret:" and the next "}}".
 std::vector<std::string> secret_names(std::string_view text);
 
-// The text with the value in the place of each reference to the secret. The value is not looked
-// into: references in it stay.
+// Replaces each reference to the secret by the value. References within the value are not replaced.
 std::string put_secret(std::string_view text, std::string_view name, std::string_view value);
 
-// The same for a text that is percent-encoded (percent_encode), as forms are; so is the value then.
+// The same for a percent-encoded text (percent_encode), such as a form; the value is encoded first.
 std::string put_secret_encoded(std::string_view text, std::string_view name,
                                std::string_view value);
 

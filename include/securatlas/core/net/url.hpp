@@ -1,4 +1,4 @@
-// Absolute http and https URLs, as far as a request needs them.
+// Absolute http and https URLs.
 #pragma once
 
 #include <cstddef>
@@ -11,12 +11,12 @@
 
 namespace securatlas::core {
 
-// Of a Url's text().
+// Maximal length of Url::text().
 inline constexpr std::size_t kMaxUrlBytes = 64 * 1024;
 
 enum class UrlPart { whole, scheme, credentials, host, port, path };
 
-// `message` and `detail` are made for errmsg and errdetail. They never quote the URL, whose path
+// `message` and `detail` are phrased for errmsg and errdetail. They never quote the URL, whose path
 // and query may hold secrets; the detail may quote scheme and port.
 struct UrlError {
     UrlPart part;
@@ -27,15 +27,15 @@ struct UrlError {
 enum class UrlScheme { http, https };
 
 // A valid URL: scheme http or https, a host, no credentials, no control character, no space. The
-// host is a DNS name, an IPv4 address or an IPv6 address in brackets without a zone; names in other
-// scripts have to come in their ASCII form ("xn--..."). Path and query are not looked into; bytes
-// above 127 pass through.
+// host is a DNS name, an IPv4 address or an IPv6 address in brackets without a zone;
+// internationalized names must be in their ASCII form ("xn--..."). Path and query are not examined;
+// bytes above 127 pass through.
 class Url {
   public:
     static Result<Url, UrlError> parse(std::string_view text);
 
-    // What to send to: scheme and host in lower case, a path ("/" at least), no fragment, else as
-    // it was written.
+    // The URL to send to: scheme and host in lower case, a path (at least "/"), no fragment,
+    // everything else as written.
     const std::string& text() const { return text_; }
 
     UrlScheme scheme() const { return scheme_; }
@@ -46,11 +46,11 @@ class Url {
     // "https://example.com:443": equal for two URLs if scheme, host and port are.
     std::string origin() const;
 
-    // The URL with this parameter after those it has. Both are percent-encoded first.
+    // This URL with a query parameter appended. Name and value are percent-encoded first.
     Result<Url, UrlError> with_parameter(std::string_view name, std::string_view value) const;
 
-    // The same for a part of a query that is encoded already ("a=1&b=2"). An empty one changes
-    // nothing. '#' is not allowed in it.
+    // This URL with a query string appended that is encoded already ("a=1&b=2") and must not
+    // contain '#'. An empty one changes nothing.
     Result<Url, UrlError> with_query(std::string_view encoded) const;
 
   private:
@@ -62,14 +62,15 @@ class Url {
     std::uint16_t port_ = 0;
 };
 
-// Whether this is a DNS name as URLs may have it: labels of letters, digits, hyphens and
-// underscores between dots, with or without a dot at the end.
+// Whether this is a valid host name: labels of letters, digits, hyphens and underscores, separated
+// by dots, with or without a dot at the end.
 bool is_host_name(std::string_view text);
 
 // A port from 1 to 65535 in decimal digits.
 std::optional<std::uint16_t> parse_port(std::string_view text);
 
-// Encodes each byte but letters, digits and "-._~" as %XX (RFC 3986, as curl_easy_escape does).
+// Encodes every byte except ASCII letters, digits and "-._~" as %XX (RFC 3986, as curl_easy_escape
+// does).
 std::string percent_encode(std::string_view text);
 
 }  // namespace securatlas::core

@@ -43,11 +43,11 @@ struct RiskRule {
     FindingPenalties penalties;
 };
 
-// True if all numbers are finite and not negative, and the weights sum to 1.
+// True if all numbers are finite and not negative, and the weights sum to 1 (within rounding).
 bool is_sane(const RiskRule& rule);
 
-// What is known about a tenant; nothing stands for "no data". Values outside the ranges, and
-// NaN, are taken as the nearest end of the range (NaN: the lower).
+// What is known about a tenant; nullopt means "no data". Values outside their range count as its
+// nearest end, NaN as its lower end.
 struct Posture {
     std::optional<double> average_maturity = std::nullopt;     // 0 to 5
     std::optional<double> evidence_share = std::nullopt;       // 0 to 1
@@ -60,16 +60,17 @@ struct Posture {
 struct RiskScore {
     int score;           // 0 to 100
     PerCategory values;  // 0 to 100 each, not rounded
-    // In the currency of the inputs; nothing if there is no breach cost.
+    // In the currency of the inputs; nullopt if there is no breach cost.
     std::optional<double> annualized_loss_expectancy;
 };
 
-// A category without data is 0, but findings: none is 100. `rule` must be sane (assert).
+// A category without data scores 0, except findings: without any it scores 100. `rule` must be sane
+// (assert).
 RiskScore score_risk(const RiskRule& rule, const Posture& posture);
 
-// Rounds half away from zero. A value within a billionth of a half counts as the half: 0.35 and
-// its like have no exact binary form, and sums of them may fall short of the half they mean.
-// |value| must be below 1e9.
+// Rounds half away from zero. A value within 1e-9 of a half counts as the half: decimal fractions
+// such as 0.35 have no exact binary form, so that sums of them may fall just short of it. |value|
+// must be below 1e9.
 int round_half_away(double value);
 
 }  // namespace securatlas::core

@@ -1,7 +1,8 @@
-// Who called a SQL function of this library, also if that function is SECURITY DEFINER.
+// The role that called a SQL function of this library, even if that function is SECURITY DEFINER.
 //
-// PostgreSQL does not tell: it puts the user id back when the function ends, and keeps it to itself
-// until then. So the calls of all functions that may change the user id are noted while they last.
+// PostgreSQL does not expose it: it saves the previous user id in a place that only it can read,
+// and restores it when the function ends. So a hook of the function manager records all calls in
+// progress of functions that may change the user id.
 #pragma once
 
 #include "securatlas/pg/border/guard.hpp"
@@ -9,13 +10,13 @@
 
 namespace securatlas::pg {
 
-// In _PG_init: notes calls from now on.
+// For _PG_init: records calls from now on.
 void note_callers();
 
 // The role that called the running function: the current role, or, if the function itself runs with
-// its owner's rights, the role whose code called it. Throws Error 42501 where that cannot be told:
-// such a function is called by what PostgreSQL runs in somebody else's name by itself (an index's
-// expression, a foreign key's action).
+// its owner's rights, the role whose code called it. Throws Error 42501 if that cannot be
+// determined, because PostgreSQL itself calls the function in the name of another role (index
+// expressions, foreign key actions, maintenance commands).
 RoleOid calling_role(FunctionCallInfo fcinfo);
 
 }  // namespace securatlas::pg

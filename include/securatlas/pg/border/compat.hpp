@@ -1,4 +1,4 @@
-// What differs between PostgreSQL 15 and 19. The only file that looks at PG_VERSION_NUM.
+// Differences between PostgreSQL 15 and 19. The only file that uses PG_VERSION_NUM.
 #pragma once
 
 extern "C" {
@@ -19,7 +19,7 @@ extern "C" {
 #include "utils/jsonb.h"
 }
 
-// Before 16 PGDLLEXPORT is empty, and the library is built with hidden visibility.
+// PGDLLEXPORT is empty before 16, but the library is built with hidden visibility.
 #if PG_VERSION_NUM < 160000
 #undef PGDLLEXPORT
 #define PGDLLEXPORT __attribute__((visibility("default")))
@@ -27,7 +27,7 @@ extern "C" {
 
 namespace securatlas::pg {
 
-// C world. The session lets go of the replication slot that it uses, and drops its temporary ones.
+// C world. Releases the replication slot that the session uses, and drops its temporary ones.
 inline void release_replication_slots() {
     if (MyReplicationSlot != nullptr) ReplicationSlotRelease();
 #if PG_VERSION_NUM < 170000
@@ -37,7 +37,7 @@ inline void release_replication_slots() {
 #endif
 }
 
-// Memory for the `extra` of a setting, which PostgreSQL frees. Null if there is none left.
+// Memory for the `extra` of a setting, which PostgreSQL frees; null if out of memory.
 inline void* allocate_setting_extra(std::size_t size) {
 #if PG_VERSION_NUM < 160000
     return malloc(size);
@@ -56,7 +56,7 @@ inline config_generic** all_settings(int* count) {
 #endif
 }
 
-// Timeouts that PostgreSQL starts in every process that has them set.
+// Timeout settings that PostgreSQL applies in background processes, too.
 inline constexpr const char* kTimeouts[] = {
     "statement_timeout",
     "idle_in_transaction_session_timeout",
@@ -136,8 +136,7 @@ inline bool role_may_execute(Oid role, Oid function) {
 #endif
 }
 
-// Whether the session replays what another server has written
-// (pg_replication_origin_session_setup).
+// Whether the session replays changes of another server (pg_replication_origin_session_setup).
 inline bool session_has_origin() {
 #if PG_VERSION_NUM < 190000
     return replorigin_session_origin != InvalidRepOriginId;
@@ -192,7 +191,7 @@ inline void insert_index_entries(ResultRelInfo* target, TupleTableSlot* slot, ES
 #endif
 }
 
-// Identifies the transaction of this session; changes with each.
+// Identifies the current transaction of this session; each has another one.
 inline LocalTransactionId current_local_transaction() {
 #if PG_VERSION_NUM < 170000
     return MyProc->lxid;
@@ -201,7 +200,7 @@ inline LocalTransactionId current_local_transaction() {
 #endif
 }
 
-// A jsonb value that is made piece by piece. C world.
+// Builds a jsonb value token by token. C world.
 class JsonbBuilder {
   public:
     void push(JsonbIteratorToken token, JsonbValue* value = nullptr) {

@@ -1,4 +1,4 @@
-// Values of the core as PostgreSQL's, and back.
+// Converts instants and durations between the core and PostgreSQL.
 #pragma once
 
 #include "securatlas/core/time.hpp"
@@ -18,7 +18,7 @@ inline constexpr core::Duration kEpochDifference =
 constexpr core::Instant to_instant(TimestampTz time) {
     if (time == DT_NOEND) return core::kNever;
     if (time == DT_NOBEGIN) return core::kLongAgo;
-    // PostgreSQL's years go a little further than the core's.
+    // PostgreSQL's last year is a little later than the core's.
     constexpr core::Instant kLast = core::kNever - core::Duration(1);
     if (core::Duration(time) >= kLast.time_since_epoch() - kEpochDifference) return kLast;
     return core::Instant(core::Duration(time) + kEpochDifference);
@@ -30,7 +30,7 @@ constexpr TimestampTz to_timestamp(core::Instant instant) {
     return (instant.time_since_epoch() - kEpochDifference).count();
 }
 
-// As a span of elapsed time: a day is 24 hours, a month 30 days.
+// As elapsed time: a day counts as 24 hours, a month as 30 days.
 constexpr core::Duration to_duration(const Interval& interval) {
     return core::Duration(interval.time) + std::chrono::days(interval.day) +
            std::chrono::days(30) * interval.month;

@@ -1,5 +1,6 @@
-// Text between the database's encoding and those that come and go over the network. A database of
-// SQL_ASCII knows no encoding: it takes and gives bytes as they are, but no zero byte.
+// Converts text between the database encoding and the encodings on the network. A database with
+// encoding SQL_ASCII does not know its encoding: bytes pass through unchanged, but zero bytes are
+// not text.
 #pragma once
 
 #include <optional>
@@ -8,21 +9,22 @@
 
 namespace securatlas::pg {
 
-// A text of the database in UTF-8. nullopt: one of its characters has no place there. In a
+// Converts text of the database to UTF-8. nullopt: a character has no equivalent. Needs a
 // transaction.
 std::optional<std::string> to_utf8(std::string_view text);
 
-// Bytes that came with this charset (core::charset()), as text of the database. Without a charset
-// they are taken for UTF-8. `is_cut`: what ends within a character loses that one. nullopt: they
-// are no such text, nobody knows the charset, or the database has no place for a character. In a
+// Converts bytes in this charset (core::charset(); empty means UTF-8) to text of the database.
+// `is_cut`: an incomplete character at the end is dropped. nullopt: the bytes are not valid in the
+// charset, PostgreSQL does not know it, or the database encoding lacks a character. Needs a
 // transaction.
 std::optional<std::string> to_database_text(std::string_view bytes, std::string_view charset,
                                             bool is_cut);
 
-// The same for what is written for people, in UTF-8 or whatever a library uses: always some text.
+// The same for a message of a library or of the operating system, in UTF-8 or an unknown encoding.
+// Always returns valid text.
 std::string message_text(std::string_view message);
 
-// `text` if it is valid in the database's encoding; else each byte that is not ASCII becomes "?".
+// `text` if it is valid in the database encoding; else with "?" for each byte that is not ASCII.
 // Needs no transaction.
 std::string valid_text(std::string_view text);
 

@@ -1,4 +1,4 @@
-// An error of PostgreSQL's kind: SQLSTATE, message, detail, hint, context.
+// A PostgreSQL error: SQLSTATE, message, detail, hint, context.
 #pragma once
 
 #include <exception>
@@ -8,19 +8,20 @@
 
 namespace securatlas::pg {
 
-// Thrown by everything in src/pg, and by the app where a user is to see an error. Turned into
-// ereport(ERROR) by pg::entry. An Error that came out of PostgreSQL may be swallowed only by
-// aborting the (sub)transaction it happened in.
+// Thrown by everything in src/pg, and by the app for errors that a user should see. pg::entry turns
+// it into ereport(ERROR). If PostgreSQL raised it, it may only be swallowed by aborting the
+// (sub)transaction in which it happened.
 class Error : public std::exception {
   public:
-    // `sqlstate` has five characters.
+    // An error of this library. `sqlstate` has five characters.
     Error(std::string sqlstate, std::string message, std::string detail = {}, std::string hint = {})
         : sqlstate_(std::move(sqlstate)),
           message_(std::move(message)),
           detail_(std::move(detail)),
           hint_(std::move(hint)) {}
 
-    // One that PostgreSQL reported; `origin` is its ErrorData, which has more than is here.
+    // An error that PostgreSQL raised; `origin` is its ErrorData, which has more fields than this
+    // class.
     Error(Error parts, std::string context, std::shared_ptr<void> origin)
         : Error(std::move(parts)) {
         context_ = std::move(context);
@@ -32,7 +33,7 @@ class Error : public std::exception {
     const std::string& detail() const { return detail_; }
     const std::string& hint() const { return hint_; }
     const std::string& context() const { return context_; }
-    // Null if PostgreSQL did not report it.
+    // PostgreSQL's ErrorData; null if PostgreSQL did not raise the error.
     const std::shared_ptr<void>& origin() const { return origin_; }
     const char* what() const noexcept override { return message_.c_str(); }
 

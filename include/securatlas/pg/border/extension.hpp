@@ -1,12 +1,13 @@
-// The extension's tables in a transaction of ours, while anybody may drop the extension.
+// Locks the extension and its tables for a transaction of a background process, without ever
+// waiting.
 //
-// securatlas_sched has the tables of both schemas. Where it is absent, the extension pg_cron of this
-// project has those of schema cron, and pg_net those of schema net.
+// securatlas_sched has the tables of both schemas. Where it is absent, the extension pg_cron of
+// this project has those of schema cron, and pg_net those of schema net.
 //
 // DROP EXTENSION locks the extension first and then one table after the other; DROP OWNED locks in
-// any order. A process of ours that had one table and waited for another would close a circle. So
-// whoever uses the tables asks for all that could be in the way first, without waiting, and does
-// its work later if one of them is locked.
+// any order. A background process that had locked one table and waited for another could deadlock
+// with them. So it first locks everything that it will use, without waiting, and does its work
+// later if something is locked.
 #pragma once
 
 #include <cstdint>
@@ -28,16 +29,16 @@ bool has_tables(Tables tables);
 // Whether a table, 0 being none, is one of them.
 bool is_one_of(Tables tables, std::uint32_t table);
 
-// Whether this is the oid of securatlas_sched, or of one of those that stand for pg_cron and pg_net.
-// C world.
+// Whether this is the oid of securatlas_sched, or of one of those that stand for pg_cron and
+// pg_net. C world.
 bool is_our_extension(std::uint32_t extension);
 
-// Keeps everybody from dropping the extension, or these tables, until the transaction ends. False:
-// somebody is about to, or has done it. Never waits.
+// Prevents the extension and these tables from being dropped until the transaction ends. False:
+// somebody is dropping them or has dropped them. Never waits.
 bool try_keep_extension(Tables tables);
 
-// A transaction that keeps the extension. The constructor throws an Error (kExtensionIsLocked) if
-// that cannot be had at once.
+// A transaction during which the extension cannot be dropped. The constructor throws Error
+// kExtensionIsLocked if try_keep_extension() fails.
 class ExtensionTransaction : public Transaction {
   public:
     explicit ExtensionTransaction(Tables tables);

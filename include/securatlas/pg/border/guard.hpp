@@ -1,7 +1,7 @@
 // The two doors between PostgreSQL's C world, where ereport(ERROR) jumps over frames, and the C++
 // world, where exceptions unwind them.
 //
-//   C world    code that may be jumped over: trivially destructible locals only.
+//   C world    code that a longjmp may skip: trivially destructible locals only.
 //   C++ world  everything else. Calls PostgreSQL only inside call(); is entered only by entry().
 #pragma once
 
@@ -13,7 +13,7 @@
 
 namespace securatlas::pg {
 
-// What may be returned across a jump.
+// Types that may be returned across a jump.
 template <class T>
 concept Plain = std::is_void_v<T> || std::is_trivially_copyable_v<T>;
 
@@ -33,11 +33,11 @@ class JumpScope {
     ErrorContextCallback* context_stack_;
 };
 
-// Copies the error that was just caught out of ErrorContext, clears PostgreSQL's error state,
-// makes `caller` the current context, and throws it as Error.
+// Copies the error just caught out of ErrorContext, clears PostgreSQL's error state, makes `caller`
+// the current memory context, and throws the error as Error.
 [[noreturn]] void throw_caught(MemoryContext caller);
 
-// Door 1. Runs `body`, which may ereport(ERROR); throws Error instead.
+// Door 1, from C++ to C: runs `body`, which may ereport(ERROR), and throws Error instead.
 template <std::invocable F>
 requires Plain<std::invoke_result_t<F&>> && std::is_trivially_destructible_v<std::remove_cvref_t<F>>
 auto call(F&& body) -> std::invoke_result_t<F&> {
@@ -53,23 +53,25 @@ auto call(F&& body) -> std::invoke_result_t<F&> {
     throw_caught(caller);
 }
 
-// An exception as plain data, whose memory raise() frees.
+// An exception as plain data; raise() frees its memory.
 struct Report {
-    std::shared_ptr<void>* origin;  // PostgreSQL's ErrorData; null: what follows is all
+    // PostgreSQL's ErrorData; if null, the other members have everything.
+    std::shared_ptr<void>* origin;
     int sqlstate;
     char* message;  // each may be null
     char* detail;
     char* hint;
 };
 
-// To be called in a catch handler only. Never throws, allocates nothing in PostgreSQL.
+// Call it in a catch handler only. Never throws, and allocates no PostgreSQL memory.
 Report describe_current_exception() noexcept;
 
-// ereport(ERROR) of the report; what PostgreSQL reported is thrown again with all that it had.
+// Raises the report with ereport(ERROR); an error of PostgreSQL's is raised again with all its
+// fields.
 [[noreturn]] void raise(const Report& report);
 
-// Door 2. Runs `body`, which may throw; ereports what it throws, when no destructor and no
-// exception is pending any more.
+// Door 2, from C to C++: runs `body`, which may throw, and turns an exception into ereport(ERROR)
+// when no destructor and no exception is pending any more.
 template <std::invocable F>
 auto entry(F&& body) -> std::invoke_result_t<F&> {
     Report report;

@@ -1,4 +1,4 @@
-// Roles and databases: who the caller is and what he may do.
+// Roles and databases: who the caller is, and what he may do.
 #pragma once
 
 #include <optional>
@@ -22,31 +22,32 @@ std::optional<RoleOid> find_role(std::string_view name);
 std::optional<std::string> role_name(RoleOid role);
 std::optional<DatabaseOid> find_database_oid(std::string_view name);
 
-// As find_database_oid, and sees a database that this command has made.
+// Like find_database_oid(), but also sees a database that the current command has created.
 std::optional<DatabaseOid> find_new_database_oid(std::string_view name);
 
 bool may_connect(RoleOid role, DatabaseOid database);
 
-// Where a job of this database and role runs. Throws Error if it cannot: the role or the database
-// is missing, the role may not log in or connect, or it is a superuser and these are not allowed.
-// `username` is what the job calls its role, for the error.
+// Where a job with this database and role runs. Throws Error if it cannot run: the role or the
+// database does not exist, the role may not log in or connect, or it is a superuser and
+// cron.enable_superuser_jobs is off. `username` is the role's name in the job, for the message.
 Target resolve_target(std::string_view database, RoleOid role, std::string_view username);
 
-// In the functions below, role 0 is nobody: a role that does not exist.
+// In the functions below, role 0 stands for a role that does not exist.
 
-// The current role may run commands as this one: it is the same, may become it, or is a superuser.
+// True if the current role may run commands as this one: it is the same, may SET ROLE to it, or is
+// a superuser.
 bool may_run_as(RoleOid role);
 
-// ... and has its rights without becoming it.
+// ... and it also has the role's privileges without SET ROLE.
 bool may_manage(RoleOid role);
 
-// As may_manage, and for members of pg_read_all_data and pg_monitor.
+// True if may_manage() is, and for members of pg_read_all_data and pg_monitor.
 bool may_see(RoleOid role);
 
-// The owner of the database, or a superuser.
+// True if the current role owns the database (or is a member of the owner), or is a superuser.
 bool owns_database(DatabaseOid database);
 
-// Databases that accept connections and are not the remains of a DROP DATABASE.
+// Databases that accept connections, without those left invalid by an interrupted DROP DATABASE.
 std::vector<DatabaseOid> connectable_databases();
 
 }  // namespace securatlas::pg

@@ -1,4 +1,4 @@
-// A member of a JSON object, as an argument of an SQL function brings it.
+// A member of a JSON object that is an argument of a SQL function.
 #pragma once
 
 #include <string>
@@ -9,7 +9,8 @@ struct JsonMember {
     enum class Kind { text, number, boolean, null, nested };
 
     std::string name;
-    std::string value;  // text without quotes; number, boolean and nested as JSON; null: empty
+    std::string value;  // strings without quotes; numbers, booleans and nested values as JSON;
+                        // empty for null
     Kind kind = Kind::text;
 };
 

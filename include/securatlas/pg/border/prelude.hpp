@@ -30,5 +30,5 @@ extern "C" {
 
 #include "securatlas/pg/border/compat.hpp"
 
-// Numbers of 8 bytes go into a Datum by value.
+// The code passes 8-byte values in a Datum by value.
 static_assert(sizeof(Datum) == 8);

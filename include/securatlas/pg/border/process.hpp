@@ -1,4 +1,4 @@
-// What a background process does with its operating environment: clock, latch, signals, settings.
+// The environment of a background process: clocks, connection, signals, waiting, log.
 #pragma once
 
 #include <optional>
@@ -11,68 +11,67 @@ namespace securatlas::pg {
 // The wall clock.
 core::Instant now();
 
-// Time that no clock step touches; the origin is arbitrary.
+// A clock that is never set; its origin is arbitrary.
 core::Duration monotonic_now();
 
-// The postmaster's start.
+// When the postmaster started.
 core::Instant server_start();
 
-// Connects a background process to a database as the bootstrap superuser, with a session in which
-// no setting of a role or database matters. Ends the process if it cannot.
+// Connects a background process to a database as the bootstrap superuser. Settings of the role and
+// the database (ALTER ROLE/DATABASE ... SET) are not in force. Ends the process on failure.
 void connect_as_superuser(unsigned int database);
 
 // Connects the launcher: to no database, only to the shared catalogs.
 void connect_to_shared_catalogs();
 
-// Connects a job worker for life to its database, as its role, with the settings that a session of
-// that role would have, but for another role.
+// Connects a job worker to its database as its role, for life. It has the settings that a session
+// of that role would have, except `role`: a run never runs as another role.
 void connect_as_role(unsigned int database, unsigned int role);
 
 // Installs the signal handlers of a background process and unblocks signals.
 void accept_signals();
 
-// Sleeps until the latch is set or `timeout` is over, and not at all if there was a call for this
-// process since wait() last returned (see Bell): look for work after it, whatever ended it. Never
-// longer than a minute, so that a stepped clock is noticed. Ends the process when the server shuts
-// down; reads the configuration again when told to. A cancellation of what a waiting process does
-// cancels nothing.
+// Sleeps until the latch is set or `timeout` is over; returns at once if this process' bell rang
+// since wait() last returned (see Bell). Look for work after it, whatever the reason of its return.
+// Sleeps at most a minute, so that a step of the clock is noticed. Ends the process when the server
+// shuts down, and reloads the configuration after SIGHUP. Query cancellation is ignored.
 void wait(core::Duration timeout);
 
-// From now on wait() ends as well when the descriptor is readable. It replaces the one before.
+// From now on wait() also returns when this descriptor is readable. Replaces an earlier descriptor.
 void wait_also_for(int fd);
 
-// Sleeps for all of that time, whoever calls; for the pause after an error.
+// Sleeps for all of that time, whatever the latch does; for the pause after an error.
 void pause(core::Duration time);
 
-// Changes whenever wait() or check_interrupts() has read the configuration again.
+// Changes whenever wait() or check_interrupts() has reloaded the configuration.
 unsigned configuration_version();
 
 // Makes all processes of the server read the configuration again, soon.
 void reload_configuration();
 
-// Asks PostgreSQL for file descriptors that this process opens by itself, as many as wanted or as
-// there are, until it asks for another number. Returns how many it may have open.
+// Reserves file descriptors with PostgreSQL that this process opens itself: as many as wanted, or
+// as there are. Replaces an earlier reservation. Returns how many it may open.
 int acquire_descriptors(int wanted);
 
-// Sleeps for a moment in a user's session, whose latch is not this code's own; a cancellation is an
+// Sleeps in a user's session, while other processes start or end. A query cancellation throws
 // Error.
 void wait_for_processes(core::Duration pause);
 
-// Ends the process, or cancels what it does (throws Error), if a signal asked for it.
+// CHECK_FOR_INTERRUPTS(): ends the process, or throws Error for a query cancellation.
 void check_interrupts();
 
-// The same for a process that does nothing which could be cancelled: a cancellation is forgotten.
+// The same for a process that is not executing a query: a query cancellation is ignored.
 void heed_signals();
 
-// Ends the process at once; exit hooks run, destructors do not. `failed` lets the postmaster start
-// a worker again that is to be restarted.
+// Ends the process at once; exit hooks run, destructors do not. With `failed` the postmaster
+// restarts a worker that has a restart time.
 [[noreturn]] void exit_process(bool failed);
 
-// pg_stat_activity shows this process as idle.
+// Makes pg_stat_activity show this process as idle.
 void report_idle();
 
-// Loads a library into this process, for its life, and finds a function of it. nullptr: it has none
-// of this name.
+// Loads a library into this process, for its life, and looks up a function in it. nullptr: it has
+// no function of this name.
 void* load_function(const char* library, const char* name);
 
 // Writes to the server's log.

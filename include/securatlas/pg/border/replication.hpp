@@ -1,14 +1,15 @@
-// Whether what is written now was written somewhere else before.
+// Whether the rows being written are copies of rows of another server or of a dump.
 #pragma once
 
 namespace securatlas::pg {
 
-// A logical replication worker writes, or a session that has said so
-// (pg_replication_origin_session_setup): the rows are those of another server, which acts on them.
+// True in a logical replication worker, and in a session that has called
+// pg_replication_origin_session_setup(): the rows are copies of rows of another server, which acts
+// on them.
 bool is_replicated_change();
 
-// The same, or somebody loads rows: with COPY, or with session_replication_role = replica. Not of
-// what the functions of the extension write.
+// True if is_replicated_change() is, and while rows are loaded with COPY or with
+// session_replication_role = replica. False for what the functions of the extension write.
 bool is_loading();
 
 // A function or process of the extension writes.

@@ -1,15 +1,15 @@
-// What a session took over from the catalogs when it connected, and keeps whatever becomes of it.
+// What a session read from the catalogs when it connected, and keeps even if the catalogs change.
 #pragma once
 
 #include "securatlas/pg/shared/order.hpp"
 
 namespace securatlas::pg {
 
-// Whether this process is still what a connection of its role to its database would be now. For a
-// process that is connected as a role.
+// Tells whether the session of this process is still what a new connection of its role to its
+// database would be. For a process that is connected as a role.
 class SessionBasis {
   public:
-    // To be made right after the connection. Begins a transaction of its own, as holds() does.
+    // Construct it right after connecting. Uses a transaction of its own, as holds() does.
     SessionBasis();
 
     // False: the role's row (superuser, login, limits, password), its memberships, the database's

@@ -3,7 +3,7 @@
 
 namespace securatlas::pg {
 
-// Begins a transaction. Leaving the scope in any way but commit() aborts it; that never throws.
+// Begins a transaction. Without commit() the destructor aborts it; that never throws.
 class Transaction {
   public:
     Transaction();
@@ -11,11 +11,11 @@ class Transaction {
     Transaction& operator=(const Transaction&) = delete;
     ~Transaction();
 
-    // Throws Error if the commit failed; nothing is committed then.
+    // Throws Error if the commit fails; then nothing is committed.
     void commit();
 
-    // Commits without waiting for WAL to reach the disk. A later synchronous commit of any process
-    // makes it durable, because WAL is written in order.
+    // Commits without waiting until the WAL is flushed (synchronous_commit = off). A later
+    // synchronous commit of any process makes it durable too, because WAL is written in order.
     void commit_asynchronously();
 
   private:

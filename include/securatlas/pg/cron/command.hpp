@@ -1,4 +1,4 @@
-// Executes a run's command in this process, and makes its outcome part of its transaction.
+// Executes a run's command in this process, and records its outcome in the command's transaction.
 #pragma once
 
 #include "securatlas/pg/cron/runs.hpp"
@@ -6,20 +6,20 @@
 
 namespace securatlas::pg {
 
-// For a process that executes runs; once, after it has connected.
+// For a process that executes runs: call once, after it has connected.
 void prepare_for_commands();
 
-// Executes the run at top level, as the session's role, like one simple query: several statements
-// are one implicit transaction, and BEGIN, COMMIT, VACUUM and CALL work. The outcome is recorded in
-// the transaction that commits last; a failure in one of its own. report.recorded is false if that
-// was not possible. Throws only what ends the process.
+// Executes the run at top level, as the session's role, like a query of the simple protocol:
+// several statements are one implicit transaction, and BEGIN, COMMIT, VACUUM and CALL work. Success
+// is recorded in the last transaction that commits, a failure in a transaction of its own.
+// report.recorded is false if neither was possible. Throws only errors that should end the process.
 RunReport execute_run(const RunOrder& order, const runs::Task& task);
 
-// The report of a run that is not executed, because `error` happened before.
+// The report of a run that was not executed, because `error` happened before.
 RunReport failed_report(const RunOrder& order, const std::exception& error);
 
-// Leaves nothing of a run for the next: what DISCARD ALL does, but for cached plans, which are no
-// state.
+// Does what DISCARD ALL does, so that a run leaves nothing for the next one, except for the plan
+// cache, which does not affect results.
 void reset_session();
 
 // The run that this process executes; nullptr outside of a run.

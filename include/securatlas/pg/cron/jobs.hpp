@@ -17,16 +17,16 @@ namespace securatlas::pg::jobs {
 
 // ---- for the scheduler (inside its transaction, with its rights) ------------------------------
 
-// A row as the scheduler needs it; texts are as they stand in the table and may be damaged.
+// A row as the scheduler needs it. Texts are unchecked.
 struct PlanRow {
     std::int64_t id;
-    RoleOid role;      // 0: it is gone
+    RoleOid role;      // 0: it does not exist
     std::string name;  // empty: none
     std::string schedule;
     std::string timezone;
     core::Instant planned_from;
     bool active;
-    bool replicated;  // it is another server's, and does not run here
+    bool replicated;  // it was replicated from another server, and does not run here
     std::string overlap;
     std::string missed;
     std::optional<core::Duration> catchup_window;
@@ -36,39 +36,40 @@ struct PlanRow {
     int max_failures;
     int consecutive_failures;
     std::vector<std::pair<std::int64_t, std::string>> after;  // job, condition
-    core::Instant last_occurrence;  // of the run that ended last; only of jobs that others wait for
+    core::Instant
+        last_occurrence;  // of the last run that ended; only for jobs that others wait for
     bool last_failed;
 };
 
-// All rows, in pages of up to `page_size`, in no order.
+// Reads all rows, in pages of up to `page_size`, in no particular order.
 void read_all(int page_size, const std::function<void(const std::vector<PlanRow>&)>& consume);
 
-// Those of the ids that exist.
+// The rows with these ids, as far as they exist.
 std::vector<PlanRow> read(const std::vector<std::int64_t>& ids);
 
-// Makes a job inactive, with a note. These two return false if somebody has the row locked.
+// Sets a job inactive, with a note; deletes a job. Both return false if the row is locked.
 bool pause_with_note(std::int64_t id, std::string_view note);
 bool remove(std::int64_t id);
 
-// What has become of the roles of jobs: a job takes the name that its role has now, and is paused
-// with a note if there is none any more. False: somebody has locked some of them.
+// Follows changes of roles: updates the username of jobs whose role was renamed, and pauses jobs
+// whose role was dropped, with a note. False: some of the rows are locked.
 bool follow_roles();
 
-// Whether it is under way: what it writes is right by the tables, while the caches of this process
-// may not have heard of the change.
+// True within follow_roles(). What it writes is correct, even if the caches of this process do not
+// know of the change yet.
 bool is_following_roles();
 
 // Of the two below: jobs that somebody has locked stay as they are, and are returned.
 
-// Jobs whose roleid and username do not mean one role take the one that is named so, if there is
-// one: rows that were loaded past the triggers have the numbers of the cluster they come from.
+// Corrects the roleid of jobs whose roleid and username do not match, if a role of that name
+// exists: rows loaded with the triggers disabled have the oids of the cluster that they come from.
 std::vector<std::int64_t> bind_roles_by_name();
 
-// Jobs that named `from` as their database name `to`; with `note`, they become inactive.
+// Changes the database of jobs from `from` to `to`; with a `note`, also pauses them.
 std::vector<std::int64_t> move_database(std::string_view from, std::string_view to,
                                         std::string_view note);
 
-// One-off jobs that have succeeded. Removes them; returns their number.
+// Deletes one-off jobs that have succeeded; returns their number.
 std::uint64_t remove_finished_one_offs();
 
 // ---- for SQL functions (in the caller's transaction, with the owner's rights) -----------------
@@ -78,11 +79,11 @@ struct Definition {
     std::string schedule;
     std::string command;
     std::string database;
-    std::string username;  // of a role that exists
+    std::string username;  // of an existing role
     bool active = true;
 };
 
-// Makes a job or, if one of this name and role exists, changes it. Returns its id.
+// Inserts a job, or updates the one of this name and role. Returns its id.
 std::int64_t upsert(const Definition& definition);
 
 struct Found {
@@ -95,16 +96,16 @@ struct Found {
     bool replicated;
 };
 
-// Whether the rows that are found are locked until the transaction ends.
+// Whether a row that is found is locked until the transaction ends.
 enum class Lock { none, update };
 
 // The job with this id, if there is one.
 std::optional<Found> find(std::int64_t id, Lock lock);
-// Jobs of this name, of all roles.
+// The jobs of this name, of all roles.
 std::vector<Found> find_named(std::string_view name);
 
-// The table holds an interval as the user wrote it (months are not 30 days), so that it travels as
-// text; `length` counts them as such.
+// An interval as text, because the table keeps months and days as the user wrote them; `length`
+// counts a month as 30 days.
 struct IntervalValue {
     std::string text;
     core::Duration length;
@@ -121,8 +122,8 @@ struct Changes {
     bool clear_note = false;
 };
 
-// What DROP OWNED and REASSIGN OWNED mean for jobs. Throws Error if the new role has a job of the
-// same name already.
+// The effect of DROP OWNED and REASSIGN OWNED on jobs. Throws Error if the new role already has a
+// job of the same name.
 void remove_of_roles(const std::vector<RoleOid>& roles);
 void give_to_role(const std::vector<RoleOid>& roles, RoleOid to);
 
@@ -130,12 +131,12 @@ void give_to_role(const std::vector<RoleOid>& roles, RoleOid to);
 void triggers_enabled(std::uint32_t table);
 
 void change(std::int64_t id, const Changes& changes);
-// The rules that configure() sets, as their columns are called.
+// The columns that configure() sets.
 inline constexpr std::array<const char*, 10> kRules = {
     "timezone", "max_runtime",    "max_retries", "retry_period", "overlap_policy",
     "missed",   "catchup_window", "jitter",      "max_failures", "log_runs"};
 
-// Gives a rule the value that a new job has.
+// Sets a rule to the default of its column.
 void reset_rule(std::int64_t id, std::string_view rule);
 
 void remove_as_owner(std::int64_t id);

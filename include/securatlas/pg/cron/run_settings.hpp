@@ -1,5 +1,5 @@
-// The read-only settings that tell a run who it is: cron.job_id, cron.run_id, cron.job_name,
-// cron.scheduled_at, cron.attempt. Empty outside of a run.
+// The read-only settings by which a command knows its run: cron.job_id, cron.run_id, cron.job_name,
+// cron.scheduled_at, cron.attempt. Empty outside a run.
 #pragma once
 
 #include "securatlas/pg/cron/command.hpp"
@@ -8,12 +8,12 @@ namespace securatlas::pg {
 
 void define_run_settings();
 
-// For the process that executes the run, outside of a transaction. The workers of its parallel
-// plans see the same.
+// For the process that executes the run; call them outside a transaction. Parallel workers see the
+// same values.
 void set_run_settings(const CurrentRun& run);
 void clear_run_settings() noexcept;
 
-// Names beginning with cron. or net. that no setting has are errors from here on.
+// From here on, unknown settings whose names begin with cron. or net. are errors.
 void reserve_setting_prefixes();
 
 }  // namespace securatlas::pg

@@ -1,4 +1,4 @@
-// Schedules and zones as PostgreSQL reads them.
+// Parses schedules and looks up time zones as PostgreSQL does.
 #pragma once
 
 #include <memory>
@@ -11,7 +11,7 @@
 
 namespace securatlas::pg {
 
-// A zone of PostgreSQL's zone database (pg_timezone_names), or null. Names take any case.
+// A zone of PostgreSQL's zone database (pg_timezone_names), or null. Case does not matter.
 std::shared_ptr<const core::Zone> find_zone(std::string_view name);
 
 // A schedule with the zone that its occurrences are computed in.
@@ -21,18 +21,18 @@ struct ZonedSchedule {
     std::string zone_name;
 };
 
-// Reads a schedule. Its zone is the one that its text names, else `timezone`, else cron.timezone.
-// Throws Error 22023 for what is not a schedule or a zone.
+// Parses a schedule. Its zone is the one in its text, else `timezone`, else cron.timezone. Throws
+// Error 22023 if the schedule or the zone is not valid.
 ZonedSchedule read_schedule(std::string_view text, std::string_view timezone);
 
-// Whether read_schedule() threw it because of what it was given, and not for want of memory, a file
-// or time.
+// True if read_schedule() threw the error because of its arguments, false if because of a lack of
+// memory or file descriptors, or an interrupt.
 bool is_no_schedule(const Error& error);
 
-// Such an error as a sentence or two for the note of a job.
+// Such an error as one or two sentences for the note of a job.
 std::string schedule_problem(const Error& error);
 
-// As timestamptz prints it in UTC, with all six digits: for the text of an "@at" schedule.
+// The instant as timestamptz output in UTC with six digits, for the text of an "@at" schedule.
 std::string format_utc(core::Instant instant);
 
 // Throws Error 22023 unless `timezone` names a zone.

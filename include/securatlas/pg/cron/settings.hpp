@@ -1,4 +1,4 @@
-// The settings cron.*, as they are now. Names, defaults and ranges stand in settings.cpp.
+// The current values of the settings cron.*. Names, defaults and ranges are in settings.cpp.
 #pragma once
 
 #include <cstdint>
@@ -22,11 +22,11 @@ struct Settings {
 
 Settings settings();
 
-// Declares the settings; for _PG_init. Those that are fixed at server start can only be declared
+// Defines the settings; for _PG_init. Those that are fixed at server start can only be defined
 // while shared_preload_libraries is processed.
 void define_settings();
 
-// The variable behind cron.max_running_jobs, for the size of shared memory.
+// The variable of cron.max_running_jobs, for the size of shared memory.
 const int* max_running_jobs_variable();
 
 // Sets log_min_messages of this process from cron.log_min_messages.

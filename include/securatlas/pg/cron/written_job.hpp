@@ -1,4 +1,4 @@
-// A row of cron.job that is about to be written, inside of the trigger that may change it.
+// A row of cron.job that is about to be written, in the BEFORE trigger that may change it.
 #pragma once
 
 #include <cstdint>
@@ -23,18 +23,18 @@ class WrittenJob {
     RoleOid role() const;  // 0: there is none
     core::Instant planned_from() const;
 
-    // Against the row that it replaces; a new one differs in every text, and in nothing else.
+    // Comparison with the old row; in a new row every text differs, and nothing else.
     bool text_differs(const char* column) const;
     bool role_differs() const;
     bool resumed() const;
-    bool taken_over() const;  // it came by replication, and is this server's from now on
+    bool taken_over() const;  // it was replicated, and cron.take_over() makes it this server's now
 
     void set(const char* column, const std::string& value);
     void set_flag(const char* column, bool value);
     void set_role(RoleOid role);  // 0: none
     void set_planned_from(core::Instant from);
 
-    // The row as it was changed.
+    // The row with the changes.
     HeapTupleData* row() const { return after_; }
 
   private:

@@ -5,9 +5,9 @@
 
 namespace securatlas::pg::requests {
 
-// Returns true as soon as the response is recorded, in the caller's sight; false if there is no
+// Returns true as soon as the response is recorded and visible to the caller; false if there is no
 // such request (any more). Throws Error 55000 if this transaction has made the request, which is
-// sent after it, and if its snapshot cannot see the response.
+// sent only after the commit, or if its snapshot cannot see the response.
 bool await_response(std::int64_t id);
 
 }  // namespace securatlas::pg::requests

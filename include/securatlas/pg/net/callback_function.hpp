@@ -1,4 +1,4 @@
-// The function that a request names to be called with its response.
+// The function that is to be called with the response to a request.
 #pragma once
 
 #include <cstdint>
@@ -11,21 +11,21 @@ namespace securatlas::pg {
 
 using FunctionOid = std::uint32_t;
 
-// What is known of it from the request to the call. It is kept by name, because oids of functions
-// do not survive pg_upgrade; the owner's does, and says whether it is the same under that name.
+// What is stored of it between request and call. It is stored by name, because pg_upgrade does not
+// preserve oids of functions. It does preserve the owner's oid, which shows whether the function of
+// that name is still the same role's.
 struct CallbackFunction {
-    std::string signature;  // with its schema
+    std::string signature;  // schema-qualified
     RoleOid owner = 0;
 };
 
-// Checks that a role may have it called: it is a function of one argument of type
-// net._http_response, no temporary one, which the role may execute, and the role may log in, as the
-// process that calls it will. Throws Error otherwise.
+// Checks that the function can be called for a role: it has one argument of type
+// net._http_response, is not temporary, the role may execute it, and the role may log in, because
+// the process that calls it connects as the role. Throws Error otherwise.
 CallbackFunction check_callback(FunctionOid function, RoleOid role);
 
-// Checks that what has this name now may run as `role`: it still belongs to the role that it
-// belonged to, or to one that could make `role` run anything anyway, which is itself and a
-// superuser. Throws Error 42501 otherwise.
+// Checks that the function that now has this name may run as `role`: it still has the same owner,
+// or belongs to `role` itself or to a superuser. Throws Error 42501 otherwise.
 void check_callback_owner(const CallbackFunction& function, std::optional<RoleOid> owner_then,
                           RoleOid role);
 

@@ -19,12 +19,13 @@ namespace securatlas::pg::requests {
 
 // ---- for SQL functions (in the caller's transaction, with the owner's rights) -----------------
 
-// What is recorded of a response: all, no body, neither headers nor body, the body encrypted.
+// What is recorded of a response: everything; everything but the body; neither headers nor body;
+// everything, with the body encrypted.
 enum class StoreResponse { full, headers, status, sealed };
 std::optional<StoreResponse> parse_store_response(std::string_view text);
 std::string_view store_response_name(StoreResponse store);
 
-// Bytes that a body may have: it is held in memory while it is sent.
+// Maximal length of a request body, which is in memory while it is sent.
 inline constexpr std::size_t kMaxBodyBytes = 32 * 1024 * 1024;
 
 // A request whose parts have been checked.
@@ -38,7 +39,7 @@ struct NewRequest {
     std::chrono::milliseconds timeout{5000};
     std::optional<int> max_attempts;  // nullopt: net.max_attempts
     core::RetryMode retry = core::RetryMode::unsent;
-    std::string idempotency_key;               // empty: one is made
+    std::string idempotency_key;               // empty: one is generated
     std::optional<core::Instant> not_before;   // nullopt: now
     std::optional<core::Duration> expires_in;  // from now; nullopt: never
     std::string on_response;                   // CallbackFunction::signature; empty: none
@@ -49,32 +50,32 @@ struct NewRequest {
     std::optional<RoleOid> created_by;  // nullopt: the current role
 };
 
-// Puts a request of the current role, and of the current run, into the queue, and wakes the http
-// worker when the transaction commits. Returns its id. Throws Error 53400 if
-// net.max_pending_requests of the role, or what others leave it, wait already.
+// Inserts a request into the queue, and wakes the http worker when the transaction commits. Returns
+// its id. Throws Error 53400 if the role has net.max_pending_requests waiting already, or as many
+// as other roles leave it.
 std::int64_t enqueue(const NewRequest& request);
 
 // ---- for the http worker and the scheduler (inside their transaction, with their rights) ------
 
-// For the process that drives the queue, once: reads it by its indexes whatever the statistics of
-// the moment say.
+// For a process that works on the queue: call once. Makes the planner use the indexes, whatever the
+// current statistics say.
 void prepare_process();
 
-// False if somebody keeps one of the tables locked; the transaction cannot write then. Never waits.
+// Locks both tables for writing. False if somebody has locked one of them. Never waits.
 bool try_lock();
 
 // After triggers of one of schema net's tables were enabled by hand: see net._arm_triggers().
 void triggers_enabled(std::uint32_t table);
 
-// Whether the queue holds anything. True as well if it cannot be looked into now.
+// Whether the queue has any rows. Also true if it cannot be read now.
 bool may_have_requests();
 
-// A row of the queue, as it is to be sent: with its sealed headers opened and its secrets put in.
+// A row of the queue, ready to be sent: with its sealed headers decrypted and its secrets inserted.
 struct QueuedRequest {
     core::RequestId id{};
     std::string host;
     core::Method method = core::Method::get;
-    std::optional<core::Url> url;  // there if there is no problem
+    std::optional<core::Url> url;  // set if `problem` is empty
     std::vector<core::Header> headers;
     std::string body;
     std::chrono::milliseconds timeout{};
@@ -84,40 +85,41 @@ struct QueuedRequest {
     core::RetryMode retry = core::RetryMode::never;
     core::Instant expires_at = core::kNever;
     std::string idempotency_key;
-    bool own_key = false;  // the key is the caller's
-    std::string problem;   // why the row, which somebody may have damaged, cannot be sent; or empty
+    bool own_key = false;  // the caller has given the key
+    std::string problem;   // why the row cannot be sent; empty if it can
 };
 
-// What is to be read: of each host behind `after_host` (all if that is empty) the oldest requests
-// that may be sent at `now`, without the `taken` ones.
+// What to read: for each host behind `after_host` (all hosts if that is empty) the oldest requests
+// that may be sent at `now`, except those in `excluded`.
 struct ReadPlan {
     struct Host {
         std::string host;
-        core::Instant since = core::kLongAgo;  // only what became ready then or later
+        core::Instant since = core::kLongAgo;  // only requests that became ready then or later
         int room = 0;                          // how many
     };
     core::Instant now;
     std::string after_host;
     std::vector<Host> hosts;
-    int room = 1;               // of hosts that are not in `hosts`
-    int limit = 1;              // of all together
-    std::size_t max_bytes = 0;  // of their bodies, of which one host gets half; one more at most
-    std::vector<std::int64_t> taken;
+    int room = 1;   // of hosts that are not in `hosts`
+    int limit = 1;  // for all hosts together
+    std::size_t max_bytes =
+        0;  // of bodies; one host gets half of it, and the last body may exceed it
+    std::vector<std::int64_t> excluded;
 };
 struct Ready {
     std::vector<QueuedRequest> requests;  // host after host
-    std::set<std::string> partial;        // hosts of which some were left out
-    bool is_cut = false;                  // hosts behind the last one were not looked at
+    std::set<std::string> partial;        // hosts with more requests than were read
+    bool is_cut = false;                  // hosts behind the last one were not examined
 };
 Ready read_ready(const ReadPlan& plan);
 
-// Those of the ids that are in the queue no more.
+// Those of the ids that are not in the queue any more.
 std::vector<std::int64_t> not_in_queue(const std::vector<std::int64_t>& ids);
 
-// When the next of the requests that may not be sent at `now` may be; nullopt if there is none.
+// When the next request that may not be sent at `now` becomes ready; nullopt if there is none.
 std::optional<core::Instant> next_ready(core::Instant now);
 
-// How a request ended: with a response, or with an error.
+// How a request ended: with a response or with an error.
 struct Response {
     core::RequestId id{};
     std::optional<int> status_code;
@@ -127,21 +129,21 @@ struct Response {
     bool truncated = false;
     bool timed_out = false;
     std::string error;     // empty: there is a response
-    bool expired = false;  // its time was up before it was sent
+    bool expired = false;  // expires_at was reached before it was sent
     int attempts = 0;
     std::optional<core::Duration> duration;  // of the last attempt
 };
 
-// Locks these requests, and returns those that somebody else has locked: nothing can be recorded of
-// them without waiting for him.
+// Locks these requests, and returns those that somebody else has locked: to record anything about
+// them would mean to wait.
 [[nodiscard]] std::vector<std::int64_t> lock_requests(const std::vector<std::int64_t>& ids);
 
-// Takes requests out of the queue and puts their responses in. A request that is not in the queue
-// any more leaves nothing. A response of a request with on_response waits for its callback then;
-// returns the roles that made those, which the scheduler is to be told after the commit.
+// Removes requests from the queue and inserts their responses. Does nothing for a request that is
+// not in the queue any more. If a request has on_response, its response waits for the callback.
+// Returns the roles of those requests, of which the scheduler must be notified after the commit.
 [[nodiscard]] std::vector<RoleOid> record_responses(const std::vector<Response>& responses);
 
-// An attempt that is followed by another one.
+// A request that is to be tried again.
 struct Retry {
     core::RequestId id{};
     int attempts = 0;
@@ -150,8 +152,8 @@ struct Retry {
 };
 void record_retries(const std::vector<Retry>& retries);
 
-// Removes up to `limit` responses that were recorded before this instant, but those whose callback
-// waits and those that somebody has locked; returns their number.
+// Deletes up to `limit` responses that were recorded before this instant, except those whose
+// callback waits and those that are locked; returns their number.
 std::uint64_t remove_responses(core::Instant before, int limit);
 bool has_responses();
 

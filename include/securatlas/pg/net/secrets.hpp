@@ -12,18 +12,19 @@
 
 namespace securatlas::pg::secrets {
 
-// A secret belongs to the role that made it. That role, its members and superusers administer it.
-// Its owner, the roles that it was granted to and the members of both use it: by membership only,
-// being a superuser is none.
+// A secret belongs to the role that made it. That role, its members and superusers may administer
+// it. Its owner, the roles that it was granted to, and the members of both may use it; being a
+// superuser does not count as membership.
 
 // ---- for SQL functions (in the caller's transaction, with the owner's rights) -----------------
-// Errors: 22023 for a bad name or value, 42501 if there is no such secret that the role may
-// administer or use. Whether there is one nevertheless is told to nobody but who wants to make it.
+// Errors: 22023 for an invalid name or value, 42501 if there is no secret of this name that the
+// role may administer or use. The error is the same whether the secret exists or not, except in
+// set().
 
-// Makes the secret, or gives it a new value.
+// Creates the secret, or sets its value.
 void set(RoleOid caller, const std::string& name, const std::string& value);
 
-// False: there is none that he administers.
+// False: there is no such secret that the caller may administer.
 bool drop(RoleOid caller, const std::string& name);
 
 void grant(RoleOid caller, const std::string& name, RoleOid role);
@@ -31,15 +32,15 @@ void grant(RoleOid caller, const std::string& name, RoleOid role);
 // False: it was not granted.
 bool revoke(RoleOid caller, const std::string& name, RoleOid role);
 
-// Throws if one of them cannot be used by this role.
+// Throws if the role may not use one of them.
 void check_usable(const std::vector<std::string>& names, RoleOid role);
 
 // ---- for the http worker (inside its transaction, with its rights) ----------------------------
 
-// A secret, as asked for by a role that made a request.
+// A secret's name, and the role that made the request which refers to it.
 using Wanted = std::pair<std::string, RoleOid>;
 
-// Values of those that exist, that the role may use, and that can be decrypted.
+// The values of those that exist, that the role may use, and that can be decrypted.
 std::map<Wanted, std::string> read(const std::vector<Wanted>& wanted);
 
 }  // namespace securatlas::pg::secrets

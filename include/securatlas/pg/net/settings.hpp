@@ -1,4 +1,4 @@
-// The settings net.*, as they are now. Names, defaults and ranges stand in net_settings.cpp.
+// The current values of the settings net.*. Names, defaults and ranges are in settings.cpp.
 #pragma once
 
 #include <cstddef>
@@ -14,23 +14,24 @@ namespace securatlas::pg {
 
 struct NetSettings {
     core::Duration ttl;                 // age at which a response is removed; 0: never
-    int max_connections;                // requests of a database that are in flight at a time
-    int max_attempts;                   // of requests that do not say it themselves
+    int max_connections;                // maximal number of requests of a database in flight
+    int max_attempts;                   // default of max_attempts of a request
     std::size_t max_response_bytes;     // of a body; the rest is dropped
-    std::int64_t max_pending_requests;  // of a role in the queue; of all twice as many
+    std::int64_t max_pending_requests;  // of one role in the queue; all roles together may have
+                                        // twice as many
     int max_connections_per_host;       // of max_connections
     int requests_per_second_per_host;   // 0: no limit
     core::FollowRedirects follow_redirects;
-    std::string ca_file;  // of authorities to trust beside the system's; empty: none
+    std::string ca_file;  // of authorities to trust in addition to the system's; empty: none
     bool send_requests;   // false: all wait
 };
 
 NetSettings net_settings();
 
-// net.blocked_networks and net.allowed_hosts. The same object as long as they do not change.
+// net.blocked_networks and net.allowed_hosts. Returns the same object until they change.
 std::shared_ptr<const core::EgressPolicy> egress_policy();
 
-// Declares the settings; for _PG_init.
+// Defines the settings; for _PG_init.
 void define_net_settings();
 
 }  // namespace securatlas::pg

@@ -1,4 +1,4 @@
-// Who sees which of the requests in flight, and of the hosts that requests are sent to.
+// Which requests in flight, and which hosts that requests are sent to, the current role may see.
 #pragma once
 
 #include <cstdint>
@@ -8,14 +8,15 @@
 
 namespace securatlas::pg {
 
-// The current role is a superuser or a member of pg_read_all_stats, as pg_monitor is: it sees every
-// host and the last error at it, which may be another role's.
+// True for superusers and members of pg_read_all_stats (such as pg_monitor): they see every host
+// and its last error, which may be from another role's request.
 bool may_see_all_statistics();
 
-// Those that the current role, or a role that it is a member of, has made.
+// Those of the ids whose request the current role, or a role that it is a member of, has made.
 std::vector<std::int64_t> visible_requests(const std::vector<std::int64_t>& ids);
 
-// Those that a request of the current role, or of a role that it is a member of, waits for.
+// Those of the hosts for which a request of the current role, or of a role that it is a member of,
+// waits.
 std::vector<HostStatus> visible_hosts(std::vector<HostStatus> hosts);
 
 }  // namespace securatlas::pg

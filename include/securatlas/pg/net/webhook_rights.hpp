@@ -1,14 +1,15 @@
-// Who may let net.http_webhook() send secrets.
+// Who may create a trigger by which net.http_webhook() sends secrets.
 #pragma once
 
 #include "securatlas/pg/border/guard.hpp"
 
 namespace securatlas::pg {
 
-// For a trigger that the current command has made or replaced. A webhook's request is the table
-// owner's, so that only he, his members and superusers may name secrets in one: the right to make
-// triggers on a table is none to spend its owner's secrets. It is checked when the trigger is made,
-// because PostgreSQL does not keep who made it. Throws Error 42501.
+// To be called for a trigger that the current command has created or replaced. The request of a
+// webhook belongs to the owner of the table, so that only the owner, its members and superusers may
+// refer to secrets in one: privilege TRIGGER on a table must not give access to its owner's
+// secrets. Checked when the trigger is created, because PostgreSQL does not store who created it.
+// Throws Error 42501.
 void check_new_trigger(Oid trigger);
 
 }  // namespace securatlas::pg

@@ -1,6 +1,6 @@
-// What a transaction of a user's session tells the background processes when it commits. A
-// rollback tells nothing. PREPARE TRANSACTION leaves a mark, by which COMMIT PREPARED, in whatever
-// session, knows that there is something to tell.
+// Notifications that a transaction of a user's session sends to the background processes when it
+// commits; a rollback sends none. PREPARE TRANSACTION leaves a mark, by which COMMIT PREPARED in
+// any session knows that there is something to notify of.
 #pragma once
 
 #include <cstdint>
@@ -14,27 +14,27 @@ void notify(Notice::Kind kind, std::int64_t id);
 // All jobs may have changed.
 void notify_everything();
 
-// A scheduler is wanted in the database, if it holds the extension.
+// A scheduler should run in the database, if it has the extension.
 void want_scheduler(DatabaseOid database);
 
-// Roles may have been renamed or dropped: this concerns the jobs of all databases.
+// Roles may have been renamed or dropped; this concerns the jobs of all databases.
 void roles_changed();
 
-// The extension may have been dropped from this database, or be of another version.
+// The extension may have been dropped from this database, or updated.
 void extension_changed();
 
-// The transaction has made requests. Its commit waits for the disk, whatever synchronous_commit is.
+// The transaction has made requests. Its commit is flushed to disk, whatever synchronous_commit is.
 void wake_http_worker();
 
-// Whether a prepared transaction of this database has something to tell. To be asked before one is
+// Whether a prepared transaction of this database has left a mark. To be called before one is
 // committed.
-bool prepared_have_news();
+bool prepared_has_notices();
 
-// A prepared transaction was committed, nobody knows what it did: all of this database's processes
-// are to look at everything.
-void tell_of_prepared() noexcept;
+// A prepared transaction with a mark was committed. What it did is not known, so that all processes
+// of this database look at everything.
+void notify_after_prepared() noexcept;
 
-// A request was taken out of the queue, and may be in the http worker's hands.
+// A request was removed from the queue, and the http worker may be working on it.
 void request_cancelled(std::int64_t id);
 
 // The same for any number of them.

@@ -1,4 +1,4 @@
-// The extension in this database, and whether this library may work for it.
+// Whether this database has the extension, in the version of this library.
 #pragma once
 
 #include <cstdint>
@@ -8,9 +8,9 @@ namespace securatlas::pg {
 
 struct InstalledExtension {
     enum class State : std::uint8_t {
-        absent,         // this database does not hold the extension
-        matching,       // it is of the library's version
-        other_version,  // ALTER EXTENSION ... UPDATE has to be run, or the server to be restarted
+        absent,         // this database does not have the extension
+        matching,       // it has the library's version
+        other_version,  // ALTER EXTENSION ... UPDATE or a restart of the server is needed
     };
     State state;
     std::string name;     // securatlas_sched, or, where that is absent, pg_cron or pg_net
@@ -21,23 +21,23 @@ struct InstalledExtension {
     std::uint32_t net = 0;
 };
 
-// What the catalog says now. Needs a transaction.
+// Reads the catalog. Needs a transaction.
 InstalledExtension installed_extension();
 
 // Throws Error 55000 if the server has not preloaded the library, or if the extension is absent or
-// of another version. The script of the extension itself may call functions at every version. What
-// the catalog says is remembered until it changes, so that this may stand before everything.
+// has another version. The extension's own script may call functions at any version. The result is
+// cached until the catalog changes, so that every SQL function can call this first.
 void require_usable_extension();
 
-// As require_usable_extension(), for those that wait instead of failing.
+// Like require_usable_extension(), for callers that wait instead of failing.
 bool extension_is_usable();
 
-// The error of an extension that is absent or of another version.
+// The error for an extension that is absent or has another version.
 class Error;
 Error unusable_extension(const InstalledExtension& found);
 
-// The transaction has changed the extension's row: what all sessions remember of it ends with its
-// commit.
+// To be called when the transaction has changed the extension's row: invalidates the cached result
+// in all sessions when it commits.
 void forget_installed_extension();
 
 }  // namespace securatlas::pg

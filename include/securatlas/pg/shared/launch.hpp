@@ -11,7 +11,7 @@ struct BackgroundWorkerHandle;  // PostgreSQL's
 
 namespace securatlas::pg {
 
-// A worker that was asked for. A process asks about it as long as it cares.
+// A worker whose launch was requested, so that its state can be queried.
 class Launched {
   public:
     enum class State { starting, running, ended };
@@ -26,16 +26,16 @@ class Launched {
     std::unique_ptr<BackgroundWorkerHandle, Free> handle_;
 };
 
-// nullopt: the server has no worker slot left (max_worker_processes). This process' latch is set
-// when the worker starts and when it ends.
+// Request the launch of a worker. nullopt: the server has no worker slot left
+// (max_worker_processes). The latch of this process is set when the worker starts and when it ends.
 std::optional<Launched> launch_scheduler(DatabaseOid database);
 std::optional<Launched> launch_http_worker(DatabaseOid database);
 std::optional<Launched> launch_job_worker(int slot, std::uint32_t generation);
 
-// The launcher, which the postmaster keeps running. For _PG_init.
+// Registers the launcher, which the postmaster keeps running; for _PG_init.
 void register_launcher();
 
-// What the entry points of workers are given.
+// The arguments of the entry points of workers.
 struct JobWorkerArguments {
     int slot;
     std::uint32_t generation;

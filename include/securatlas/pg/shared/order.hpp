@@ -1,5 +1,5 @@
-// What a scheduler hands to a job worker, and what the worker reports. All of it is plain data: it
-// lies in shared memory, and processes copy it.
+// Orders that a scheduler gives to a job worker, and the worker's reports. All of them are plain
+// data, which processes copy from and to shared memory.
 #pragma once
 
 #include <array>
@@ -18,7 +18,7 @@ using DatabaseOid = std::uint32_t;
 using RoleOid = std::uint32_t;
 using Pid = std::int32_t;
 
-// Whom a job worker is bound to for life.
+// The database and role that a job worker is bound to for life.
 struct Target {
     DatabaseOid database = 0;
     RoleOid role = 0;
@@ -27,7 +27,7 @@ struct Target {
 
 // ---- orders --------------------------------------------------------------------------------
 
-// To execute a run.
+// An order to execute a run.
 struct RunOrder {
     core::RunId run{};
     core::Occurrence occurrence;
@@ -35,7 +35,7 @@ struct RunOrder {
     std::uint32_t parcel = 0;  // for a run in another database: the Parcel with its command
 };
 
-// To call the callbacks of a role, one after another.
+// An order to call the callbacks of a role, one after another.
 struct CallbackOrder {
     RoleOid role = 0;
     core::Instant due{};  // when the first of them was due
@@ -50,36 +50,38 @@ inline constexpr std::size_t kReportTextSize = 2048;
 // How a run ended.
 struct RunReport {
     RunOrder order;
-    bool died = false;  // its worker's process ended before the run did
+    bool died = false;  // the worker's process ended before the run did
     core::RunOutcome outcome = core::RunOutcome::failed;
-    bool recorded = false;  // the outcome is in the run's row; else the scheduler writes it
+    bool recorded = false;  // the outcome is in the run's row; if not, the scheduler writes it
     bool transactional = true;
     Pid pid = 0;
     core::Instant started_at{};  // kLongAgo: it never started
     core::Instant ended_at{};
     std::array<char, 6> sqlstate{};
     std::array<char, 64> reason{};
-    std::int32_t encoding = -1;  // PostgreSQL's number of the message's; -1: that of the database
+    // PostgreSQL's number of the message's encoding; -1: that of the database.
+    std::int32_t encoding = -1;
     std::array<char, kReportTextSize> message{};
 };
 
 // The call of one callback.
 struct CallbackCall {
     std::int64_t response = 0;  // whose callback it is
-    bool is_counted = false;    // its row had one attempt more before it began
+    bool is_counted = false;    // its row counted this attempt before the call began
 };
 
 // How an order for callbacks ended.
 struct CallbackReport {
     CallbackOrder order;
-    bool finished = false;  // the worker came to its end and knows when the next one is due
+    bool finished = false;  // the worker called all that were due, and knows when the next one is
     core::Instant next_due = core::kNever;  // if it finished; kNever: none waits
-    // If it did not: the call in progress when the worker's process ended, and what ended it.
+    // If not finished: the call in progress when the worker's process ended, and the error that
+    // ended it.
     std::optional<CallbackCall> interrupted;
     std::array<char, kReportTextSize> message{};
 };
 
-// An order that its worker has not begun, and another worker of this target is to have.
+// An order that its worker has not begun and gives back, for another worker of this target.
 struct ReturnedOrder {
     Order order;
     Target target;
@@ -91,7 +93,7 @@ static_assert(std::is_trivially_copyable_v<Order>);
 static_assert(std::is_trivially_copyable_v<WorkerReport>);
 static_assert(std::is_trivially_copyable_v<std::optional<CallbackCall>>);
 
-// Fills a fixed text, cut at its end.
+// Copies a text into a fixed buffer, truncated if necessary and terminated by a zero byte.
 template <std::size_t N>
 void assign_text(std::array<char, N>& to, std::string_view from) {
     const std::size_t length = from.size() < N ? from.size() : N - 1;

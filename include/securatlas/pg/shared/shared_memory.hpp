@@ -1,4 +1,4 @@
-// The shared memory segment itself: layout, lock, and its request at server start.
+// The shared memory segment: its layout, its lock, and its request at server start.
 #pragma once
 
 #include "securatlas/pg/border/prelude.hpp"
@@ -13,37 +13,39 @@ extern "C" {
 
 namespace securatlas::pg {
 
-// More databases than this cannot hold the extension at the same time; the launcher says so.
+// At most this many databases can have the extension at the same time; the launcher logs it if
+// there are more.
 inline constexpr int kMaxDatabases = 128;
 inline constexpr int kNoticeCapacity = 512;
 inline constexpr int kCancelledCapacity = 512;
 
 enum class SlotState : std::int32_t {
     free,
-    reserved,  // a scheduler is launching a worker for the order in it
+    reserved,  // a scheduler is launching a worker for its order
     idle,      // its worker waits for an order
     leaving,   // its idle worker was asked to exit
-    busy,      // its worker has the order
-    done,      // its worker is idle; the report waits to be collected
-    dead,      // its worker is gone; the report waits to be collected
+    busy,      // its worker executes its order
+    done,      // the order has ended, and its report waits to be collected
+    dead,      // the worker has ended, and its report waits to be collected
 };
 
 // All fields are protected by SharedState::lock, except where noted.
 struct WorkerSlotState {
     SlotState state;
     std::uint32_t generation;  // counts the slot's workers
-    // The database whose scheduler collects what the slot reports; 0: nobody does any more, and the
-    // slot is free as soon as its worker is gone.
+    // The database whose scheduler collects the reports of the slot; 0: no scheduler does any more,
+    // and the slot becomes free when its worker ends.
     DatabaseOid owner;
     Target target;
     Pid pid;
     Bell bell;     // of the worker
-    bool overdue;  // in `done`: the worker is to leave as soon as its report is collected
+    bool overdue;  // in `done`: the worker ends as soon as its report is collected
     Order order;
     core::Instant started_at;             // of a run
-    std::optional<CallbackCall> calling;  // of callbacks
+    std::optional<CallbackCall> calling;  // for an order for callbacks
     WorkerReport report;
-    // Read by the worker's signal handler without the lock; 8 bytes, written whole.
+    // Read by the worker's signal handler without the lock, which is safe for an aligned 8-byte
+    // value.
     volatile std::int64_t cancel_run;
 };
 
@@ -52,32 +54,32 @@ enum class SchedulerState : std::int32_t { absent, wanted, starting, running };
 struct DatabaseState {
     DatabaseOid database;  // 0: the entry is free
     SchedulerState scheduler;
-    // A scheduler was asked for since the one that is there last looked for the extension.
+    // A scheduler was requested after the running one last looked for the extension.
     bool wanted_again;
-    Pid holder;  // backend that keeps the processes out; 0: none
+    Pid blocked_by;  // backend that keeps the extension's processes out of the database; 0: none
     Bell scheduler_bell;
     SchedulerStatus status;
     core::Instant retry_at;  // not to be started before
-    std::int32_t failures;   // in a row
+    std::int32_t failures;   // consecutive
     Pid http_pid;
     Bell http_bell;
-    bool http_wanted;  // work came since the http worker last looked
+    bool http_wanted;  // requests came since the http worker last looked
     bool check_extension;
     bool overflowed;
     std::int32_t notice_count;
     Notice notices[kNoticeCapacity];
 };
 
-// What an http worker shows. Left as it is when the worker goes.
+// What an http worker publishes. Stays as it is when the worker ends.
 struct HttpDatabaseState {
     DatabaseOid database;  // 0: the entry is free
-    Pid pid;               // that has shown this
+    Pid pid;               // process that published this
     core::Instant started;
     core::Instant updated;
     std::int64_t waiting;
     std::int64_t sent;
     std::int64_t failed;
-    std::int64_t sent_before;  // by processes before this one
+    std::int64_t sent_before;  // by earlier processes
     std::int64_t failed_before;
     std::array<char, 256> last_error;
     std::int64_t in_flight_count;
@@ -103,11 +105,11 @@ struct HttpHostState {
     core::Instant updated;
 };
 
-// All fields are protected by HttpState::lock: what is written here is longer than what may be
-// written under the other lock. Who takes both takes this one first.
+// All fields are protected by HttpState::lock. It is a lock of its own because publishing takes
+// longer than SharedState::lock may be held. A process that needs both acquires this one first.
 struct HttpState {
     LWLock* lock;
-    ConditionVariable recorded;  // the end of requests, of whatever database
+    ConditionVariable recorded;  // broadcast when ends of requests are committed, in any database
     HttpDatabaseState databases[kMaxDatabases];
     HttpHostState hosts[kMaxHosts];
 };
@@ -117,22 +119,23 @@ struct SharedState {
     HttpState http;
     Pid launcher_pid;
     Bell launcher_bell;
-    bool overcrowded;  // a database that asked for a scheduler got no entry
+    bool overcrowded;  // there was no free entry for a database that needs a scheduler
     DatabaseState databases[kMaxDatabases];
     int slot_count;
     WorkerSlotState slots[FLEXIBLE_ARRAY_MEMBER];
 };
 
-// Asks for the segment; for _PG_init in the postmaster. `slot_count` is cron.max_running_jobs.
+// Requests the segment; for _PG_init in the postmaster. `slot_count` points to
+// cron.max_running_jobs.
 void request_shared_memory(const int* slot_count);
 
-// Null if the library was not loaded through shared_preload_libraries.
+// Null if the library was not loaded by shared_preload_libraries.
 SharedState* shared_state() noexcept;
 
-// Throws an Error (55000) that says to preload the library, if it is not.
+// Throws Error 55000, with the hint to preload the library, if it was not preloaded.
 SharedState& require_shared_state();
 
-// Holds the lock.
+// Holds the lock exclusively for its lifetime.
 class SharedLock {
   public:
     explicit SharedLock(SharedState& state) : SharedLock(state.lock) {}
@@ -147,16 +150,16 @@ class SharedLock {
     LWLock* lock_;
 };
 
-// The functions below are to be called with the lock held.
+// The functions below must be called with the lock held.
 
-// The entry of a database, or null.
+// The entry of a database; null if it has none.
 DatabaseState* find_database(SharedState& state, DatabaseOid database) noexcept;
 
-// Rings for the owner's scheduler, if there is one.
+// Wakes the scheduler of the database, if it has one.
 void wake_scheduler(SharedState& state, DatabaseOid owner) noexcept;
 
-// Nobody collects any more what the slots of this owner report: slots without a worker are free
-// now, the others when their workers, which are asked to end (SIGTERM), are gone.
+// Ends the ownership of all slots of this owner, whose reports nobody will collect: slots without a
+// worker become free now, the others when their workers, which get SIGTERM, have ended.
 void abandon_slots(SharedState& state, DatabaseOid owner) noexcept;
 
 }  // namespace securatlas::pg

@@ -1,6 +1,6 @@
-// What the processes of the extension tell each other through shared memory. Nothing here has to
-// survive a crash: it is rebuilt from tables. One lock protects all of it; it is held for a few
-// hundred nanoseconds and never while waiting.
+// How the processes of the extension communicate through shared memory. Nothing in it has to
+// survive a crash: it is rebuilt from the tables. One lock protects all of it; it is held for a few
+// hundred nanoseconds, and never while waiting.
 //
 //   DatabaseTable  one entry for each database that holds the extension: its scheduler, its http
 //                  worker, and what they have been told.
@@ -22,10 +22,10 @@ namespace securatlas::pg {
 
 // ---- job workers ---------------------------------------------------------------------------
 
-// An order that a worker has, or that a worker is being started for.
+// An order that a worker executes, or for which a worker is being launched.
 struct OrderInProgress {
     Order order;
-    Pid pid;                   // 0 while the worker is being started
+    Pid pid;                   // 0 while the worker is being launched
     core::Instant started_at;  // of a run; kLongAgo until it has started
 };
 
@@ -35,15 +35,15 @@ struct WorkerCounts {
     int limit = 0;
 };
 
-// The scheduler's view. `owner` is the scheduler's database everywhere.
+// The worker slots as a scheduler sees them. `owner` is always the database of the scheduler.
 class WorkerTable {
   public:
     enum class Assignment {
-        handed,    // an idle worker of the target has it
+        handed,    // an idle worker of the target got the order
         reserved,  // slot() is reserved for a new worker, which the caller launches
-        waiting,   // no slot is free; an idle worker of another target was asked to leave
+        waiting,   // no slot is free; an idle worker of another target was asked to end
         full,      // all slots are busy
-        share,     // the role has its share of the slots (core::may_have_slot)
+        share,     // the role has used its share of the slots (core::may_have_slot)
     };
     struct Assigned {
         Assignment assignment;
@@ -53,67 +53,73 @@ class WorkerTable {
 
     static Assigned assign(DatabaseOid owner, const Target& target, const Order& order);
 
-    // What assign() would come to now: `reserved` if a slot is free, and nothing is reserved. For
-    // an order that costs something to make.
+    // What assign() would return now (`reserved` if a slot is free), without reserving anything.
+    // For orders that are expensive to prepare.
     static Assignment room_for(DatabaseOid owner, const Target& target);
 
-    // Only an idle worker: for when no new one can be started.
+    // Gives the order to an idle worker only, for when no new one can be launched. False: there is
+    // none.
     static bool assign_to_idle(DatabaseOid owner, const Target& target, const Order& order);
 
-    // Worker slots of the server are out: an idle worker, of whatever target, is asked to leave.
+    // The server has no worker slot left (max_worker_processes): asks an idle worker of any target
+    // to end.
     static void make_room();
 
-    // The reserved slot's worker could not be launched. True if the slot was still reserved.
+    // Frees a reserved slot whose worker could not be launched. True if the slot was still
+    // reserved.
     static bool release_reserved(int slot, std::uint32_t generation);
 
-    // Reports of ended orders; their workers are idle (or gone) afterwards.
-    // Adds to `reports`: if there is no memory for them, nothing is collected and nothing lost.
+    // Appends the reports of ended orders to `reports`; their workers are idle (or gone)
+    // afterwards. If there is not enough memory for all of them, throws and collects none.
     static void collect(DatabaseOid owner, std::vector<WorkerReport>& reports);
 
     static std::vector<OrderInProgress> in_progress(DatabaseOid owner);
     static WorkerCounts counts(DatabaseOid owner);
 
-    // Asks the worker of this run of the owner to cancel it: other databases have runs of the same
-    // number. False if no worker has it. Any process may call it.
+    // Asks the worker of this run to cancel it. The owner is needed because run ids are unique
+    // within a database only. False if no worker has the run. Any process may call it.
     static bool cancel(DatabaseOid owner, core::RunId run);
 
-    // What a new scheduler finds of the owner's, at one instant: orders that workers have, and
-    // reports that nobody has collected. They are collected then. Of reservations the workers are
-    // not known to live: should one come, it ends at once.
-    struct TakenOver {
+    // What a new scheduler finds in the slots of its database, atomically: orders in progress, and
+    // reports that were not collected; it collects them. Reserved slots are freed: whether their
+    // workers will come is not known, and one that does ends at once.
+    struct Adopted {
         std::vector<OrderInProgress> in_progress;
         std::vector<WorkerReport> reports;
     };
-    static TakenOver take_over(DatabaseOid owner);
+    static Adopted adopt(DatabaseOid owner);
 };
 
-// The job worker's view of its own slot.
+// The slot of a job worker, as the worker sees it.
 class WorkerSlot {
   public:
-    // Takes the slot it was started for; ends the process if it is no longer meant. From here on
-    // the slot is released, and an order in it reported as failed, whenever and however it exits.
+    // Attaches to the slot that this worker was launched for; ends the process if the slot is no
+    // longer reserved for it. From here on, however the process ends, its slot is released and an
+    // unfinished order in it is reported as failed.
     static void attach(int slot, std::uint32_t generation);
 
     static Target target();
     static DatabaseOid owner();
 
-    // The next order, nullopt if there is none yet.
-    static std::optional<Order> take();
+    // Takes the next order; nullopt if there is none yet.
+    static std::optional<Order> take_order();
 
-    // True: the process is to exit, because its place is wanted, or because no order came and it is
-    // overdue. An overdue worker whose report nobody has collected yet is called when it is.
+    // True: the process must exit, because its slot is needed, or because it is overdue (idle for
+    // too long) and has no order. An overdue worker whose report is not collected yet is woken when
+    // it is.
     static bool leave(bool is_overdue);
 
-    // Gives back an order that was not begun, for another worker of the target, and the slot with
-    // it: the process is to exit. False: it is to be cancelled, which this worker has to do.
+    // Gives back an order that was not begun, for another worker of the target, and releases the
+    // slot: the process must exit. False: the order was cancelled meanwhile, and this worker must
+    // report that.
     static bool give_back();
 
     static void report_started(core::Instant at);
-    // The callback that is being called; nullopt: none.
+    // Sets the callback that is being called; nullopt: none.
     static void report_calling(std::optional<CallbackCall> call);
     static void report(const WorkerReport& report);
 
-    // Tells whether somebody asked to cancel this run. Async-signal-safe.
+    // Whether cancellation of this run was requested. Async-signal-safe.
     static bool cancel_requested(core::RunId run) noexcept;
 };
 
@@ -133,15 +139,15 @@ struct Notice {
     std::int64_t id;
 };
 
-// What a scheduler was told since it last asked.
+// Notices for a scheduler since it last took them.
 struct Notices {
     std::vector<Notice> notices;
     bool overflowed = false;       // notices were lost: look at everything
     bool check_extension = false;  // it may have been dropped
-    bool http_wanted = false;      // there are requests and no http worker
+    bool http_wanted = false;      // there are requests, but no http worker
 };
 
-// What cron.scheduler_status shows.
+// The figures of cron.scheduler_status.
 struct SchedulerStatus {
     Pid pid = 0;
     core::Instant started{};
@@ -155,51 +161,53 @@ struct SchedulerStatus {
 
 class DatabaseTable {
   public:
-    // -- any backend; these never throw, so that commit callbacks may call them
+    // -- for any backend; these never throw, so that commit callbacks may call them
     static void want_scheduler(DatabaseOid database) noexcept;
     static void notify(DatabaseOid database, const Notice* notices, std::size_t count,
                        bool overflowed) noexcept;
-    // All schedulers look at everything.
+    // Makes all schedulers look at everything.
     static void notify_everywhere() noexcept;
-    // Responses of requests that these roles have made wait for their callbacks, and are committed.
+    // Responses to requests of these roles were committed and wait for their callbacks.
     static void notify_callbacks(DatabaseOid database, const std::vector<RoleOid>& roles) noexcept;
     static void notify_extension_changed(DatabaseOid database) noexcept;
     static void wake_http_worker(DatabaseOid database) noexcept;
-    // Ends the http worker (SIGTERM); another one follows. False if there is none.
+    // Ends the http worker (SIGTERM), so that another one is started. False if there is none.
     static bool restart_http_worker(DatabaseOid database);
 
-    // Ends all processes of the extension in a database and keeps them from being started until
-    // release(), or until this backend is gone. Returns the pids that have to be gone.
-    static std::vector<Pid> hold(DatabaseOid database);
-    static void release(DatabaseOid database) noexcept;
+    // Ends all processes of the extension that are connected to a database, and keeps others from
+    // being started until unblock(), or until this backend ends. Returns the pids that have not
+    // ended yet.
+    static std::vector<Pid> block(DatabaseOid database);
+    static void unblock(DatabaseOid database) noexcept;
 
     static std::optional<SchedulerStatus> status(DatabaseOid database);
 
     // -- the launcher
     static void attach_launcher();
-    // Wants a scheduler in each; returns those for which there is no entry left.
+    // Requests a scheduler for each database; returns those for which no entry is free.
     static std::vector<DatabaseOid> want_all(const std::vector<DatabaseOid>& databases);
-    // True, once, if want_scheduler() found no entry for a database.
+    // True, once, if want_scheduler() found no free entry for a database.
     static bool take_overcrowded();
-    // Databases whose scheduler is wanted, not held, and not there.
+    // Databases that need a scheduler, are not blocked, and whose pause before a restart is over.
     static std::vector<DatabaseOid> to_start();
     static void set_starting(DatabaseOid database);
     static void start_failed(DatabaseOid database);
-    static bool any_held();
+    static bool any_blocked();
     static bool scheduler_is_running(DatabaseOid database);
-    // When the next database that waits for its restart may be started.
+    // When the pause of the next database ends that waits for the restart of its scheduler.
     static std::optional<core::Instant> next_start();
-    // The database is gone. Whoever works for it ends.
+    // The database does not exist any more. All processes that work for it are ended.
     static void forget(DatabaseOid database);
 
     // -- the scheduler
-    // False if another scheduler is there already, or the database is held.
+    // False if the database has a scheduler already, or is blocked.
     static bool attach_scheduler(DatabaseOid database);
-    // The extension is looked for now: whoever asks for a scheduler from here on may have made it.
+    // To be called before looking for the extension: whoever requests a scheduler from here on may
+    // have created it.
     static void begin_look(DatabaseOid database);
-    // The scheduler found no extension: whoever works for the database ends. The database is
-    // forgotten, unless a scheduler was asked for since begin_look() or `again` says that the
-    // extension is there anew: then another scheduler follows.
+    // The scheduler found no extension and ends, as do all processes that work for the database.
+    // The entry is freed, unless a scheduler was requested since begin_look(), or `again` says that
+    // the extension was created again: then a new scheduler is started.
     static void detach_scheduler(DatabaseOid database, bool again);
     // What workers are doing for this database's scheduler is of no interest to anybody any more.
     static void abandon_orders(DatabaseOid database);
@@ -208,9 +216,9 @@ class DatabaseTable {
 
     // -- the http worker
     static bool attach_http_worker(DatabaseOid database);
-    // Whether work came since it last asked.
+    // Whether requests came since this was last called.
     static bool take_http_wanted(DatabaseOid database);
-    // False if work came in the meantime: do not exit.
+    // Detaches an idle http worker. False if requests came in the meantime: it must go on.
     static bool detach_http_worker_if_idle(DatabaseOid database);
     static Pid http_worker_pid(DatabaseOid database);
 };

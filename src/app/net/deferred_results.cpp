@@ -1,4 +1,4 @@
-#include "net/held_results.hpp"
+#include "net/deferred_results.hpp"
 
 #include <algorithm>
 #include <iterator>
@@ -28,28 +28,28 @@ void move_all(std::vector<Result>& from, std::vector<Result>& to) {
 
 }  // namespace
 
-void HeldResults::put_aside(const std::vector<std::int64_t>& ids,
+void DeferredResults::defer(const std::vector<std::int64_t>& ids,
                             std::vector<pg::requests::Response>& responses,
                             std::vector<pg::requests::Retry>& retries, core::Duration now) {
     if (ids.empty()) return;
     if (empty()) time_ = now + kPause;
-    const Ids held(ids.begin(), ids.end());
-    move_those(held, responses, responses_);
-    move_those(held, retries, retries_);
+    const Ids locked(ids.begin(), ids.end());
+    move_those(locked, responses, responses_);
+    move_those(locked, retries, retries_);
 }
 
-void HeldResults::take_back(std::vector<pg::requests::Response>& responses,
-                            std::vector<pg::requests::Retry>& retries, core::Duration now) {
+void DeferredResults::take_due(std::vector<pg::requests::Response>& responses,
+                               std::vector<pg::requests::Retry>& retries, core::Duration now) {
     if (empty() || now < time_) return;
     move_all(responses_, responses);
     move_all(retries_, retries);
 }
 
-std::optional<core::Duration> HeldResults::time() const {
+std::optional<core::Duration> DeferredResults::time() const {
     return empty() ? std::nullopt : std::optional(time_);
 }
 
-void HeldResults::add_ids_to(std::vector<std::int64_t>& ids) const {
+void DeferredResults::add_ids_to(std::vector<std::int64_t>& ids) const {
     for (const auto& response : responses_) ids.push_back(static_cast<std::int64_t>(response.id));
     for (const auto& retry : retries_) ids.push_back(static_cast<std::int64_t>(retry.id));
 }
