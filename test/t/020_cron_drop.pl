@@ -52,6 +52,18 @@ wait_for($node, "SELECT count(*) > 1 FROM cron.job_run_details WHERE status = 's
 is($node->safe_psql('postgres', "SELECT count(*) FROM cron.job_run_details WHERE jobname <> 'new'"), '0',
 	'and no old ones');
 
+# A scheduler that starts while the extension is being dropped leaves as well.
+my $dropper = $node->background_psql('postgres');
+$dropper->query_safe('BEGIN; DROP EXTENSION securatlas_sched');
+my $scheduler = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'securatlas_sched scheduler'});
+kill 'TERM', $scheduler;
+wait_for($node, qq{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'securatlas_sched scheduler' AND pid <> $scheduler}, '1',
+	'another scheduler starts while the extension is locked');
+$dropper->query_safe('COMMIT');
+$dropper->quit;
+wait_for($node, q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'securatlas_sched scheduler'}, '0', 'and leaves when it is gone');
+install($node);
+
 # The schema is a member of the extension.
 my ($rc, $out, $err) = $node->psql('postgres', 'DROP SCHEMA cron CASCADE');
 like($err, qr/cannot drop schema cron because extension securatlas_sched requires it/,

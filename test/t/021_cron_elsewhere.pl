@@ -105,6 +105,19 @@ is_row($run, 'succeeded|-', 'it starts when its row is free');
 is($node->safe_psql('postgres', "SELECT transactional FROM cron.job_run_details WHERE runid = $run"), 'f',
 	'its row says that effects and outcome were not one transaction');
 
+# Locked before the scheduler has looked at it at all, and the oldest.
+wait_for($node, "SELECT wait_event FROM pg_stat_activity WHERE pid = $scheduler", 'Extension', 'the scheduler sleeps');
+kill 'STOP', $scheduler;
+$run = as('anna', "SELECT cron.run_job('theirs')");
+$locker = $node->background_psql('postgres', extra_params => [ '-U', 'anna' ]);
+$locker->query("BEGIN; DELETE FROM cron.job_run_details WHERE runid = $run");
+$other = as('bert', "SELECT cron.run_job('other')");
+kill 'CONT', $scheduler;
+is_row($other, 'succeeded|-', 'a run whose row was locked from the beginning keeps no other one from starting');
+$locker->query('ROLLBACK');
+$locker->quit;
+is_row($run, 'succeeded|-', 'it starts, too, when its row is free');
+
 # ---- no shared memory -----------------------------------------------------------------------
 
 chmod 0500, $node->data_dir . '/pg_dynshmem' or die $!;
