@@ -445,6 +445,18 @@ sub suite
 		 WHERE (status <> 'succeeded' AND status <> 'running') AND start_time > NOW() - INTERVAL '5 days' AND runid < 100000
 		 ORDER BY start_time DESC}), qr/^failed\|ERROR: division by zero/, 'what failed lately');
 
+	# ---- types of users ------------------------------------------------------------------------------
+	# A type whose cast runs code of its owner is not used by the scripts of a superuser.
+	admin(q{
+		CREATE TABLE traps.cast_by (who text);
+		CREATE TYPE public.current_setting AS ENUM ('cron.database_name');
+		CREATE FUNCTION traps.spring(public.current_setting) RETURNS text LANGUAGE sql
+			AS $$ INSERT INTO traps.cast_by VALUES (current_user); SELECT 'x' $$;
+		CREATE CAST (public.current_setting AS text) WITH FUNCTION traps.spring(public.current_setting) AS IMPLICIT});
+	admin($names ? 'DROP EXTENSION pg_cron, pg_net' : 'DROP EXTENSION securatlas_sched');
+	create_extensions();
+	is(admin('SELECT count(*) FROM traps.cast_by'), '0', 'CREATE EXTENSION uses no cast of a user');
+
 	# A guide for those whose webhooks do not arrive.
 	if ($names)
 	{
