@@ -445,6 +445,30 @@ sub suite
 		 WHERE (status <> 'succeeded' AND status <> 'running') AND start_time > NOW() - INTERVAL '5 days' AND runid < 100000
 		 ORDER BY start_time DESC}), qr/^failed\|ERROR: division by zero/, 'what failed lately');
 
+	# ---- what the documentation says -----------------------------------------------------------------
+	if ($names)
+	{
+		my @blocks = slurp_file("$FindBin::RealBin/../../doc/supabase.md") =~ /^```sql\n(.*?)^```$/msg;
+		cmp_ok(scalar(@blocks), '>', 5, 'the page on Supabase has SQL');
+		admin(q{
+			GRANT CREATE ON SCHEMA public TO postgres;
+			CREATE SCHEMA vault; GRANT USAGE ON SCHEMA vault TO postgres;
+			CREATE VIEW vault.decrypted_secrets AS SELECT 'service_role_key'::text AS name, 'a key' AS decrypted_secret;
+			GRANT SELECT ON vault.decrypted_secrets TO postgres;
+			ALTER SYSTEM SET net.send_requests = off});
+		$node->reload;
+		wait_for($node, 'SELECT sends FROM net.worker_status', 'f', 'nothing is sent');
+		for my $block (@blocks)
+		{
+			my ($out, $err) = as('postgres', $block);
+			unlike($err, qr/ERROR|WARNING/, 'it runs: ' . ($block =~ /(.*)/)[0]);
+		}
+		is(run_as('postgres', q{SELECT count(*) FROM net.requests WHERE url LIKE '%/order' AND state = 'waiting'}), '1', 'the webhook waits');
+		admin('ALTER SYSTEM RESET net.send_requests');
+		$node->reload;
+		run_as('postgres', 'TRUNCATE net.http_request_queue; DROP TABLE public.orders');
+	}
+
 	# ---- types of users ------------------------------------------------------------------------------
 	# A type whose cast runs code of its owner is not used by the scripts of a superuser.
 	admin(q{
