@@ -156,7 +156,7 @@ CREATE FUNCTION net.wake() RETURNS void
 COMMENT ON FUNCTION net.wake() IS 'Makes the http worker look for requests when the transaction commits, which the functions that make requests do themselves, and removes responses older than net.ttl.';
 CREATE FUNCTION net.worker_restart() RETURNS boolean
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_net_worker_restart';
-COMMENT ON FUNCTION net.worker_restart() IS 'Makes the server read its configuration again, and replaces the http worker of this database by a new one, which sends the requests in flight again. False: there was none.';
+COMMENT ON FUNCTION net.worker_restart() IS 'Makes the server read its configuration again, and replaces the http worker of this database by a new one, which sends the requests in flight again. False: there was none to replace, and one is started.';
 --- only when installed
 REVOKE ALL ON FUNCTION net.worker_restart() FROM PUBLIC;
 --- also when updated

@@ -219,7 +219,10 @@ PGDLLEXPORT Datum securatlas_net_worker_restart(PG_FUNCTION_ARGS) {
     (void)fcinfo;
     return entry_point([] {
         pg::reload_configuration();
-        return BoolGetDatum(pg::DatabaseTable::restart_http_worker(pg::current_database()));
+        const pg::DatabaseOid database = pg::current_database();
+        const bool was_there = pg::DatabaseTable::restart_http_worker(database);
+        if (!was_there) pg::DatabaseTable::wake_http_worker(database);
+        return BoolGetDatum(was_there);
     });
 }
 
