@@ -108,11 +108,15 @@ wait_for($node, "SELECT runid FROM net._http_response WHERE url LIKE '%/from-a-r
 # ---- an idle worker ends, and another one starts -------------------------------------------------
 wait_for($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'securatlas_sched http worker'",
 	'0', 'an idle worker ends');
+my $state = q{SELECT state FROM pg_stat_activity WHERE backend_type = 'securatlas_sched http worker'};
+is(sql('SELECT net.worker_restart()'), 'f', 'there is none to restart');
+wait_for($node, $state, 'idle', 'but one starts, and is idle');
 is(response_to("http_get('" . $stub->url('/after-idle') . "')", 'status_code'), '200', 'and starts for a request');
 
 # ---- a worker that is terminated -----------------------------------------------------------------
 my $id = sql("SELECT net.http_get('" . $stub->url('/delay/1500/terminated') . "', timeout_milliseconds => 20000)");
 wait_until(sub { $stub->requests('/delay/1500/terminated') == 1 }, 'the request is in flight');
+wait_for($node, $state, 'active', 'and the worker active');
 is(sql('SELECT net.worker_restart()'), 't', 'the worker is told to restart');
 wait_for($node, "SELECT status_code FROM net._http_response WHERE id = $id", '200',
 	'what was in flight is sent again');

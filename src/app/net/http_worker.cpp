@@ -130,7 +130,18 @@ bool HttpWorker::turn() {
         start_waiting();
     }
     publish(false);
+    report_activity();
     return !may_leave();
+}
+
+void HttpWorker::report_activity() {
+    const bool active = !attempts_.empty();
+    if (std::exchange(is_active_, active) == active) return;
+    if (active) {
+        pg::report_active("sending HTTP requests");
+    } else {
+        pg::report_idle();
+    }
 }
 
 void HttpWorker::apply_settings() {
@@ -414,6 +425,7 @@ void run_http_worker(pg::DatabaseOid database) {
     pg::connect_as_superuser(database);
     if (!extension_is_here() || !pg::DatabaseTable::attach_http_worker(database)) return;
     pg::requests::prepare_process();
+    pg::report_idle();
     while (true) {
         try {
             HttpWorker(database).run();

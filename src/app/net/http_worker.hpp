@@ -52,6 +52,7 @@ class HttpWorker {
     void end_unsent(pg::requests::QueuedRequest row, const std::string& error);
 
     void publish(bool at_once);
+    void report_activity();
     void note_error(const pg::Error& error);
     bool has_results() const { return !responses_.empty() || !retries_.empty(); }
     bool is_idle() const;
@@ -89,7 +90,8 @@ class HttpWorker {
     unsigned configuration_ = 0;  // version of the settings in use
 
     pg::HttpStatus shown_;
-    bool is_shown_ = true;  // nothing has changed since the last publish()
+    bool is_shown_ = true;    // nothing has changed since the last publish()
+    bool is_active_ = false;  // as pg_stat_activity shows it
     core::Duration published_at_{0};
 
     core::Duration try_at_{0};  // no transaction before this time

@@ -175,6 +175,10 @@ void report_idle() {
     call([] { pgstat_report_activity(STATE_IDLE, nullptr); });
 }
 
+void report_active(const char* what) {
+    call([what] { pgstat_report_activity(STATE_RUNNING, what); });
+}
+
 void* load_function(const char* library, const char* name) {
     return call([library, name] { return load_external_function(library, name, false, nullptr); });
 }

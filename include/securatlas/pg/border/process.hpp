@@ -70,6 +70,9 @@ void heed_signals();
 // Makes pg_stat_activity show this process as idle.
 void report_idle();
 
+// As active, with a text in place of a query.
+void report_active(const char* what);
+
 // Loads a library into this process, for its life, and looks up a function in it. nullptr: it has
 // no function of this name.
 void* load_function(const char* library, const char* name);
