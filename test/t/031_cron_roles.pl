@@ -88,6 +88,26 @@ sql(q{UPDATE cron.job SET username = 'heir' WHERE jobname = 'early'});
 is(sql(q{SELECT roleid::regrole FROM cron.job WHERE jobname = 'early'}), 'heir',
 	'an UPDATE of the name gives it to the role');
 
+# ---- a role that one inherits from, and cannot become -------------------------------------------
+
+SKIP:
+{
+	skip 'memberships have no options before PostgreSQL 16', 5 if $node->pg_version < 16;
+	sql(q{CREATE ROLE chief SUPERUSER LOGIN; GRANT chief TO healthy WITH INHERIT TRUE, SET FALSE;
+		GRANT EXECUTE ON FUNCTION cron.schedule_in_database, cron.alter_job TO healthy});
+	sql(q{SET ROLE chief; SELECT cron.schedule('of chief', '@yearly', 'SELECT 1')});
+	for my $statement (
+		q{SELECT cron.schedule_in_database('forged', '1 second', 'SELECT 1', 'postgres', 'chief')},
+		q{SELECT cron.alter_job(jobid, username => 'chief') FROM cron.job WHERE jobname = 'healthy' AND username = 'healthy'},
+		q{SELECT cron.run_job('of chief')}, q{SELECT cron.unschedule('of chief')})
+	{
+		($rc, $out, $err) = $node->psql('postgres', "SET ROLE healthy; $statement");
+		like($err, qr/ERROR: /, "refused: $statement");
+	}
+	is(sql(q{SELECT count(*) FROM cron.job WHERE username = 'chief'}), '1', 'nobody schedules as a role that he cannot become');
+	sql(q{SELECT cron.unschedule(jobid) FROM cron.job WHERE username = 'chief'; REVOKE chief FROM healthy; DROP ROLE chief});
+}
+
 # ---- DROP OWNED, REASSIGN OWNED ---------------------------------------------------------------
 
 sql('REASSIGN OWNED BY owner TO heir');
