@@ -265,7 +265,7 @@ std::int64_t run_job(const JobName& job) {
     if (found.replicated) {
         throw pg::Error("55000", "job '" + found.name + "' came by replication",
                         "Another server runs it.",
-                        "cron.adopt() makes this server run what came by replication.");
+                        "cron.take_over() makes this server run what came by replication.");
     }
     const std::int64_t run = pg::runs::request(found.id);
     if (run == 0) throw no_such_job(found.name);  // deleted concurrently
