@@ -62,7 +62,7 @@ bool has_option(const AlterDatabaseStmt* statement, const char* name) {
     return false;
 }
 
-DatabaseStatement describe(const Node* node) {
+DatabaseStatement effect_on_databases(const Node* node) {
     switch (nodeTag(node)) {
         case T_DropdbStmt:
             return {reinterpret_cast<const DropdbStmt*>(node)->dbname, nullptr};
@@ -200,7 +200,7 @@ void securatlas_process_utility(PlannedStmt* statement, const char* query, bool 
         return;
     }
     statement = securatlas::extension::guard_tables(statement);
-    const DatabaseStatement concerned = describe(statement->utilityStmt);
+    const DatabaseStatement concerned = effect_on_databases(statement->utilityStmt);
     if (concerned.stops == nullptr || context != PROCESS_UTILITY_TOPLEVEL) {
         const bool of_jobs = concerns_jobs(statement->utilityStmt);
         const bool has_notices = commits_prepared(statement->utilityStmt) &&

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "securatlas/core/cron/run_reasons.hpp"
 #include "securatlas/pg/border/error.hpp"
 #include "securatlas/pg/border/identity.hpp"
 #include "securatlas/pg/border/process.hpp"
@@ -20,7 +21,7 @@ constexpr std::size_t kLongestCommand = 10'000'000;
 void pause(WrittenJob& job, const std::string& why) {
     if (!job.flag("active")) return;
     job.set_flag("active", false);
-    job.set("note", "paused: " + why);
+    job.set("note", core::reasons::paused_because(why));
     pg::write_log(pg::LogLevel::warning,
                   "job " + std::to_string(job.id()) + " of cron.job is paused: " + why);
 }

@@ -5,10 +5,12 @@
 #include <utility>
 #include <variant>
 
+#include "securatlas/core/cron/run_reasons.hpp"
 #include "securatlas/pg/border/error.hpp"
 #include "securatlas/pg/border/extension.hpp"
 #include "securatlas/pg/border/identity.hpp"
 #include "securatlas/pg/border/process.hpp"
+#include "securatlas/pg/cron/command.hpp"
 #include "securatlas/pg/cron/settings.hpp"
 
 namespace securatlas::app {
@@ -20,22 +22,11 @@ constexpr core::Duration kFirstPause = std::chrono::milliseconds(50);
 constexpr core::Duration kLongestPause = std::chrono::seconds(1);
 constexpr core::Duration kFollowPause = std::chrono::seconds(1);
 
-constexpr const char* kRowIsLocked = "waiting: another session has locked the row of the run";
-constexpr const char* kAtShare =
-    "waiting for a worker: the role has its share of them, and others come first";
-
 // The report of a run that cannot be executed by any worker.
 pg::RunReport refusal(const pg::RunOrder& order, const pg::Error& error) {
-    pg::RunReport report;
-    report.order = order;
-    report.started_at = core::kLongAgo;
-    report.ended_at = pg::now();
-    std::string message = "ERROR: " + error.message();
-    if (!error.detail().empty()) message += "\nDETAIL: " + error.detail();
-    if (!error.hint().empty()) message += "\nHINT: " + error.hint();
-    pg::assign_text(report.sqlstate, error.sqlstate());
-    pg::assign_text(report.reason, "could not start");
-    pg::assign_text(report.message, message);
+    pg::RunReport report = pg::failed_report(order, error);
+    report.pid = 0;
+    pg::assign_text(report.reason, core::reasons::kCouldNotStart);
     return report;
 }
 
@@ -174,7 +165,7 @@ Dispatcher::Handed Dispatcher::try_to_hand(Entry& entry, core::Duration monotoni
     if (entry.failure) return Handed::refused;
     try {
         const Handed handed = hand(entry, monotonic_now);
-        if (handed == Handed::parked) park(entry, kRowIsLocked, monotonic_now);
+        if (handed == Handed::parked) park(entry, core::reasons::kRowLocked, monotonic_now);
         return handed;
     } catch (const std::exception& error) {
         if (entry.parked_for.empty()) {
@@ -351,10 +342,9 @@ std::vector<core::ExplainWait> Dispatcher::explain_waits(core::Duration since,
     }
     const std::string slots =
         monotonic_now < try_at_ || slots_are_out_
-            ? "waiting for a worker: all worker slots of the server are in use"
-            : "waiting for a worker: cron.max_running_jobs (" +
-                  std::to_string(pg::settings().max_running_jobs) + ") is reached";
-    const std::string share = kAtShare;
+            ? core::reasons::kServerSlots
+            : core::reasons::running_jobs_limit(pg::settings().max_running_jobs);
+    const std::string share = core::reasons::kRoleShare;
     for (const auto& [target, queue] : ready_) {
         const std::string& reason = at_share_.contains(target) ? share : slots;
         for (const auto& [scheduled_at, item] : queue) {

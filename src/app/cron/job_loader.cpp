@@ -3,6 +3,7 @@
 #include <optional>
 #include <string_view>
 
+#include "securatlas/core/cron/run_reasons.hpp"
 #include "securatlas/pg/border/error.hpp"
 #include "securatlas/pg/cron/settings.hpp"
 
@@ -46,7 +47,7 @@ core::Result<core::Job, std::string> JobLoader::load(const pg::jobs::PlanRow& ro
         // The error can be swallowed, because parsing a schedule leaves nothing behind in the
         // transaction.
         if (!pg::is_no_schedule(error)) throw;
-        return core::Failure{"paused: " + pg::schedule_problem(error)};
+        return core::Failure{core::reasons::paused_because(pg::schedule_problem(error))};
     }
     const pg::Settings settings = pg::settings();
     return core::Job{

@@ -16,13 +16,6 @@ constexpr core::Duration kFirstPause = std::chrono::seconds(1);
 constexpr core::Duration kLongestPause = std::chrono::minutes(1);
 constexpr int kFailAtOnce = 1000;
 
-std::string failure_text(const pg::Error& error) {
-    std::string text = "ERROR: " + error.message();
-    if (!error.detail().empty()) text += "\nDETAIL: " + error.detail();
-    if (!error.hint().empty()) text += "\nHINT: " + error.hint();
-    return text;
-}
-
 }  // namespace
 
 void SchedulerCallbacks::notified(pg::RoleOid id) {
@@ -127,7 +120,7 @@ void SchedulerCallbacks::order(pg::RoleOid id, Role& role, Dispatcher& dispatche
             role.ordered = true;
             return;
         } catch (const pg::Error& error) {
-            failure = failure_text(error);
+            failure = pg::error_text(error);
         }
     }
     fail_portion(id, role, failure);

@@ -60,7 +60,7 @@ std::string printable(std::string_view text) {
     return text.size() > kShown ? shown + "..." : shown;
 }
 
-ScheduleError describe(std::string_view text, const Fault& fault) {
+ScheduleError make_error(std::string_view text, const Fault& fault) {
     std::string detail =
         printable(fault.reason) + ", at character " + std::to_string(fault.position + 1);
     if (!fault.of_pg_cron.empty()) detail.append("; ").append(fault.of_pg_cron);
@@ -215,7 +215,7 @@ std::optional<std::string> Schedule::zone() const {
 
 Result<Schedule, ScheduleError> parse_schedule(std::string_view text,
                                                const LiteralParsers& literals) {
-    const auto fail = [text](const Fault& fault) { return Failure{describe(text, fault)}; };
+    const auto fail = [text](const Fault& fault) { return Failure{make_error(text, fault)}; };
     if (text.size() > kMaxLength) {
         return fail({"schedule: longer than " + std::to_string(kMaxLength) + " bytes", kMaxLength});
     }

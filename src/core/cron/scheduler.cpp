@@ -4,13 +4,11 @@
 #include <algorithm>
 
 #include "cron/scheduler_state.hpp"
+#include "securatlas/core/cron/run_reasons.hpp"
 
 namespace securatlas::core {
 
 namespace {
-
-constexpr const char* kUnscheduled = "job was unscheduled";
-constexpr const char* kPaused = "job is paused";
 
 // Longer durations are cut to this one, so that adding them to an instant cannot overflow.
 constexpr Duration kLongestDuration = std::chrono::days(366 * 100);
@@ -89,7 +87,7 @@ void Scheduler::State::handle(const JobLoaded& event) {
         // A job that is resumed starts counting failures from zero.
         job.job.consecutive_failures = was_active ? failures : 0;
     }
-    if (!job.job.active) skip_waiting(job, kPaused, false);
+    if (!job.job.active) skip_waiting(job, reasons::kPaused, false);
     if (started) plan(job, first_unplanned(job));
     mark(job);
 }
@@ -99,7 +97,7 @@ void Scheduler::State::handle(const JobRemoved& event) {
     if (job == nullptr || job->gone) return;
     for (const Dependency& old : job->job.after) dependents.erase({old.after, event.job});
     job->job.after.clear();
-    skip_waiting(*job, kUnscheduled, true);
+    skip_waiting(*job, reasons::kUnscheduled, true);
     --present;
     job->gone = true;
     job->next = kNever;
@@ -150,7 +148,7 @@ void Scheduler::State::handle(const ManualRun& event) {
     if (owners.contains(event.run)) return;
     JobState* job = find(event.job);
     if (job == nullptr || job->gone) {
-        commands.push_back(SkipRun{event.run, kUnscheduled});
+        commands.push_back(SkipRun{event.run, reasons::kUnscheduled});
         return;
     }
     ActiveRun& run = add_run(*job, {.job = event.job,
@@ -168,7 +166,7 @@ void Scheduler::State::handle(const RunClaimed& event) {
     if (owners.contains(event.run)) return;
     JobState* job = find(event.occurrence.job);
     if (job == nullptr) {
-        commands.push_back(SkipRun{event.run, kUnscheduled});
+        commands.push_back(SkipRun{event.run, reasons::kUnscheduled});
         return;
     }
     ActiveRun* run = find_claim(*job, event.occurrence);
@@ -253,7 +251,7 @@ void Scheduler::State::pause(JobState& job, RunId last_failed) {
     // At once, without waiting for the change of its row, so that nothing is claimed in between.
     job.job.active = false;
     job.next = kNever;
-    skip_waiting(job, kPaused, false);
+    skip_waiting(job, reasons::kPaused, false);
 }
 
 }  // namespace securatlas::core

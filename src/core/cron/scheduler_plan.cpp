@@ -2,15 +2,12 @@
 #include <algorithm>
 
 #include "cron/scheduler_state.hpp"
+#include "securatlas/core/cron/run_reasons.hpp"
 #include "securatlas/core/cron/schedule.hpp"
 
 namespace securatlas::core {
 
 namespace {
-
-constexpr const char* kOverlap = "overlap: the previous run has not finished";
-constexpr const char* kAway = "missed: the scheduler was not running";
-constexpr const char* kClockStep = "missed: the clock went forward, or the server was suspended";
 
 // The resolution of Instant.
 constexpr Duration kTick(1);
@@ -84,7 +81,7 @@ void Scheduler::State::collect_due(JobState& job) {
     Instant at = job.next;
     const Instant missed_until = now - kMissedAfter - kTick;
     if (at <= missed_until) {
-        collect_missed(job, at - kTick, missed_until, {}, kClockStep);
+        collect_missed(job, at - kTick, missed_until, {}, reasons::kClockStep);
         at = next_after(job.job, missed_until);
     }
     const RunTrigger trigger = is_once(job.job) ? RunTrigger::once : RunTrigger::schedule;
@@ -109,7 +106,7 @@ void Scheduler::State::collect_unfinished(JobState& job, const Unfinished& runs,
     if (!job.job.active) return;
     const Instant from = std::max(planned_until.value_or(now), job.job.planned_from);
     if (from < now || !repeated.empty()) {
-        collect_missed(job, std::min(from, now), now, std::move(repeated), kAway);
+        collect_missed(job, std::min(from, now), now, std::move(repeated), reasons::kSchedulerAway);
     }
 }
 
@@ -246,7 +243,7 @@ void Scheduler::State::decide(const Due& one) {
     }
     const OverlapDecision decision = decide_overlap(policy, unfinished, buffered);
     if (decision == OverlapDecision::skip) {
-        commands.push_back(RecordSkip{occurrence, kOverlap});
+        commands.push_back(RecordSkip{occurrence, reasons::kOverlap});
         return;
     }
     ActiveRun& run = add_run(job, occurrence);

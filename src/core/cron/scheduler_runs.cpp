@@ -3,12 +3,11 @@
 #include <limits>
 
 #include "cron/scheduler_state.hpp"
+#include "securatlas/core/cron/run_reasons.hpp"
 
 namespace securatlas::core {
 
 namespace {
-
-constexpr const char* kReplaced = "overlap: a later run has taken its place";
 
 bool may_move(RunState from, RunState to) {
     switch (to) {
@@ -129,15 +128,15 @@ std::string Scheduler::State::text_of(const WaitReason& reason, const ActiveRun&
         case WaitCause::none:
             return {};
         case WaitCause::previous:
-            return "waiting for the previous run";
+            return reasons::kPreviousRun;
         case WaitCause::dependency:
-            return "waiting for " + name;
+            return reasons::waiting_for(name);
         case WaitCause::jitter:
-            return "jitter";
+            return reasons::kJitter;
         case WaitCause::retry:
-            return "retry at " + utc_text(run.not_before);
+            return reasons::retry_at(utc_text(run.not_before));
         case WaitCause::failed:
-            return name + " failed";
+            return reasons::dependency_failed(name);
     }
     return {};
 }
@@ -156,8 +155,8 @@ void Scheduler::State::replace_others(JobState& job, const ActiveRun& replacemen
         if (is_under_way(run.state)) {
             move(job, run, RunState::cancelling);
         } else if (!run.manual) {
-            if (run.state == RunState::claiming) run.doom = kReplaced;
-            move(job, run, RunState::skipped, kReplaced);
+            if (run.state == RunState::claiming) run.doom = reasons::kReplaced;
+            move(job, run, RunState::skipped, reasons::kReplaced);
         }
     }
 }

@@ -9,14 +9,6 @@ extern "C" {
 
 namespace securatlas::pg {
 
-std::string describe(const Error& error) {
-    std::string text = "ERROR: " + error.message();
-    if (!error.detail().empty()) text += "\nDETAIL: " + error.detail();
-    if (!error.hint().empty()) text += "\nHINT: " + error.hint();
-    if (!error.context().empty()) text += "\nCONTEXT: " + error.context();
-    return text;
-}
-
 void abort_everything() {
     call([] {
         disable_all_timeouts(false);

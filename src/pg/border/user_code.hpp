@@ -7,9 +7,6 @@
 
 namespace securatlas::pg {
 
-// "ERROR: ..." followed by detail, hint and context, each on a line of its own.
-std::string describe(const Error& error);
-
 // Aborts the transaction, whatever its state, and ignores cancellations that came too late.
 void abort_everything();
 

@@ -6,6 +6,7 @@
 #include "border/statement_runner.hpp"
 #include "border/user_code.hpp"
 #include "cron/run_texts.hpp"
+#include "securatlas/core/cron/run_reasons.hpp"
 #include "securatlas/core/text.hpp"
 #include "securatlas/pg/border/convert.hpp"
 #include "securatlas/pg/border/guard.hpp"
@@ -160,11 +161,11 @@ void refuse_if_cancelled(const RunOrder& order) {
 
 void set_cancel_reason(RunReport& report) {
     if (state.over_time != 0) {
-        assign_text(report.reason, "max_runtime");
+        assign_text(report.reason, core::reasons::kMaxRuntime);
         assign_text(report.message, "ERROR: canceling statement due to max_runtime");
     } else if (WorkerSlot::cancel_requested(report.order.run)) {
         report.outcome = core::RunOutcome::cancelled;
-        assign_text(report.reason, "cancelled");
+        assign_text(report.reason, core::reasons::kCancelled);
         assign_text(report.message, "ERROR: canceling statement due to cron.cancel_run()");
     }
 }
@@ -241,7 +242,7 @@ RunReport execute_run(const RunOrder& order, const runs::Task& task) {
         report.transactional = is_transactional(order);
         report.ended_at = now();
         assign_text(report.sqlstate, error.sqlstate());
-        assign_message(report.message, describe(error));
+        assign_message(report.message, error_text(error));
         log_failure("run failed", error);
         if (error.sqlstate() == "57014") set_cancel_reason(report);
         record_failure(report, task);
@@ -262,8 +263,7 @@ RunReport failed_report(const RunOrder& order, const std::exception& error) {
     report.ended_at = now();
     const auto* known = dynamic_cast<const Error*>(&error);
     assign_text(report.sqlstate, known != nullptr ? known->sqlstate() : "XX000");
-    assign_message(report.message,
-                   known != nullptr ? describe(*known) : std::string("ERROR: ") + error.what());
+    assign_message(report.message, error_text(error));
     return report;
 }
 

@@ -261,8 +261,8 @@ void call_function(const Due& due, RoleOid role, int attempts) {
 
 // The error for the table and the log. For a sealed response it must not contain the message, which
 // may quote the response.
-std::string failure_text(const Due& due, const Error& error) {
-    if (!due.sealed) return describe(error);
+std::string recorded_error(const Due& due, const Error& error) {
+    if (!due.sealed) return error_text(error);
     return "ERROR: SQLSTATE " + error.sqlstate() +
            " (its text is left out: the response is sealed)";
 }
@@ -280,7 +280,7 @@ void record_failed_call(const Due& due, const Error& error, int attempts, double
     {
         const OwnerScope owner(OwnerScope::Mode::force_writable);
         Spi spi;
-        record_failure(due.response, attempts, again, failure_text(due, error), random);
+        record_failed_attempt(due.response, attempts, again, recorded_error(due, error), random);
     }
     transaction.commit_asynchronously();
 }
@@ -294,8 +294,8 @@ bool mark_attempt(const Due& due, double random) {
     {
         const OwnerScope owner(OwnerScope::Mode::force_writable);
         Spi spi;
-        record_failure(due.response, is_left ? due.attempts + 1 : due.attempts, is_left,
-                       kInterrupted, random);
+        record_failed_attempt(due.response, is_left ? due.attempts + 1 : due.attempts, is_left,
+                              kInterrupted, random);
     }
     call([] { ForceSyncCommit(); });
     return is_left;

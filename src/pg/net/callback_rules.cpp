@@ -11,8 +11,8 @@ constexpr core::Duration kFirstDelay = std::chrono::seconds(1);
 
 }  // namespace
 
-void record_failure(std::int64_t response, int attempts, bool again, std::string_view error,
-                    double random) {
+void record_failed_attempt(std::int64_t response, int attempts, bool again, std::string_view error,
+                           double random) {
     static Statement statement(R"(
 UPDATE net._http_response
    SET callback_state = $2, callback_attempts = $3, callback_error = $4, callback_at = $5

@@ -78,7 +78,7 @@ void count_death(std::int64_t response, std::string_view error, double random) {
     std::optional<int> attempts;
     Statement::each_row([&attempts](const Row& row) { attempts = row.as_int32(1); });
     if (!attempts) return;
-    record_failure(response, *attempts + 1, *attempts + 1 < kMaxAttempts, error, random);
+    record_failed_attempt(response, *attempts + 1, *attempts + 1 < kMaxAttempts, error, random);
 }
 
 bool repeat(std::int64_t response) {

@@ -11,7 +11,7 @@ extern "C" {
 namespace securatlas::pg {
 namespace {
 
-BackgroundWorker describe(const char* type, const char* function, Datum argument) {
+BackgroundWorker worker_definition(const char* type, const char* function, Datum argument) {
     BackgroundWorker worker;
     memset(&worker, 0, sizeof worker);
     worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
@@ -57,24 +57,25 @@ Launched::State Launched::state() const {
 }
 
 std::optional<Launched> launch_scheduler(DatabaseOid database) {
-    return launch(describe("scheduler", "securatlas_scheduler_main", ObjectIdGetDatum(database)));
+    return launch(
+        worker_definition("scheduler", "securatlas_scheduler_main", ObjectIdGetDatum(database)));
 }
 
 std::optional<Launched> launch_http_worker(DatabaseOid database) {
-    return launch(
-        describe("http worker", "securatlas_http_worker_main", ObjectIdGetDatum(database)));
+    return launch(worker_definition("http worker", "securatlas_http_worker_main",
+                                    ObjectIdGetDatum(database)));
 }
 
 std::optional<Launched> launch_job_worker(int slot, std::uint32_t generation) {
     BackgroundWorker worker =
-        describe("job worker", "securatlas_job_worker_main", Int32GetDatum(slot));
+        worker_definition("job worker", "securatlas_job_worker_main", Int32GetDatum(slot));
     static_assert(sizeof generation <= sizeof worker.bgw_extra);
     memcpy(worker.bgw_extra, &generation, sizeof generation);
     return launch(worker);
 }
 
 void register_launcher() {
-    BackgroundWorker worker = describe("launcher", "securatlas_launcher_main", Datum{0});
+    BackgroundWorker worker = worker_definition("launcher", "securatlas_launcher_main", Datum{0});
     worker.bgw_restart_time = 1;  // seconds
     worker.bgw_notify_pid = 0;
     RegisterBackgroundWorker(&worker);

@@ -46,4 +46,8 @@ class Error : public std::exception {
     std::shared_ptr<void> origin_;
 };
 
+// The error as it is stored in tables: "ERROR: ..." followed by detail, hint and context as far as
+// it has them, each on a line of its own.
+std::string error_text(const std::exception& error);
+
 }  // namespace securatlas::pg
