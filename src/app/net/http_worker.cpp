@@ -135,7 +135,7 @@ bool HttpWorker::turn() {
 }
 
 void HttpWorker::report_activity() {
-    const bool active = !attempts_.empty();
+    const bool active = !attempts_.empty() || has_results();
     if (std::exchange(is_active_, active) == active) return;
     if (active) {
         pg::report_active("sending HTTP requests");

@@ -172,7 +172,11 @@ void exit_process(bool failed) {
 }
 
 void report_idle() {
-    call([] { pgstat_report_activity(STATE_IDLE, nullptr); });
+    call([] {
+        pgstat_report_activity(STATE_IDLE, nullptr);
+        // What the last commits put off: nobody knows when the next one comes.
+        (void)pgstat_report_stat(true);
+    });
 }
 
 void report_active(const char* what) {

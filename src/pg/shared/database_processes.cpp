@@ -3,12 +3,14 @@
 #include <csignal>
 #include <utility>
 
+#include "securatlas/pg/border/convert.hpp"
 #include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/border/process.hpp"
 #include "securatlas/pg/shared/http_table.hpp"
 #include "shared/database_entry.hpp"
 
 extern "C" {
+#include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/procarray.h"
 }
@@ -165,6 +167,13 @@ bool DatabaseTable::attach_http_worker(DatabaseOid database) {
         SharedLock lock(state);
         DatabaseState* entry = find_database(state, database);
         if (entry == nullptr || is_blocked(*entry) || entry->http_pid != 0) return false;
+        // One of the future was set before the clock was put back.
+        if (entry->http_restart_at <= now() &&
+            to_instant(MyStartTimestamp) < entry->http_restart_at) {
+            entry->http_wanted = true;
+            wake_scheduler(state, database);
+            return false;
+        }
         entry->http_pid = MyProcPid;
         entry->http_bell.latch = MyLatch;
         listen_to(entry->http_bell);

@@ -135,8 +135,10 @@ void DatabaseTable::wake_http_worker(DatabaseOid database) noexcept {
 bool DatabaseTable::restart_http_worker(DatabaseOid database) {
     SharedState& state = require_shared_state();
     SharedLock lock(state);
-    const DatabaseState* entry = find_database(state, database);
-    return entry != nullptr && entry->http_pid != 0 && kill(entry->http_pid, SIGTERM) == 0;
+    DatabaseState* entry = find_database(state, database);
+    if (entry == nullptr) return false;
+    entry->http_restart_at = now();
+    return entry->http_pid != 0 && kill(entry->http_pid, SIGTERM) == 0;
 }
 
 std::vector<Pid> DatabaseTable::block(DatabaseOid database) {

@@ -63,7 +63,8 @@ struct DatabaseState {
     std::int32_t failures;   // consecutive
     Pid http_pid;
     Bell http_bell;
-    bool http_wanted;  // requests came since the http worker last looked
+    core::Instant http_restart_at;  // http workers that were started before leave
+    bool http_wanted;               // requests came since the http worker last looked
     bool check_extension;
     bool overflowed;
     std::int32_t notice_count;
