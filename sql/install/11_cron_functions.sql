@@ -75,7 +75,7 @@ CREATE FUNCTION cron.run_job(job_name text)
 COMMENT ON FUNCTION cron.run_job(text) IS 'Starts a run at commit; returns its id.';
 CREATE FUNCTION cron.cancel_run(run_id bigint)
     RETURNS boolean LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_cancel_run';
-COMMENT ON FUNCTION cron.cancel_run(bigint) IS 'Cancels a run that waits or is in progress; false if it has ended.';
+COMMENT ON FUNCTION cron.cancel_run(bigint) IS 'Cancels a run that waits or is in progress: true if it will end as failed, reason cancelled, even if its command catches the cancellation; false if it has ended or is committing its end.';
 CREATE FUNCTION cron.pause(job_id bigint, note text DEFAULT NULL)
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_pause';
 COMMENT ON FUNCTION cron.pause(bigint, text) IS 'Stops the schedule of a job until cron.resume().';

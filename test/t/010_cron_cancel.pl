@@ -1,4 +1,5 @@
-# Cancelling in one database when another has runs of the same numbers.
+# Cancelling: in one database when another has runs of the same numbers, a command that does not want to
+# end, and one that has ended.
 use strict;
 use warnings;
 use FindBin;
@@ -7,7 +8,7 @@ use Sched;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = new_node('cancel', max_worker_processes => 20);
+my $node = new_node('cancel', max_worker_processes => 20, init => { allows_streaming => 1 });
 $node->start;
 install($node);
 $node->safe_psql('postgres', 'CREATE DATABASE other; CREATE ROLE anna LOGIN; CREATE ROLE bert LOGIN');
@@ -91,6 +92,45 @@ wait_for($node, "SELECT status, reason FROM cron.job_run_details WHERE runid = $
 	'and says so there');
 is($node->safe_psql('other', q{SELECT string_agg(DISTINCT status, ',') || ' ' || count(*) FROM cron.job_run_details}),
 	'running 4', 'the runs of the other database go on all the same');
+
+# ---- a command that does not want to end ----------------------------------------------------
+
+sub run_of
+{
+	my ($name, $command, $wait) = @_;
+	$node->safe_psql('postgres', "SET synchronous_commit = local;
+		SELECT cron.schedule('$name', '0 0 1 1 *', \$c\$$command\$c\$);
+		SELECT cron.configure_job('$name', max_retries => 5, retry_period => '1 ms')");
+	my $run = $node->safe_psql('postgres', "SET synchronous_commit = local; SELECT cron.run_job('$name')");
+	wait_for($node, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cron: $name [$run]' AND wait_event = '$wait'",
+		'1', "$name: it has begun");
+	return $run;
+}
+my $ended = 'SELECT status, reason, sqlstate, return_message FROM cron.job_run_details WHERE runid =';
+my $cancelled = 'failed|cancelled|57014|ERROR: canceling statement due to cron.cancel_run()';
+my $run = run_of('goes on', q{DO $$BEGIN
+	FOR i IN 1 .. 3 LOOP
+		BEGIN PERFORM pg_sleep(3600); EXCEPTION WHEN query_canceled THEN NULL; END;
+	END LOOP; END$$}, 'PgSleep');
+is($node->safe_psql('postgres', "SELECT cron.cancel_run($run)"), 't', 'a run that catches its cancellation is cancelled');
+wait_for($node, "$ended $run", $cancelled, 'it is asked again until it ends');
+$run = run_of('has its own error', q{DO $$BEGIN
+	PERFORM pg_sleep(3600); EXCEPTION WHEN query_canceled THEN RAISE 'no, thanks'; END$$}, 'PgSleep');
+is($node->safe_psql('postgres', "SELECT cron.cancel_run($run)"), 't', 'one that raises another error is cancelled');
+wait_for($node, "$ended $run", $cancelled, 'and its row says so');
+$run = $node->safe_psql('postgres', "SELECT cron.run_job('short 1')");
+wait_for($node, "SELECT status FROM cron.job_run_details WHERE runid = $run", 'succeeded', 'another job runs');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM cron.job_run_details WHERE attempt > 1}), '0',
+	'a cancelled run has no retry');
+
+# ---- a run that commits ---------------------------------------------------------------------
+
+$node->safe_psql('postgres', q{CREATE TABLE written (i int); ALTER SYSTEM SET synchronous_standby_names = 'nobody'});
+$node->safe_psql('postgres', 'SELECT pg_reload_conf()');
+$run = run_of('commits', 'SET synchronous_commit = on; INSERT INTO written VALUES (1)', 'SyncRep');
+is($node->safe_psql('postgres', "SELECT cron.cancel_run($run)"), 'f', 'a run that commits its end cannot be cancelled');
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET synchronous_standby_names; SELECT pg_reload_conf()');
+wait_for($node, "SELECT status FROM cron.job_run_details WHERE runid = $run", 'succeeded', 'and it has succeeded');
 
 $node->stop;
 done_testing();

@@ -121,6 +121,22 @@ wait_for($node, "SELECT status || ' ' || transactional FROM cron.job_run_details
 	'a run that prepares is not called transactional');
 is($node->safe_psql('postgres', q{COMMIT PREPARED 'of a run'; SELECT count(*) FROM effects WHERE jobid = -1}), '1',
 	'what it prepared can be committed');
+# The row of a run that is interrupted afterwards must not say that it left nothing.
+$node->safe_psql('postgres', q{
+	SELECT cron.schedule('dies', '0 0 1 1 *',
+		$$BEGIN; INSERT INTO effects VALUES (-2); PREPARE TRANSACTION 'before a crash'; SELECT pg_sleep(3600)$$);
+	SELECT cron.schedule('dies as well', '0 0 1 1 *', 'SELECT pg_sleep(3600)');
+	SELECT cron.run_job('dies'), cron.run_job('dies as well')});
+wait_for($node, q{SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'cron: dies%' AND wait_event = 'PgSleep'}, '2',
+	'two runs go on, and one has prepared a transaction');
+$node->stop('immediate');
+$node->start;
+wait_for($node, q{SELECT status FROM cron.job_run_details WHERE jobname = 'dies as well' AND attempt = 2}, 'running',
+	'after a crash one is repeated');
+is($node->safe_psql('postgres', q{SELECT attempt, status, transactional, reason FROM cron.job_run_details WHERE jobname = 'dies'}),
+	'1|failed|f|server restarted', 'the one that has prepared something is not');
+is($node->safe_psql('postgres', q{COMMIT PREPARED 'before a crash'; SELECT count(*) FROM effects WHERE jobid = -2}), '1',
+	'what it prepared is there once');
 
 $node->stop;
 done_testing();

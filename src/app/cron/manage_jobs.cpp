@@ -280,7 +280,15 @@ bool cancel_run(std::optional<std::int64_t> run) {
         throw pg::Error(kNotThere,
                         "Run " + std::to_string(*run) + " does not exist or you don't own it");
     }
-    if (pg::WorkerTable::cancel(pg::current_database(), core::RunId{*run})) return true;
+    using Cancelled = pg::WorkerTable::Cancelled;
+    switch (pg::WorkerTable::cancel(pg::current_database(), core::RunId{*run})) {
+        case Cancelled::asked:
+            return true;
+        case Cancelled::too_late:
+            return false;
+        case Cancelled::no_worker_has_it:
+            break;
+    }
     if (!pg::runs::cancel_waiting(*run)) return false;
     pg::at_commit::notify(pg::Notice::Kind::run_cancelled, *run);
     return true;

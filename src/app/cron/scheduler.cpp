@@ -237,7 +237,10 @@ void SchedulerProcess::read_requested_runs() {
     for (const std::int64_t id : cancelled_runs_) {
         const core::RunId run{id};
         // If a worker has the run by now, the worker ends it.
-        if (!dispatcher_.withdraw(run) && pg::WorkerTable::cancel(database_, run)) continue;
+        if (!dispatcher_.withdraw(run) && pg::WorkerTable::cancel(database_, run) !=
+                                              pg::WorkerTable::Cancelled::no_worker_has_it) {
+            continue;
+        }
         events_.push_back(core::RunEnded{run, core::RunOutcome::cancelled, false});
     }
     cancelled_runs_.clear();
@@ -292,7 +295,7 @@ void SchedulerProcess::cancel_run(core::RunId run) {
         writer_.add(core::SkipRun{run, "cancelled: the next run took its place"});
         events_.push_back(core::RunEnded{run, core::RunOutcome::cancelled, false});
     } else {
-        pg::WorkerTable::cancel(database_, run);
+        (void)pg::WorkerTable::cancel(database_, run);
     }
 }
 

@@ -46,6 +46,24 @@ List* plan_statement(RawStmt* parsed, const char* command) {
     return plans;
 }
 
+// Whether there is a statement whose effects do not wait for the command's own commit.
+bool has_two_phase(const List* statements) {
+    ListCell* cell = nullptr;
+    foreach (cell, statements) {
+        const Node* statement = lfirst_node(RawStmt, cell)->stmt;
+        if (!IsA(statement, TransactionStmt)) continue;
+        switch (reinterpret_cast<const TransactionStmt*>(statement)->kind) {
+            case TRANS_STMT_PREPARE:
+            case TRANS_STMT_COMMIT_PREPARED:
+            case TRANS_STMT_ROLLBACK_PREPARED:
+                return true;
+            default:
+                break;
+        }
+    }
+    return false;
+}
+
 void run_statement(RawStmt* parsed, const char* command, bool top_level, StatementTag* tag) {
     refuse_client_copy(parsed->stmt);
     if (IsAbortedTransactionBlockState() && !ends_aborted_block(parsed->stmt)) {
@@ -116,6 +134,13 @@ void run_statements(const char* command, StatementTag* tag) {
     arm_statement_timeout();
     MemoryContextSwitchTo(MessageContext);
     List* statements = pg_parse_query(command);
+    // No commit comes before what a prepared transaction does, in which could be said that it
+    // comes.
+    if (has_two_phase(statements)) {
+        CommitTransactionCommand();
+        StartTransactionCommand();
+        MemoryContextSwitchTo(MessageContext);
+    }
     const bool alone = list_length(statements) == 1;
     ListCell* cell = nullptr;
     const Node* last = nullptr;

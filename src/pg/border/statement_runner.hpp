@@ -24,6 +24,7 @@ void arm_statement_timeout();
 // Begins a transaction and executes the statements at top level. On return a transaction is open
 // (the command's own, or a new one if the command ended its own) that only has to be committed.
 // Errors of the statements are raised; the caller must abort.
+// If a statement is about a prepared transaction, an empty transaction is committed first.
 void run_statements(const char* command, StatementTag* tag);
 
 // Runs the parts of the command that would run during commit: deferred triggers and the queries of

@@ -30,13 +30,15 @@ extern "C" {
 namespace securatlas::pg {
 namespace {
 
+constexpr int kAskAgainMs = 1000;
+
 // The run that this process executes.
 struct State {
     CurrentRun* run = nullptr;
     core::Instant started_at{};
     bool last_commit = false;  // the commit that is coming is the run's last
     bool marked = false;       // the row says that the run is not transactional
-    bool prepared = false;     // it has left a prepared transaction
+    bool asks_again = false;   // the command has caught its cancellation
     volatile sig_atomic_t over_time = 0;
     TimeoutId run_timeout = MAX_TIMEOUTS;
 };
@@ -50,8 +52,9 @@ void cancel_command() {
     SetLatch(MyLatch);
 }
 
+// max_runtime is over, or a command has caught its cancellation a second ago.
 extern "C" void securatlas_run_timeout() {
-    state.over_time = 1;
+    if (!state.asks_again) state.over_time = 1;
     cancel_command();
 }
 
@@ -64,14 +67,23 @@ extern "C" void securatlas_cancel_signal(SIGNAL_ARGS) {
     errno = saved;
 }
 
+// What catches an error rolls back a subtransaction. A command that caught the cancellation of its
+// run is asked again each second.
+extern "C" void securatlas_subtransaction_ends(SubXactEvent event, SubTransactionId,
+                                               SubTransactionId, void*) {
+    if (event != SUBXACT_EVENT_ABORT_SUB || state.run == nullptr || state.asks_again) return;
+    if (!WorkerSlot::cancel_requested(state.run->order.run)) return;
+    state.asks_again = true;
+    enable_timeout_every(state.run_timeout,
+                         TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kAskAgainMs),
+                         kAskAgainMs);
+}
+
 // ---- commits in the middle of a run --------------------------------------------------------
 
 // Before a commit that is not the run's last, marks the run's row in the same transaction: after a
 // crash, the mark shows that some effects of the run are committed.
 extern "C" void securatlas_run_commits(XactEvent event, void*) {
-    // A mark made in a prepared transaction would be invisible, and keep the row locked. So the
-    // mark is made with the outcome.
-    if (event == XACT_EVENT_PREPARE) state.prepared = true;
     if (event != XACT_EVENT_PRE_COMMIT) return;
     if (state.run == nullptr || state.last_commit || state.marked) return;
     state.marked = true;  // set first, so that the marking itself does not recurse
@@ -102,7 +114,7 @@ class RunScope {
         state.started_at = now();
         state.last_commit = false;
         state.marked = false;
-        state.prepared = false;
+        state.asks_again = false;
         state.over_time = 0;
         state.run = &run_;
     }
@@ -144,29 +156,25 @@ void start_run_timeout(const runs::Task& task) {
         const int limit_ms = static_cast<int>((std::min)(limit, std::int64_t{INT_MAX / 2}));
         // Repeated each second, because the command may catch the first cancellation.
         enable_timeout_every(state.run_timeout,
-                             TimestampTzPlusMilliseconds(GetCurrentTimestamp(), limit_ms), 1000);
+                             TimestampTzPlusMilliseconds(GetCurrentTimestamp(), limit_ms),
+                             kAskAgainMs);
     });
 }
 
-bool is_transactional(const RunOrder& order) {
-    return !state.marked && !state.prepared && order.parcel == 0;
-}
+bool is_transactional(const RunOrder& order) { return !state.marked && order.parcel == 0; }
 
-// Fails a command that has caught its cancellation and gone on.
-void refuse_if_cancelled(const RunOrder& order) {
-    if (state.over_time != 0 || WorkerSlot::cancel_requested(order.run)) {
-        throw Error("57014", "canceling statement due to user request");
-    }
-}
+Error cancelled() { return Error("57014", "canceling statement due to user request"); }
 
+// A run that was cancelled has ended by that, whatever error its command made of it.
 void set_cancel_reason(RunReport& report) {
-    if (state.over_time != 0) {
-        assign_text(report.reason, core::reasons::kMaxRuntime);
-        assign_text(report.message, "ERROR: canceling statement due to max_runtime");
-    } else if (WorkerSlot::cancel_requested(report.order.run)) {
+    if (!WorkerSlot::begin_end(report.order.run)) {
         report.outcome = core::RunOutcome::cancelled;
+        assign_text(report.sqlstate, "57014");
         assign_text(report.reason, core::reasons::kCancelled);
         assign_text(report.message, "ERROR: canceling statement due to cron.cancel_run()");
+    } else if (state.over_time != 0 && std::string_view(report.sqlstate.data()) == "57014") {
+        assign_text(report.reason, core::reasons::kMaxRuntime);
+        assign_text(report.message, "ERROR: canceling statement due to max_runtime");
     }
 }
 
@@ -198,7 +206,7 @@ void record_failure(RunReport& report, const runs::Task& task) {
 // Ends the last transaction of the run: outcome and effects in one commit.
 void finish(RunReport& report, const runs::Task& task, const StatementTag& tag) {
     call([] { run_deferred(); });  // counts for max_runtime and the duration
-    refuse_if_cancelled(report.order);
+    if (state.over_time != 0 || !WorkerSlot::begin_end(report.order.run)) throw cancelled();
     stop_timeouts();
     report.outcome = core::RunOutcome::succeeded;
     report.transactional = is_transactional(report.order);
@@ -219,6 +227,7 @@ void prepare_for_commands() {
         pqsignal(SIGUSR2, securatlas_cancel_signal);
         state.run_timeout = RegisterTimeout(USER_TIMEOUT, securatlas_run_timeout);
         RegisterXactCallback(securatlas_run_commits, nullptr);
+        RegisterSubXactCallback(securatlas_subtransaction_ends, nullptr);
         prepare_statement_runner();
     });
 }
@@ -231,7 +240,7 @@ RunReport execute_run(const RunOrder& order, const runs::Task& task) {
     report.encoding = GetDatabaseEncoding();
     report.started_at = state.started_at;
     try {
-        refuse_if_cancelled(order);
+        if (WorkerSlot::cancel_requested(order.run)) throw cancelled();
         start_run_timeout(task);
         StatementTag tag{};
         call([&task, &tag] { run_statements(task.command.c_str(), &tag); });
@@ -244,7 +253,7 @@ RunReport execute_run(const RunOrder& order, const runs::Task& task) {
         assign_text(report.sqlstate, error.sqlstate());
         assign_message(report.message, error_text(error));
         log_failure("run failed", error);
-        if (error.sqlstate() == "57014") set_cancel_reason(report);
+        set_cancel_reason(report);
         record_failure(report, task);
     }
     call([] {

@@ -165,6 +165,13 @@ void WorkerSlot::report(const WorkerReport& report) {
     wake_scheduler(state, self.slot->owner);
 }
 
+bool WorkerSlot::begin_end(core::RunId run) {
+    SharedLock lock(require_shared_state());
+    if (cancel_requested(run)) return false;
+    self.slot->is_ending = true;
+    return true;
+}
+
 bool WorkerSlot::cancel_requested(core::RunId run) noexcept {
     return self.slot != nullptr && self.slot->cancel_run == static_cast<std::int64_t>(run);
 }

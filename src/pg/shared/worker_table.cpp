@@ -30,6 +30,7 @@ void give(WorkerSlotState& slot, const Order& order) {
     slot.calling.reset();
     slot.overdue = false;
     slot.cancel_run = 0;
+    slot.is_ending = false;
 }
 
 bool give_to_idle(SharedState& state, DatabaseOid owner, const Target& target, const Order& order) {
@@ -239,20 +240,23 @@ WorkerCounts WorkerTable::counts(DatabaseOid owner) {
     return counts;
 }
 
-bool WorkerTable::cancel(DatabaseOid owner, core::RunId run) {
+WorkerTable::Cancelled WorkerTable::cancel(DatabaseOid owner, core::RunId run) {
     SharedState& state = require_shared_state();
     SharedLock lock(state);
     for (int i = 0; i < state.slot_count; ++i) {
         WorkerSlotState& slot = state.slots[i];
         if (slot.owner != owner) continue;
-        if (slot.state != SlotState::busy && slot.state != SlotState::reserved) continue;
+        const bool has_ended = slot.state == SlotState::done || slot.state == SlotState::dead;
+        const bool is_held = slot.state == SlotState::busy || slot.state == SlotState::reserved;
+        if (!is_held && !(has_ended && std::holds_alternative<RunReport>(slot.report))) continue;
         const auto* order = std::get_if<RunOrder>(&slot.order);
         if (order == nullptr || order->run != run) continue;
+        if (has_ended || slot.is_ending) return Cancelled::too_late;
         slot.cancel_run = static_cast<std::int64_t>(run);
         if (slot.pid != 0) kill(slot.pid, SIGUSR2);
-        return true;
+        return Cancelled::asked;
     }
-    return false;
+    return Cancelled::no_worker_has_it;
 }
 
 void abandon_slots(SharedState& state, DatabaseOid owner) noexcept {

@@ -42,6 +42,7 @@ struct WorkerSlotState {
     bool overdue;  // in `done`: the worker ends as soon as its report is collected
     Order order;
     core::Instant started_at;             // of a run
+    bool is_ending;                       // of a run: how it ends is decided
     std::optional<CallbackCall> calling;  // for an order for callbacks
     WorkerReport report;
     // Read by the worker's signal handler without the lock, which is safe for an aligned 8-byte

@@ -77,8 +77,9 @@ class WorkerTable {
     static WorkerCounts counts(DatabaseOid owner);
 
     // Asks the worker of this run to cancel it. The owner is needed because run ids are unique
-    // within a database only. False if no worker has the run. Any process may call it.
-    static bool cancel(DatabaseOid owner, core::RunId run);
+    // within a database only. `asked`: the run will not succeed. Any process may call it.
+    enum class Cancelled { asked, too_late, no_worker_has_it };
+    static Cancelled cancel(DatabaseOid owner, core::RunId run);
 
     // What a new scheduler finds in the slots of its database, atomically: orders in progress, and
     // reports that were not collected; it collects them. Reserved slots are freed: whether their
@@ -118,6 +119,9 @@ class WorkerSlot {
     // Sets the callback that is being called; nullopt: none.
     static void report_calling(std::optional<CallbackCall> call);
     static void report(const WorkerReport& report);
+
+    // Makes it too late to cancel the run. False: cancellation was requested before.
+    static bool begin_end(core::RunId run);
 
     // Whether cancellation of this run was requested. Async-signal-safe.
     static bool cancel_requested(core::RunId run) noexcept;
