@@ -86,21 +86,11 @@ app::RequestArguments form_arguments(FunctionCallInfo fcinfo) {
 
 // The elements that are not NULL.
 std::vector<std::string> texts_argument(FunctionCallInfo fcinfo, int index) {
-    struct Elements {
-        Datum* values;
-        bool* nulls;
-        int count;
-    };
-    const Elements elements = pg::call([fcinfo, index] {
-        Elements found{};
-        deconstruct_array(PG_GETARG_ARRAYTYPE_P(index), TEXTOID, -1, false, TYPALIGN_INT,
-                          &found.values, &found.nulls, &found.count);
-        return found;
-    });
     std::vector<std::string> texts;
-    for (int i = 0; i < elements.count; ++i) {
-        if (elements.nulls[i]) continue;
-        texts.emplace_back(pg::call([&] { return TextDatumGetCString(elements.values[i]); }));
+    auto elements = ext::texts_argument(fcinfo, index);
+    if (!elements) return texts;
+    for (auto& text : *elements) {
+        if (text) texts.push_back(std::move(*text));
     }
     return texts;
 }

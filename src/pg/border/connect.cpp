@@ -1,6 +1,7 @@
 // How background processes connect, and which settings they do not take from roles and databases.
 #include <vector>
 
+#include "border/local.hpp"
 #include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/border/process.hpp"
 #include "securatlas/pg/cron/settings.hpp"
@@ -15,10 +16,6 @@ extern "C" {
 
 namespace securatlas::pg {
 namespace {
-
-void set_for_process(const char* name, const char* value) {
-    SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
-}
 
 // A setting, and its value before the connection.
 struct Saved {
@@ -62,6 +59,10 @@ void undo_settings_of_role_and_database(const SavedSettings& saved) {
 }
 
 }  // namespace
+
+void set_for_process(const char* name, const char* value) {
+    SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
+}
 
 void connect_as_superuser(unsigned int database) {
     call([database] {

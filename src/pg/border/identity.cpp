@@ -1,5 +1,6 @@
 #include "securatlas/pg/border/identity.hpp"
 
+#include "border/local.hpp"
 #include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/cron/settings.hpp"
 
@@ -25,6 +26,13 @@ namespace {
 constexpr int kInvalidDatabase = -2;
 
 // C world.
+bool manages(Oid self, Oid role) {
+    if (superuser_arg(self)) return true;
+    return OidIsValid(role) && has_privs_of_role(self, role) && role_may_become(self, role);
+}
+
+}  // namespace
+
 bool role_may_log_in(Oid role) {
     HeapTuple tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
     if (!HeapTupleIsValid(tuple)) return false;
@@ -32,14 +40,6 @@ bool role_may_log_in(Oid role) {
     ReleaseSysCache(tuple);
     return may;
 }
-
-// C world.
-bool manages(Oid self, Oid role) {
-    if (superuser_arg(self)) return true;
-    return OidIsValid(role) && has_privs_of_role(self, role) && role_may_become(self, role);
-}
-
-}  // namespace
 
 RoleOid current_role() { return GetUserId(); }
 

@@ -1,12 +1,12 @@
 #include "securatlas/pg/net/callback_function.hpp"
 
+#include "border/local.hpp"
 #include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/border/identity.hpp"
 
 extern "C" {
 #include "access/htup_details.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_authid.h"
 #include "catalog/pg_proc.h"
 #include "storage/proc.h"
 #include "utils/acl.h"
@@ -33,15 +33,6 @@ Oid response_type() {
     const Oid schema = get_namespace_oid("net", true);
     return OidIsValid(schema) ? get_rel_type_id(get_relname_relid("_http_response", schema))
                               : InvalidOid;
-}
-
-// C world.
-bool role_may_log_in(Oid role) {
-    HeapTuple tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
-    if (!HeapTupleIsValid(tuple)) return false;
-    const bool may = reinterpret_cast<Form_pg_authid>(GETSTRUCT(tuple))->rolcanlogin;
-    ReleaseSysCache(tuple);
-    return may;
 }
 
 // C world.

@@ -1,6 +1,7 @@
 // The catalog of requests, as used by background processes.
 #include "securatlas/pg/net/requests.hpp"
 
+#include "border/local.hpp"
 #include "border/owner_scope.hpp"
 #include "border/spi.hpp"
 #include "securatlas/pg/border/encoding.hpp"
@@ -16,11 +17,6 @@ namespace securatlas::pg::requests {
 namespace {
 
 std::int64_t number(core::RequestId id) { return static_cast<std::int64_t>(id); }
-
-// Sets a setting for this process.
-void set_for_process(const char* name, const char* value) {
-    SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
-}
 
 }  // namespace
 
