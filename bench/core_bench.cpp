@@ -1,5 +1,5 @@
-// What the core costs: the next occurrence of typical schedules, and the scheduler's state machine
-// with 100,000 jobs. Prints one line a figure.
+// Measures the core: the next occurrence of typical schedules, and the scheduler's state machine
+// with 100,000 jobs. Prints one line for each figure.
 #include <cstdio>
 #include <memory>
 #include <string>

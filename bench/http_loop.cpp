@@ -1,5 +1,5 @@
-// What libcurl alone can do: posts through a multi handle, so many at a time, and nothing else. The
-// bound for the http worker, which also reads a queue and records the responses.
+// Measures libcurl alone: posts through a multi handle, with a fixed number in flight, and nothing
+// else. An upper bound for the http worker, which also reads a queue and records responses.
 //   http_loop URL [POSTS] [AT_A_TIME]
 #include <curl/curl.h>
 

@@ -1,8 +1,7 @@
-# What the benchmarks of requests share. To be sourced by bash.
-# shellcheck shell=bash
+# Functions that the benchmarks of requests share. To be sourced by bash. shellcheck shell=bash
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
 
-# A port of 127.0.0.1 that is free now.
+# Prints a free port of 127.0.0.1.
 free_port() {
     perl -MIO::Socket::INET -e \
         'print IO::Socket::INET->new(LocalAddr => "127.0.0.1", Listen => 1)->sockport'

@@ -1,4 +1,4 @@
-# What the scripts share: packages, building, throw-away clusters. To be sourced by bash.
+# Functions that the scripts share: packages, building, temporary clusters. To be sourced by bash.
 # shellcheck shell=bash
 
 set -euo pipefail

@@ -1,5 +1,5 @@
-# Processes are killed at random moments under load. What the history calls succeeded has happened
-# exactly once, and nothing is lost.
+# Processes are killed at random moments under load. Every run that the history calls succeeded has
+# taken effect exactly once, and no occurrence is lost.
 use strict;
 use warnings;
 use FindBin;

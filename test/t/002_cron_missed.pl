@@ -1,4 +1,5 @@
-# The server was away for minutes: each job's rule decides about the occurrences in between.
+# After the server was down for minutes, each job's `missed` rule decides about the occurrences in
+# between.
 use strict;
 use warnings;
 use FindBin;

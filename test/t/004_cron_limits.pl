@@ -1,4 +1,5 @@
-# Every limit queues: what waits says why, keeps its order, is not lost, and costs no CPU time.
+# Runs that exceed a limit wait: their rows say why, they start in order, none is lost, and waiting
+# costs no CPU time.
 use strict;
 use warnings;
 use FindBin;

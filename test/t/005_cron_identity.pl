@@ -1,5 +1,5 @@
-# Roles, databases, rights and functions go away, and rows are damaged by hand. That job fails, or is
-# paused, with words that say what to do; all others go on.
+# Roles, databases, privileges and functions are dropped, and rows are damaged by hand. The job
+# concerned fails or is paused, with a message that says what to do; all others go on.
 use strict;
 use warnings;
 use FindBin;

@@ -1,4 +1,5 @@
-# A locked history, extensions and databases that come and go under a busy scheduler.
+# The history is locked, and extensions and databases are created and dropped, while the scheduler
+# is busy.
 use strict;
 use warnings;
 use FindBin;

@@ -1,4 +1,5 @@
-# However a run ends, its row tells the truth; then retries, max_failures, overlap and order.
+# However a run ends, its row is correct. Also retries, max_failures, overlap and order between
+# jobs.
 use strict;
 use warnings;
 use FindBin;

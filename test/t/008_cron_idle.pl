@@ -1,4 +1,4 @@
-# Nothing polls: an idle cluster has no wake-ups, and what is asked of it starts at once all the same.
+# An idle cluster has no wake-ups but one a minute, and still starts new work at once.
 use strict;
 use warnings;
 use FindBin;

@@ -1,4 +1,4 @@
-# A dump that is restored beside its original, and one whose original is gone.
+# A dump that is restored beside its original, and one whose original does not exist any more.
 use strict;
 use warnings;
 use FindBin;

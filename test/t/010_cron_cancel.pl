@@ -1,5 +1,5 @@
-# Cancelling: in one database when another has runs of the same numbers, a command that does not want to
-# end, and one that has ended.
+# Cancelling runs: in one database while another one has runs with the same ids, a command that catches
+# its cancellation, and a run that has ended.
 use strict;
 use warnings;
 use FindBin;

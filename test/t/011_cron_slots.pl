@@ -1,5 +1,5 @@
-# Whose a worker's slot is: databases that go while their runs are in progress, schedulers that are
-# away when a run ends.
+# Ownership of worker slots: databases that are dropped while their runs are in progress, and
+# schedulers that are not running when a run ends.
 use strict;
 use warnings;
 use FindBin;

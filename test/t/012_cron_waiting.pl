@@ -1,4 +1,5 @@
-# Waiting: signals and settings that come while a process starts or PostgreSQL itself waits in it.
+# Signals and changes of settings that arrive while a process starts, or while PostgreSQL itself
+# waits in it.
 use strict;
 use warnings;
 use FindBin;

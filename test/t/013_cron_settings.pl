@@ -1,5 +1,5 @@
-# What the owner of a database, or a superuser, sets for a database or role: scheduler and http
-# worker go on as if there were nothing, and a run is of its job's role.
+# Settings of a database or role (ALTER DATABASE/ROLE ... SET): scheduler and http worker are not
+# affected, and a run always executes as its job's role.
 use strict;
 use warnings;
 use FindBin;

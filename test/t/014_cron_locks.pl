@@ -1,5 +1,5 @@
-# Locks on the extension's tables: whoever is not their owner can neither take one that keeps writers
-# out nor have one waited for, however it is asked for, and others' runs go on.
+# Locks on the extension's tables: a role that does not own them can neither acquire nor wait for a
+# lock that blocks writers, whatever command it uses, and the runs of others go on.
 use strict;
 use warnings;
 use FindBin;

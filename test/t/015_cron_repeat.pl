@@ -1,5 +1,5 @@
-# What a crash interrupted is repeated, and what had failed is tried again, however many crashes come
-# before that is claimed.
+# Interrupted runs are repeated and failed runs retried, however many crashes happen before the next
+# attempt is claimed.
 use strict;
 use warnings;
 use FindBin;

@@ -1,4 +1,5 @@
-# Moments that last too short to be met by chance: a library that the test builds holds them.
+# Race conditions in moments that are too short to hit by chance: a library that the test builds
+# stops the processes there.
 use strict;
 use warnings;
 use FindBin;

@@ -1,5 +1,5 @@
-# What a scheduler finds when it starts: rows that somebody has locked, which it does not wait for, and
-# rows that are not its own.
+# What a scheduler finds when it starts: locked rows, for which it does not wait, and rows of other
+# servers.
 use strict;
 use warnings;
 use FindBin;

@@ -1,5 +1,5 @@
-# Runs in another database that wait: their rows say so, they can be cancelled, leave nothing behind,
-# and what keeps one of them from starting keeps no other.
+# Waiting runs in another database: their rows say why they wait, they can be cancelled and then
+# leave nothing behind, and if one cannot start the others still do.
 use strict;
 use warnings;
 use FindBin;

@@ -1,4 +1,4 @@
-# A role that has very much to do leaves the others their share of workers and claims.
+# A role with very many runs leaves other roles their share of workers and claims.
 use strict;
 use warnings;
 use FindBin;

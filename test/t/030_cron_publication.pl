@@ -1,5 +1,5 @@
-# A publication for all tables, and a subscriber that holds the extension, too: runs and requests go on
-# at the publisher, and the copy does not act before it is told to.
+# A publication FOR ALL TABLES, and a subscriber that has the extension too: runs and requests go on
+# at the publisher, and the subscriber does not act on them before cron.take_over().
 use strict;
 use warnings;
 use FindBin;

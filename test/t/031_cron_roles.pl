@@ -1,5 +1,5 @@
-# A job belongs to a role, and not to the name that the role had. Roles are renamed, dropped and made
-# anew under the name of another; DROP OWNED, REASSIGN OWNED.
+# A job belongs to a role, not to a role name. Roles are renamed, dropped, and created again with
+# the name of another one; DROP OWNED, REASSIGN OWNED.
 use strict;
 use warnings;
 use FindBin;

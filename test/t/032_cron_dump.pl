@@ -1,5 +1,5 @@
-# Dumps by roles that are no superusers, and what a restore makes of jobs that the new server cannot
-# read, or whose roles it has not got.
+# Dumps by roles that are no superusers, and restores of jobs that are not valid on the new server
+# or whose roles do not exist there.
 use strict;
 use warnings;
 use FindBin;

@@ -1,5 +1,5 @@
-# What does not concern a job does not touch it: others that name theirs as it, a server that is short of
-# descriptors, and what its name looks like in the log.
+# A job is not affected by other roles' jobs of the same name, by a lack of file descriptors, or by
+# control characters in its name.
 use strict;
 use warnings;
 use FindBin;

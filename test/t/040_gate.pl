@@ -1,5 +1,5 @@
-# Where nothing of ours may run: a server that has the extension but does not preload the library,
-# one that is being upgraded, and a library of another version than the extension.
+# Where no process of the extension may run: without preloading, during pg_upgrade, and with a
+# library of another version than the extension.
 use strict;
 use warnings;
 use FindBin;

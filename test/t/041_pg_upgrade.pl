@@ -1,5 +1,5 @@
-# pg_upgrade with jobs due, history, pending requests and secrets: all are there afterwards, and
-# nothing ran meanwhile.
+# pg_upgrade with jobs due, history, pending requests and secrets: all are preserved, and nothing
+# ran meanwhile.
 use strict;
 use warnings;
 use FindBin;

@@ -1,5 +1,5 @@
-# How a command is executed: time limits, errors that leave something behind, parallel plans, and
-# roles and settings that change while a worker is kept.
+# How commands are executed: time limits, errors that leave session state behind, parallel plans,
+# and roles and settings that change while a worker is idle.
 use strict;
 use warnings;
 use FindBin;

@@ -1,5 +1,5 @@
-# Two-phase commit: what a prepared transaction did to jobs and requests counts when it is committed,
-# by whichever session, after a crash too; and never if it is rolled back.
+# Two-phase commit: what a prepared transaction did to jobs and requests takes effect when any
+# session commits it, even after a crash, and never if it is rolled back.
 use strict;
 use warnings;
 use FindBin;

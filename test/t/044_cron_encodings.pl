@@ -1,5 +1,5 @@
-# Jobs with names, commands and errors beyond ASCII in databases of several encodings, and from one
-# to the other.
+# Jobs with names, commands and errors that are not ASCII, in databases of several encodings and
+# across them.
 use strict;
 use warnings;
 use utf8;

@@ -1,5 +1,5 @@
-# Callbacks: on_response is called with each response as the role that made the request, and has its
-# effect exactly once, whatever is killed when.
+# Callbacks: on_response is called with each response as the role that made the request, and takes
+# effect exactly once, whichever process is killed when.
 use strict;
 use warnings;
 use FindBin;

@@ -1,6 +1,6 @@
-# The promise of the outbox, through kill -9 of the http worker and of the server at any moment: every
-# committed request is sent, with one key at each attempt, and has one response; none of those that
-# were rolled back is sent.
+# The promise of the queue, with kill -9 of the http worker and of the server at any moment: every
+# committed request is sent, with the same key in each attempt, and gets one response; requests that
+# were rolled back are never sent.
 use strict;
 use warnings;
 use FindBin;

@@ -1,4 +1,4 @@
-# No neighbour suffers: hosts that hang, lie or are down cost their own requests only.
+# Hosts that hang, send invalid responses or are down affect their own requests only.
 use strict;
 use warnings;
 use FindBin;

@@ -1,4 +1,4 @@
-# Credentials stand nowhere in clear, and requests go nowhere they must not.
+# Credentials are readable nowhere, and requests reach no forbidden host or address.
 use strict;
 use warnings;
 use FindBin;

@@ -1,4 +1,5 @@
-# What net.http_request() and its like can say: methods, bodies, times, attempts, what is recorded.
+# The options of net.http_request() and similar functions: methods, bodies, times, attempts, what is
+# recorded.
 use strict;
 use warnings;
 use FindBin;

@@ -1,5 +1,5 @@
-# What one request may cost the others: bodies that are packed a thousand times smaller, bodies that
-# never end. The engine is a library that only the http worker has.
+# Requests do not slow down others: highly compressed bodies, endless bodies. The engine is a
+# library that only the http worker loads.
 use strict;
 use warnings;
 use File::Copy qw(copy);

@@ -1,4 +1,4 @@
-# Databases of other encodings than UTF8: what comes is converted, what goes is UTF-8.
+# Databases with other encodings than UTF8: responses are converted, requests are sent in UTF-8.
 use strict;
 use warnings;
 use FindBin;

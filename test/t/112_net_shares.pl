@@ -1,4 +1,5 @@
-# What a role may take, see and wait for; and requests that are not to be sent (net.send_requests).
+# Limits for a role, what it may see and wait for; and requests that must not be sent
+# (net.send_requests).
 use strict;
 use warnings;
 use FindBin;

@@ -1,4 +1,4 @@
-# An http worker that finds no memory, at one moment after the other: it begins anew, and no request is
+# The http worker runs out of memory at one point after another: it starts again, and no request is
 # lost.
 use strict;
 use warnings;

@@ -1,5 +1,6 @@
-# A secret is sent by whom it belongs to, and by whom it was granted to: neither a superuser's rights
-# nor a function with somebody else's rights send it. Who made a request is the role that called.
+# Only its owner and the roles that it was granted to can send a secret: neither being superuser nor
+# a SECURITY DEFINER function gives that right. A request belongs to the role that called the
+# function.
 use strict;
 use warnings;
 use FindBin;

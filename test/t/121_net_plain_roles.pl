@@ -1,5 +1,5 @@
-# Three roles that are no superusers, and have no more than USAGE, go all ways of the schemas cron and
-# net. None sees or touches what is another's.
+# Three roles that are no superusers, and have only USAGE, use all functions of the schemas cron and
+# net. None sees or changes anything of another role.
 use strict;
 use warnings;
 use FindBin;

@@ -1,5 +1,5 @@
-# The risk scores as a job: one snapshot a tenant and night whatever happens to the runs, the sync
-# after them however long they take, and all of it in a cluster that a dump was restored into.
+# The risk scores as a job: one snapshot for each tenant and night whatever happens to the runs, the
+# sync after them however long they take, and the same in a restored dump.
 use strict;
 use warnings;
 use FindBin;

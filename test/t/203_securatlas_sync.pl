@@ -1,5 +1,5 @@
-# What the answers of the edge functions and of token endpoints come to: sync jobs that were
-# dispatched or have failed; tokens that are rotated and never lost; and no secret in clear.
+# Responses of edge functions and token endpoints: sync jobs become dispatched or failed, tokens are
+# rotated and never lost, and no secret is readable.
 use strict;
 use warnings;
 use FindBin;
