@@ -17,6 +17,7 @@ BEGIN
         RAISE duplicate_schema
             USING MESSAGE = 'schema "@schema@" already exists',
                   DETAIL = COALESCE(owner, 'It belongs to no extension.'),
-                  HINT = 'Move what is in it, and drop or rename it.';
+                  HINT = CASE WHEN owner ~ '"pg_(cron|net)"' THEN 'scripts/migrate moves what is in it, and drops the original.'
+                            ELSE 'Move what is in it, and drop or rename it.' END;
     END IF;
     EXECUTE $parts$
