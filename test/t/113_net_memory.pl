@@ -5,31 +5,15 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 use HttpStub;
+use NoMemory;
 use PostgreSQL::Test::Utils;
 use Sched;
 use Test::More;
 
-my $library = build_library('no_memory.cpp');
-plan skip_all => 'no compiler here' unless defined $library;
-$ENV{NO_MEMORY} = PostgreSQL::Test::Utils::tempdir . '/control';
-append_to_file($ENV{NO_MEMORY}, pack('l3', 0, 0, 0));
-
-sub set_control
-{
-	my ($pid, $left) = @_;
-	open(my $file, '+<:raw', $ENV{NO_MEMORY}) or die "$ENV{NO_MEMORY}: $!";
-	syswrite($file, pack('l2', $pid, $left));
-	close $file;
-	return;
-}
-sub failed { return (unpack 'l3', slurp_file($ENV{NO_MEMORY}))[2] }
-
+my $memory = NoMemory->new or plan skip_all => 'no compiler here';
 my $stub = HttpStub->new;
 my $node = new_node('memory', autovacuum => 'on');
-{
-	local $ENV{LD_PRELOAD} = $library;
-	$node->start;
-}
+$memory->start($node);
 install($node);
 $node->safe_psql('postgres', 'CREATE ROLE alice LOGIN; GRANT USAGE ON SCHEMA net TO alice');
 sub as
@@ -51,18 +35,18 @@ sub ask_all
 my $requests = ask_all(0);
 wait_for($node, 'SELECT count(*) FROM net._http_response', $requests, 'requests are answered');
 my ($worker) = our_pids($node, 'http worker');
-my @moments = (1 .. 6, map { $_ * $_ } 3 .. 20);
+my @moments = (1 .. 5, map { $_ * $_ } 3 .. 15);
 for my $moment (@moments)
 {
-	set_control($worker, $moment);
+	$memory->fail_at($worker, $moment);
 	$requests += ask_all($moment);
 	$node->poll_query_until('postgres', "SELECT count(*) = $requests FROM net._http_response")
 	  or die "requests are lost when allocation $moment fails";
-	set_control($worker, 0);
+	$memory->fail_at($worker, 0);
 }
 is($node->safe_psql('postgres', 'SELECT count(*), (SELECT count(*) FROM net.http_request_queue) FROM net._http_response'), "$requests|0",
 	'every request has its end');
-cmp_ok(failed(), '>', @moments / 2, 'memory was missing (' . failed() . ')');
+cmp_ok($memory->failed, '>', @moments / 2, 'memory was missing (' . $memory->failed . ' times)');
 cmp_ok(log_count($node, 'http worker: starts anew: out of memory'), '>', 0, 'the worker began anew');
 is((our_pids($node, 'http worker'))[0], $worker, 'and is the same process');
 is(log_count($node, 'terminated by signal'), 0, 'no process has died');
