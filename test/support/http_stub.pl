@@ -12,6 +12,8 @@
 #
 #   /status/NNN[/...]      that status, with Retry-After: N for ?retry_after=N
 #   /delay/MS[/...]        200 after MS milliseconds
+#   /held/N/MS/KEY[...]    200 after MS milliseconds to the first N requests of that key, at once to
+#                          the rest
 #   /flaky/N/STATUS/KEY    STATUS to the first N requests of that path, 200 to the rest
 #   /bytes/N               200 with a body of N bytes
 #   /gzip/N                200, the same, packed with gzip
@@ -51,7 +53,7 @@ GetOptions('port=i' => \$port, 'port-file=s' => \$port_file, 'log=s' => \$log_fi
     or die "usage: $0 --log FILE [--port N] [--port-file FILE]\n";
 
 my %connections;    # by file number: {socket, in, out, due, close, reset}
-my %answered;       # requests so far, by path, for /flaky and /oauth/busy
+my %answered;       # requests so far, by path, for /held, /flaky and /oauth/busy
 my %packed;         # bodies of /gzip
 my %issued;         # refresh tokens of /oauth that may be used, once
 my %used;           # and those that were
@@ -231,6 +233,11 @@ sub answer
     elsif ($path =~ m{^/delay/(\d+)})
     {
         $c->{due} = time + $1 / 1000;
+        respond($c, $request, 200, $ok);
+    }
+    elsif ($path =~ m{^(/held/(\d+)/(\d+)/\w+)})
+    {
+        $c->{due} = time + $3 / 1000 if $answered{$1}++ < $2;
         respond($c, $request, 200, $ok);
     }
     elsif ($path =~ m{^/flaky/(\d+)/(\d{3})(?:/|$)})

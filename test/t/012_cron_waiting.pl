@@ -44,6 +44,8 @@ $node->safe_psql('postgres', "SELECT cron.schedule('each second', '1 second', \$
 wait_for($node, 'SELECT count(*) > 0 FROM effects', 't', 'a job runs');
 my $request = $node->safe_psql('postgres', q{SELECT net.http_get('http://127.0.0.1:1/')});
 wait_for($node, "SELECT count(*) FROM net._http_response WHERE id = $request", '1', 'the http worker is there');
+# With this one it does not leave.
+$node->safe_psql('postgres', q{SELECT net.http_request('GET', 'http://127.0.0.1:1/', not_before => now() + interval '1 hour')});
 my %pid = map { $_ => (our_pids($node, $_))[0] } ('launcher', 'scheduler', 'job worker', 'http worker');
 for my $round (1 .. 20)
 {

@@ -119,18 +119,18 @@ wait_for($node, q{SELECT n_tup_ins FROM pg_stat_user_tables WHERE relid = 'net._
 is(response_to("http_get('" . $stub->url('/after-idle') . "')", 'status_code'), '200', 'and starts for a request');
 
 # ---- a worker that is terminated -----------------------------------------------------------------
-my $id = sql("SELECT net.http_get('" . $stub->url('/delay/1500/terminated') . "', timeout_milliseconds => 20000)");
-wait_until(sub { $stub->requests('/delay/1500/terminated') == 1 }, 'the request is in flight');
+my $id = sql("SELECT net.http_get('" . $stub->url('/held/1/60000/terminated') . "', timeout_milliseconds => 60000)");
+wait_until(sub { $stub->requests('/held/1/60000/terminated') == 1 }, 'the request is in flight');
 wait_for($node, $state, 'active', 'and the worker active');
 is(sql('SELECT net.worker_restart()'), 't', 'the worker is told to restart');
 wait_for($node, "SELECT status_code FROM net._http_response WHERE id = $id", '200',
 	'what was in flight is sent again');
-is(scalar($stub->requests('/delay/1500/terminated')), 2, 'by another worker');
+is(scalar($stub->requests('/held/1/60000/terminated')), 2, 'by another worker');
 
 # ---- kill -9 -------------------------------------------------------------------------------------
 # The server restarts all its processes; what was in flight, and what waited, is sent.
 sql("ALTER SYSTEM SET net.max_connections = 20");
-sql("SELECT net.http_post('" . $stub->url('/delay/1000/killed?i=') . "' || i, timeout_milliseconds => 30000)
+sql("SELECT net.http_post('" . $stub->url('/held/5/60000/killed?i=') . "' || i, timeout_milliseconds => 60000)
        FROM generate_series(1, 60) AS i");
 wait_until(sub { grep { $_->{path} =~ /killed/ } $stub->requests }, 'requests are in flight');
 kill 9, worker_pid();

@@ -3,6 +3,7 @@ package NoMemory;
 
 use strict;
 use warnings;
+use File::Spec;
 use PostgreSQL::Test::Utils;
 use Sched;
 
@@ -11,7 +12,7 @@ sub new
 {
 	my ($class) = @_;
 	my $library = build_library('no_memory.cpp') // return;
-	my $control = PostgreSQL::Test::Utils::tempdir . '/control';
+	my $control = File::Spec->rel2abs(PostgreSQL::Test::Utils::tempdir) . '/control';
 	append_to_file($control, pack('l3', 0, 0, 0));
 	return bless { library => $library, control => $control }, $class;
 }

@@ -4,6 +4,7 @@ package Sched;
 use strict;
 use warnings;
 use Exporter 'import';
+use File::Spec;
 use FindBin;
 use IPC::Run ();
 use PostgreSQL::Test::Cluster;
@@ -163,7 +164,7 @@ sub kill_server
 sub build_library
 {
 	my ($source) = @_;
-	my $library = PostgreSQL::Test::Utils::tempdir . "/$source.so";
+	my $library = File::Spec->rel2abs(PostgreSQL::Test::Utils::tempdir) . "/$source.so";
 	my $compiler = $source =~ /\.cpp$/ ? 'c++' : 'cc';
 	return if system("$compiler --version >/dev/null 2>&1") != 0;
 	chomp(my $include = `pg_config --includedir-server`);
