@@ -19,7 +19,7 @@ QuietDatabase::QuietDatabase(std::string_view name) {
     try {
         const core::Duration until = pg::monotonic_now() + kLongestWait;
         while (!pg::DatabaseTable::block(database_).empty() && pg::monotonic_now() < until) {
-            pg::wait_for_processes(kLookAgain);
+            pg::nap(pg::Wait::database_end, kLookAgain);
         }
     } catch (...) {
         pg::DatabaseTable::unblock(database_);

@@ -31,7 +31,7 @@ class Launcher {
         while (true) {
             try {
                 if (!std::exchange(has_looked_, true)) unvisited_ = existing_databases();
-                pg::wait(turn());
+                pg::wait(pg::Wait::launcher, turn());
             } catch (const std::exception& error) {
                 pg::write_log(pg::LogLevel::warning,
                               std::string("securatlas_sched launcher: ") + error.what());

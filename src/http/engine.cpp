@@ -1,6 +1,5 @@
 #include "securatlas/http/engine.hpp"
 
-#include <array>
 #include <cassert>
 #include <new>
 #include <stdexcept>
@@ -208,16 +207,11 @@ bool CurlEngine::drive() {
     return had_resting || had_sockets || had_timeout;
 }
 
-// Events that do not fit into the array are returned by the next call.
 bool CurlEngine::handle_sockets() {
-    std::array<epoll_event, 256> events;
-    const int count = epoll_wait(epoll_.fd(), events.data(), static_cast<int>(events.size()), 0);
-    int running = 0;
-    for (int i = 0; i < count; ++i) {
-        const epoll_event& event = events[static_cast<std::size_t>(i)];
-        curl_multi_socket_action(multi_.get(), event.data.fd, to_curl(event.events), &running);
-    }
-    return count > 0;
+    return epoll_.each_ready([this](int socket, int events) {
+        int running = 0;
+        curl_multi_socket_action(multi_.get(), socket, events, &running);
+    });
 }
 
 bool CurlEngine::handle_timeout() {
@@ -260,7 +254,7 @@ int CurlEngine::on_socket(CURL*, curl_socket_t socket, int what, void* engine,
     auto& self = *static_cast<CurlEngine*>(engine);
     if (what == CURL_POLL_REMOVE) {
         self.epoll_.forget(socket);
-    } else if (self.epoll_.watch(socket, to_epoll(what), known != nullptr)) {
+    } else if (self.epoll_.watch(socket, what, known != nullptr)) {
         curl_multi_assign(self.multi_.get(), socket, engine);
     }
     return 0;

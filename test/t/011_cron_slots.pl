@@ -29,11 +29,11 @@ sub run_now
 	return $node->safe_psql($database, "SELECT cron.run_job('$name')");
 }
 
-# Until the launcher or scheduler with this pid sleeps.
+# Until the process with this pid sleeps by this wait.
 sub asleep
 {
-	my ($pid, $database) = @_;
-	wait_for($node, "SELECT wait_event FROM pg_stat_activity WHERE pid = $pid", 'Extension', 'it sleeps', $database);
+	my ($pid, $wait, $database) = @_;
+	wait_for($node, "SELECT wait_event FROM pg_stat_activity WHERE pid = $pid", wait_name($wait), 'it sleeps', $database);
 	return;
 }
 
@@ -73,10 +73,10 @@ run_now('postgres', 'waits', 'SELECT pg_advisory_xact_lock(1)');
 wait_for($node, "SELECT status FROM cron.job_run_details WHERE command LIKE '%advisory%'", 'running', 'a run waits');
 my $worker = $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity
 	WHERE backend_type = 'securatlas_sched job worker'");
-asleep($scheduler);
+asleep($scheduler, 'CronSchedulerMain');
 kill 'STOP', $scheduler;
 $lock->query_safe('SELECT pg_advisory_unlock(1)');
-wait_for($node, "SELECT state, wait_event FROM pg_stat_activity WHERE pid = $worker", 'idle|Extension',
+wait_for($node, "SELECT state, wait_event FROM pg_stat_activity WHERE pid = $worker", 'idle|' . wait_name('CronWorkerIdle'),
 	'a worker whose report nobody collects sleeps');
 kill 'TERM', $worker;
 wait_until(sub { is_gone($worker) }, 'such a worker ends when asked to');
@@ -108,7 +108,7 @@ for my $name (qw(good bad))
 wait_until(sub { waiting_for_lock() == 2 }, 'both runs wait');
 wait_for($node, "SELECT string_agg(status, ',') FROM cron.job_run_details WHERE jobname IN ('good', 'bad')", 'running,running',
 	'two runs in another database');
-asleep($launcher);
+asleep($launcher, 'CronLauncherMain');
 kill 'STOP', $launcher;    # nobody starts a scheduler
 kill 'TERM', $scheduler;
 wait_until(sub { is_gone($scheduler) }, 'the scheduler ends');
@@ -136,13 +136,13 @@ sub naps
 	my ($count) = slurp_file("/proc/$pid/status") =~ /^voluntary_ctxt_switches:\s+(\d+)/m;
 	return $count;
 }
-asleep($launcher);
+asleep($launcher, 'CronLauncherMain');
 my $naps = naps($launcher);
 my $postmaster = $node->{_pid};
 kill 'STOP', $postmaster;    # it starts no process
 $in_slow->query_safe('CREATE EXTENSION securatlas_sched');
 wait_until(sub { naps($launcher) > $naps }, 'the launcher has asked for a scheduler');
-is($elsewhere->query_safe("SELECT wait_event FROM pg_stat_activity WHERE pid = $launcher"), 'Extension',
+is($elsewhere->query_safe("SELECT wait_event FROM pg_stat_activity WHERE pid = $launcher"), wait_name('CronLauncherMain'),
 	'the launcher waits for the scheduler');
 $elsewhere->query_safe('ALTER DATABASE slow ALLOW_CONNECTIONS false');
 kill 'TERM', $launcher;

@@ -42,6 +42,42 @@ is(errors_of(10, "CREATE EXTENSION securatlas_sched; $use PAUSE;
 is(errors_of(15, "SET ROLE owner_of_it; CREATE EXTENSION securatlas_sched; $use PAUSE;
 	RESET ROLE; DROP OWNED BY owner_of_it CASCADE;"), '', 'DROP OWNED BY its owner');
 
+# A scheduler that the commit of DROP EXTENSION calls sees each time that the extension is gone.
+$node->safe_psql('postgres', q{
+	CREATE PROCEDURE make_and_drop(times int) LANGUAGE plpgsql AS $$
+	DECLARE
+		attached text := 'SELECT EXISTS (SELECT FROM cron.scheduler_status s JOIN pg_stat_activity a USING (pid)
+			WHERE a.wait_event_type = ''Extension'')';
+		stays text := 'SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND
+			backend_type = ''securatlas_sched scheduler'')';
+		answer boolean;
+		until timestamptz;
+	BEGIN
+		FOR i IN 1 .. times LOOP
+			CREATE EXTENSION securatlas_sched;
+			COMMIT;
+			LOOP
+				EXECUTE attached INTO answer;
+				EXIT WHEN answer;
+				PERFORM pg_sleep(0.002);
+				COMMIT;
+			END LOOP;
+			DROP EXTENSION securatlas_sched;
+			COMMIT;
+			until := clock_timestamp() + interval '1 min';
+			LOOP
+				EXECUTE stays INTO answer;
+				EXIT WHEN NOT answer;
+				IF clock_timestamp() > until THEN
+					RAISE EXCEPTION 'the scheduler stays after DROP EXTENSION number %', i;
+				END IF;
+				PERFORM pg_sleep(0.002);
+				COMMIT;
+			END LOOP;
+		END LOOP;
+	END $$});
+is($node->psql('postgres', 'CALL make_and_drop(200)'), 0, 'the scheduler leaves after each of 200 DROP EXTENSION');
+
 # What is dropped and made again in one transaction is new for the scheduler.
 my $first = install($node);
 $node->safe_psql('postgres', $use);

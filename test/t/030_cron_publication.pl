@@ -142,7 +142,8 @@ is(subscribed(q{SELECT count(*) FROM cron.job_run_details WHERE status = 'failed
 
 # For a clone or a restored backup.
 $subscriber->append_conf('postgresql.conf', 'cron.launch_active_jobs = off');
-$subscriber->restart('immediate');
+$subscriber->stop('immediate');
+$subscriber->start;
 scheduler_pid($subscriber);
 is(subscribed(q{SELECT held FROM cron.scheduler_status}), 'cron.launch_active_jobs is off', 'the status says why nothing runs');
 is(subscribed(q{SELECT DISTINCT held FROM cron.jobs WHERE active}), 'cron.launch_active_jobs is off', 'and so do the jobs');

@@ -51,7 +51,7 @@ sub await
 	my ($what, $id) = @_;
 	my $session = $node->background_psql('postgres', on_error_stop => 0);
 	$session->query_until(qr/start/, "\\echo start\nINSERT INTO awaited VALUES ('$what', net._await_response($id));\n");
-	wait_for($node, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%awaited%($id)%' AND pid <> pg_backend_pid() AND wait_event_type = 'Extension'",
+	wait_for($node, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%awaited%($id)%' AND pid <> pg_backend_pid() AND wait_event = '" . wait_name('NetResponse') . "'",
 		'1', "a session waits for one that will be $what");
 	return $session;
 }

@@ -17,7 +17,7 @@ constexpr core::Duration kPauseForLocks = std::chrono::milliseconds(20);
 
 // While the extension is locked by another session, waits without locking anything itself.
 pg::runs::Task read_task(const pg::RunOrder& order) {
-    for (;; pg::wait(kPauseForLocks)) {
+    for (;; pg::wait(pg::Wait::worker_lock, kPauseForLocks)) {
         pg::Transaction transaction;
         if (!pg::try_keep_extension(pg::Tables::cron) && pg::has_tables(pg::Tables::cron)) {
             continue;
@@ -67,7 +67,7 @@ bool wait_for_order() {
             since + pg::settings().worker_idle_timeout - pg::monotonic_now();
         const bool is_overdue = left <= core::Duration(0);
         if (pg::WorkerSlot::leave(is_overdue)) return false;
-        pg::wait(is_overdue ? core::Duration::max() : left);
+        pg::wait(pg::Wait::worker_idle, is_overdue ? core::Duration::max() : left);
     }
 }
 

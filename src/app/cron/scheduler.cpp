@@ -58,7 +58,7 @@ bool wait_for_version(pg::DatabaseOid database) {
                                                      "; nothing runs here (" + error.sqlstate() +
                                                      "). " + error.hint());
         }
-        pg::wait(core::Duration::max());
+        pg::wait(pg::Wait::update, core::Duration::max());
     }
 }
 
@@ -81,7 +81,7 @@ SchedulerProcess::End SchedulerProcess::run() {
             if (!is_started_) is_started_ = start();
             if (is_started_) turn();
             if (end_) return *end_;
-            pg::wait(is_started_ ? sleep_time() : kPauseAfterError);
+            pg::wait(pg::Wait::scheduler, is_started_ ? sleep_time() : kPauseAfterError);
         } catch (const pg::Error& error) {
             note_error(error);
             if (end_) return *end_;

@@ -112,7 +112,7 @@ void HttpWorker::run() {
         if (busy_turns_ % kBusyTurns != 0) {
             pg::heed_signals();
         } else {
-            pg::wait(sleep_time());
+            pg::wait(pg::Wait::http_worker, sleep_time());
         }
     }
 }

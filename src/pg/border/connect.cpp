@@ -58,6 +58,11 @@ void undo_settings_of_role_and_database(const SavedSettings& saved) {
     set_for_process("client_encoding", GetDatabaseEncodingName());
 }
 
+// C world. Before the connection, which is a transaction itself.
+void set_no_timeouts() {
+    for (const char* timeout : kTimeouts) set_for_process(timeout, "0");
+}
+
 }  // namespace
 
 void set_for_process(const char* name, const char* value) {
@@ -66,11 +71,11 @@ void set_for_process(const char* name, const char* value) {
 
 void connect_as_superuser(unsigned int database) {
     call([database] {
+        set_no_timeouts();
         const SavedSettings saved = save_settings();
         BackgroundWorkerInitializeConnectionByOid(database, BOOTSTRAP_SUPERUSERID, 0);
         undo_settings_of_role_and_database(saved);
         set_for_process("search_path", "pg_catalog, pg_temp");
-        for (const char* timeout : kTimeouts) set_for_process(timeout, "0");
         // Avoid lock waits; where one is unavoidable, give up after a second.
         set_for_process("lock_timeout", "1s");
         set_for_process("default_transaction_isolation", "read committed");
@@ -85,7 +90,10 @@ void connect_as_superuser(unsigned int database) {
 }
 
 void connect_to_shared_catalogs() {
-    call([] { BackgroundWorkerInitializeConnection(nullptr, nullptr, 0); });
+    call([] {
+        set_no_timeouts();
+        BackgroundWorkerInitializeConnection(nullptr, nullptr, 0);
+    });
     check_interrupts();
 }
 

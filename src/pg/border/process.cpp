@@ -18,7 +18,6 @@ extern "C" {
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
-#include "utils/wait_event.h"
 }
 
 namespace securatlas::pg {
@@ -55,13 +54,13 @@ WaitEventSet* wait_events() {
     return events;
 }
 
-void sleep_for(core::Duration timeout) {
-    call([timeout] {
+void sleep_for(Wait what, core::Duration timeout) {
+    call([what, timeout] {
         const core::Duration sleep =
             (std::max)(core::Duration(0), (std::min)(timeout, kLongestSleep));
         const long milliseconds = std::chrono::ceil<std::chrono::milliseconds>(sleep).count();
         WaitEvent event;
-        (void)WaitEventSetWait(wait_events(), milliseconds, &event, 1, PG_WAIT_EXTENSION);
+        (void)WaitEventSetWait(wait_events(), milliseconds, &event, 1, wait_event(what));
         ResetLatch(MyLatch);
     });
 }
@@ -100,11 +99,11 @@ void wait_also_for(int fd) {
 }
 
 // The order matters: reset the latch, check for interrupts and for work, and only then wait.
-void wait(core::Duration timeout) {
+void wait(Wait what, core::Duration timeout) {
     heed_signals();
     // True even if something else has reset the latch since wait() last returned.
     const bool is_called = rings() != waiting.heard;
-    sleep_for(is_called ? core::Duration(0) : timeout);
+    sleep_for(what, is_called ? core::Duration(0) : timeout);
     waiting.heard = rings();
     heed_signals();
 }
@@ -113,7 +112,7 @@ void pause(core::Duration time) {
     const core::Duration until = monotonic_now() + time;
     heed_signals();
     for (auto left = time; left > core::Duration(0); left = until - monotonic_now()) {
-        sleep_for(left);
+        sleep_for(Wait::error_pause, left);
         heed_signals();
     }
 }
@@ -141,9 +140,11 @@ int acquire_descriptors(int wanted) {
     return descriptors;
 }
 
-void wait_for_processes(core::Duration pause) {
-    call([pause] {
-        pg_usleep(static_cast<long>(pause.count()));
+void nap(Wait what, core::Duration time) {
+    call([what, time] {
+        pgstat_report_wait_start(wait_event(what));
+        pg_usleep(static_cast<long>(time.count()));
+        pgstat_report_wait_end();
         CHECK_FOR_INTERRUPTS();
     });
 }

@@ -23,7 +23,7 @@ void keep_extension() {
                         "the outcome could not be recorded: another session has locked the tables "
                         "of extension \"securatlas_sched\"");
         }
-        wait_for_processes(kLookAgain);
+        nap(Wait::worker_lock, kLookAgain);
     }
 }
 

@@ -1,6 +1,7 @@
 #include "securatlas/pg/net/await_response.hpp"
 
 #include "border/spi.hpp"
+#include "securatlas/pg/border/waits.hpp"
 #include "securatlas/pg/shared/shared_memory.hpp"
 
 extern "C" {
@@ -8,7 +9,6 @@ extern "C" {
 #include "pgstat.h"
 #include "storage/condition_variable.h"
 #include "utils/guc.h"
-#include "utils/wait_event.h"
 }
 
 namespace securatlas::pg::requests {
@@ -57,7 +57,7 @@ void check(State state, std::int64_t id) {
 // Returns after a broadcast or after kLookAtLeastMs; throws at an interrupt.
 void sleep(ConditionVariable* condition) {
     call([condition] {
-        (void)ConditionVariableTimedSleep(condition, kLookAtLeastMs, PG_WAIT_EXTENSION);
+        (void)ConditionVariableTimedSleep(condition, kLookAtLeastMs, wait_event(Wait::response));
     });
 }
 

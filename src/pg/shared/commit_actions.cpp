@@ -9,6 +9,7 @@ extern "C" {
 #include "catalog/pg_extension.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
+#include "utils/resowner.h"
 }
 
 namespace securatlas::pg::at_commit {
@@ -21,6 +22,7 @@ constexpr std::size_t kCapacity = 256;
 struct Pending {
     bool registered = false;
     bool any = false;
+    bool committed = false;
     std::size_t count = 0;
     Notice notices[kCapacity] = {};
     bool everything = false;
@@ -37,6 +39,7 @@ constinit Pending pending;
 
 void forget() {
     pending.any = false;
+    pending.committed = false;
     pending.count = 0;
     pending.everything = false;
     pending.extension = false;
@@ -74,8 +77,7 @@ extern "C" void securatlas_at_transaction_end(XactEvent event, void*) {
     if (!pending.any) return;
     switch (event) {
         case XACT_EVENT_COMMIT:
-            tell();
-            forget();
+            pending.committed = true;
             break;
         case XACT_EVENT_ABORT:
         case XACT_EVENT_PREPARE:
@@ -92,6 +94,14 @@ extern "C" void securatlas_at_transaction_end(XactEvent event, void*) {
         case XACT_EVENT_PARALLEL_PRE_COMMIT:
             break;
     }
+}
+
+// A process that is notified must see all that was committed. At XACT_EVENT_COMMIT the locks are
+// still held, and the invalidations of other processes' catalog caches have not been sent yet.
+extern "C" void securatlas_after_locks(ResourceReleasePhase phase, bool, bool, void*) {
+    if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !pending.committed) return;
+    tell();
+    forget();
 }
 
 // Other notices only make a process look at a row, which is harmless. But the http worker drops a
@@ -113,6 +123,7 @@ Pending& pend() {
     if (!pending.registered) {
         call([] {
             RegisterXactCallback(securatlas_at_transaction_end, nullptr);
+            RegisterResourceReleaseCallback(securatlas_after_locks, nullptr);
             RegisterSubXactCallback(securatlas_at_subtransaction_end, nullptr);
         });
         pending.registered = true;

@@ -3,6 +3,7 @@
 #include <new>
 
 #include "securatlas/pg/border/guard.hpp"
+#include "securatlas/pg/border/waits.hpp"
 
 extern "C" {
 #include "storage/ipc.h"
@@ -13,6 +14,9 @@ namespace securatlas::pg {
 namespace {
 
 constexpr const char* kName = "securatlas_sched";
+// As pg_stat_activity shows who waits for one.
+constexpr const char* kLock = "CronState";
+constexpr const char* kHttpLock = "NetState";
 
 // How this process is attached to the segment.
 struct Attachment {
@@ -31,7 +35,8 @@ std::size_t segment_size() {
 void request() {
     if (attachment.next_request != nullptr) attachment.next_request();
     RequestAddinShmemSpace(segment_size());
-    RequestNamedLWLockTranche(kName, 2);
+    RequestNamedLWLockTranche(kLock, 1);
+    RequestNamedLWLockTranche(kHttpLock, 1);
 }
 
 void startup() {
@@ -41,9 +46,8 @@ void startup() {
     auto* state = static_cast<SharedState*>(ShmemInitStruct(kName, segment_size(), &found));
     if (!found) {
         memset(static_cast<void*>(state), 0, segment_size());
-        LWLockPadded* locks = GetNamedLWLockTranche(kName);
-        state->lock = &locks[0].lock;
-        state->http.lock = &locks[1].lock;
+        state->lock = &GetNamedLWLockTranche(kLock)->lock;
+        state->http.lock = &GetNamedLWLockTranche(kHttpLock)->lock;
         ConditionVariableInit(&state->http.recorded);
         state->slot_count = *attachment.slot_count;
         for (int i = 0; i < state->slot_count; ++i) {
@@ -52,6 +56,7 @@ void startup() {
     }
     attachment.state = state;
     LWLockRelease(AddinShmemInitLock);
+    name_waits();
 }
 
 }  // namespace

@@ -12,7 +12,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(
-  new_node install ask wait_for wait_until scheduler_pid our_pids is_gone cpu_ticks log_count
+  new_node install ask wait_name wait_for wait_until scheduler_pid our_pids is_gone cpu_ticks log_count
   kill_server names_are_installed build_library
   make_effects effect settle exactly_once
 );
@@ -58,6 +58,15 @@ sub ask
 	IPC::Run::run(\@psql, '<', \undef, '>', \$out, '2>', \$err) or return;
 	chomp $out;
 	return $out;
+}
+
+# What pg_stat_activity calls a wait of ours: before PostgreSQL 17 all waits of extensions have one
+# name.
+sub wait_name
+{
+	my ($name) = @_;
+	my ($major) = `pg_config --version` =~ /(\d+)/;
+	return $major < 17 ? 'Extension' : $name;
 }
 
 # Polls until the query's result is `expected`; ends the test if it never is.

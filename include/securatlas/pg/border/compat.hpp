@@ -17,6 +17,7 @@ extern "C" {
 #include "utils/guc.h"
 #include "utils/guc_tables.h"
 #include "utils/jsonb.h"
+#include "utils/wait_event.h"
 }
 
 // PGDLLEXPORT is empty before 16, but the library is built with hidden visibility.
@@ -64,6 +65,16 @@ inline constexpr const char* kTimeouts[] = {
     "transaction_timeout",
 #endif
 };
+
+// C world. A number under which pg_stat_activity shows a wait by this name; before 17 all waits of
+// extensions have one name. In a process that is attached to shared memory.
+inline std::uint32_t new_wait_event([[maybe_unused]] const char* name) {
+#if PG_VERSION_NUM < 170000
+    return PG_WAIT_EXTENSION;
+#else
+    return WaitEventExtensionNew(name);
+#endif
+}
 
 // C world. For the life of the process.
 inline WaitEventSet* create_wait_event_set(int events) {

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "securatlas/core/time.hpp"
+#include "securatlas/pg/border/waits.hpp"
 
 namespace securatlas::pg {
 
@@ -35,7 +36,7 @@ void accept_signals();
 // since wait() last returned (see Bell). Look for work after it, whatever the reason of its return.
 // Sleeps at most a minute, so that a step of the clock is noticed. Ends the process when the server
 // shuts down, and reloads the configuration after SIGHUP. Query cancellation is ignored.
-void wait(core::Duration timeout);
+void wait(Wait what, core::Duration timeout);
 
 // From now on wait() also returns when this descriptor is readable. Replaces an earlier descriptor.
 void wait_also_for(int fd);
@@ -55,7 +56,7 @@ int acquire_descriptors(int wanted);
 
 // Sleeps in a user's session, while other processes start or end. A query cancellation throws
 // Error.
-void wait_for_processes(core::Duration pause);
+void nap(Wait what, core::Duration time);
 
 // CHECK_FOR_INTERRUPTS(): ends the process, or throws Error for a query cancellation.
 void check_interrupts();
