@@ -45,7 +45,7 @@ pg::RoleOid require_role(const std::string& username) {
     const pg::RoleOid role = pg::find_role(username).value_or(0);
     if (!pg::may_run_as(role)) {
         throw pg::Error(kNotAllowed, "must be superuser to alter username",
-                        "You are not a member of role \"" + username + "\".");
+                        "You may not become role \"" + username + "\" (SET ROLE).");
     }
     if (role == 0) throw pg::Error(kNotThere, "role \"" + username + "\" does not exist");
     return role;
