@@ -4,6 +4,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
+use IPC::Run ();
 use Sched;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -101,7 +102,8 @@ $node->safe_psql('postgres', q{
 	CREATE TABLE seen (run text, job text, name text, at text, attempt text, rows bigint);});
 my $tell = q{current_setting('cron.run_id')::bigint, current_setting('cron.job_id')::bigint,
 	current_setting('cron.job_name'), current_setting('cron.scheduled_at')::timestamptz, current_setting('cron.attempt')::int};
-like(run(qq{SET force_parallel_mode = on; SET parallel_setup_cost = 0; SET parallel_leader_participation = off;
+my $force = $node->safe_psql('postgres', q{SELECT name FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query')});
+like(run(qq{SET $force = on; SET parallel_setup_cost = 0; SET parallel_leader_participation = off;
 	CREATE TEMP TABLE t (a, b, c, d, e, f) AS SELECT $tell, count(*) FROM wide GROUP BY 1, 2, 3, 4, 5;
 	INSERT INTO seen SELECT * FROM t}), qr/^succeeded/, 'parallel workers read the settings of the run');
 is($node->safe_psql('postgres', q{
@@ -120,7 +122,9 @@ like(run(q{RESET cron.run_id; RESET ALL; SET cron.run_id TO DEFAULT;
 	DO $$ BEGIN ASSERT current_setting('cron.run_id') <> ''; END $$}), qr/^succeeded/, 'RESET leads to the run itself');
 {
 	local $ENV{PGOPTIONS} = '-c cron.run_id=1';
-	my ($rc, $out, $err) = $node->psql('postgres', 'SELECT 1');
+	my $err;
+	# The query is an argument: psql ends before it would read it from a pipe.
+	IPC::Run::run([ 'psql', '-X', '-d', $node->connstr('postgres'), '-c', 'SELECT 1' ], '<', \undef, '>', \my $out, '2>', \$err);
 	like($err, qr/parameter "cron.run_id" cannot be changed/, 'nor by the options of a connection');
 }
 is($node->safe_psql('postgres', "SELECT current_setting('cron.run_id')"), '', 'outside of a run they are empty');

@@ -132,9 +132,10 @@ is(scalar($stub->requests('/held/1/60000/terminated')), 2, 'by another worker');
 sql("ALTER SYSTEM SET net.max_connections = 20");
 sql("SELECT net.http_post('" . $stub->url('/held/5/60000/killed?i=') . "' || i, timeout_milliseconds => 60000)
        FROM generate_series(1, 60) AS i");
+my $victim = worker_pid();
 wait_until(sub { grep { $_->{path} =~ /killed/ } $stub->requests }, 'requests are in flight');
-kill 9, worker_pid();
-$node->poll_query_until('postgres', 'SELECT true') or die 'the server does not come back';
+kill 9, $victim;
+comes_back($node);
 wait_for($node, "SELECT count(*) FROM net._http_response WHERE url LIKE '%/killed%' AND status_code = 200", '60',
 	'each request has a response after kill -9');
 is(sql("SELECT count(DISTINCT url) FROM net._http_response WHERE url LIKE '%/killed%'"), '60', 'and one only');

@@ -208,7 +208,7 @@ for my $round (1 .. $rounds)
 	{
 		my ($pid) = our_pids($node, 'job worker');
 		$kills{worker} += kill(9, $pid) if $pid;
-		$node->poll_query_until('postgres', 'SELECT true') or die 'the server does not come back';
+		comes_back($node);
 	}
 	else
 	{

@@ -67,7 +67,7 @@ for my $round (1 .. ROUNDS)
 		eval { $client->finish };
 		wait_until(sub { log_count($node, 'all server processes terminated; reinitializing') == $killed{worker} },
 			'a restart');
-		$node->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()') or die 'no restart';
+		comes_back($node);
 	}
 	else
 	{

@@ -13,7 +13,7 @@ use Test::More;
 
 our @EXPORT = qw(
   new_node install ask wait_name wait_for wait_until scheduler_pid our_pids is_gone cpu_ticks log_count
-  kill_server names_are_installed build_library
+  kill_server comes_back names_are_installed build_library
   make_effects effect settle exactly_once
 );
 
