@@ -16,8 +16,10 @@ extern "C" {
 #include "catalog/pg_extension.h"
 #include "catalog/pg_namespace.h"
 #include "storage/lmgr.h"
+#include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 }
@@ -54,6 +56,15 @@ bool is_of_this_project(const char* version) {
 Oid holder_of(Tables tables) {
     const ExtensionRow all = read_extension(kExtension);
     return OidIsValid(all.id) ? all.id : read_named_extension(tables).id;
+}
+
+// C world. What ConditionalLockDatabaseObject() does, which not all minor versions have.
+bool try_lock_extension(Oid extension) {
+    LOCKTAG tag;
+    SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ExtensionRelationId, extension, 0);
+    if (LockAcquire(&tag, AccessShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL) return false;
+    AcceptInvalidationMessages();
+    return true;
 }
 
 // C world. Uses the weakest lock that conflicts with the one of DROP.
@@ -135,9 +146,7 @@ bool try_keep_extension(Tables tables) {
     return call([tables] {
         const Oid extension = holder_of(tables);
         if (!OidIsValid(extension)) return false;
-        if (!ConditionalLockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock)) {
-            return false;
-        }
+        if (!try_lock_extension(extension)) return false;
         // The extension may have been dropped before the lock was acquired.
         return holder_of(tables) == extension && try_lock_tables(tables);
     });

@@ -168,6 +168,14 @@ sub kill_server
 	return;
 }
 
+# Waits until a server that restarts, by itself or after kill_server(), answers.
+sub comes_back
+{
+	my ($node) = @_;
+	wait_until(sub { (ask($node, 'postgres', 'SELECT NOT pg_is_in_recovery()') // '') eq 't' }, 'the server comes back');
+	return;
+}
+
 # Compiles a file of test/support, a library that is preloaded into a server. undef: there is no
 # compiler here.
 sub build_library
