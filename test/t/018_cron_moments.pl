@@ -58,8 +58,8 @@ sub is_row
 # Until the process waits for what comes.
 sub asleep
 {
-	my ($pid) = @_;
-	wait_for($node, "SELECT wait_event FROM pg_stat_activity WHERE pid = $pid", 'Extension', 'it sleeps');
+	my ($pid, $wait) = @_;
+	wait_for($node, "SELECT wait_event FROM pg_stat_activity WHERE pid = $pid", wait_name($wait), 'it sleeps');
 	return;
 }
 
@@ -126,13 +126,14 @@ for my $case ([ 'given back', q{ALTER ROLE anna SET work_mem = '5MB'} ], [ 'not 
 	my ($moment, $change) = @$case;
 	my $worker = $node->safe_psql('postgres',
 		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'securatlas_sched job worker' AND usename = 'anna'");
-	asleep($_) for $worker, $scheduler;
+	asleep($worker, 'CronWorkerIdle');
+	asleep($scheduler, 'CronSchedulerMain');
 	$node->safe_psql('postgres', $change);
 	kill 'STOP', $worker;
 	$node->safe_psql('postgres', 'TRUNCATE ran');
 	my $run = as('anna', "SELECT cron.run_job('called')");
 	wait_for($node, 'SELECT workers_busy FROM cron.scheduler_status', '1', 'the stopped worker gets the order');
-	asleep($scheduler);
+	asleep($scheduler, 'CronSchedulerMain');
 	kill 'STOP', $scheduler;
 	my $cancel = sub { is(as('anna', "SELECT cron.cancel_run($run)"), 't', "an order that was $moment is cancelled") };
 	$cancel->() if $moment eq 'not given back yet';

@@ -106,7 +106,7 @@ is($node->safe_psql('postgres', "SELECT transactional FROM cron.job_run_details 
 	'its row says that effects and outcome were not one transaction');
 
 # Locked before the scheduler has looked at it at all, and the oldest.
-wait_for($node, "SELECT wait_event FROM pg_stat_activity WHERE pid = $scheduler", 'Extension', 'the scheduler sleeps');
+wait_for($node, "SELECT wait_event FROM pg_stat_activity WHERE pid = $scheduler", wait_name('CronSchedulerMain'), 'the scheduler sleeps');
 kill 'STOP', $scheduler;
 $run = as('anna', "SELECT cron.run_job('theirs')");
 $locker = $node->background_psql('postgres', extra_params => [ '-U', 'anna' ]);
