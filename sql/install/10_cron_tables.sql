@@ -178,7 +178,7 @@ CREATE FUNCTION cron._state_check() RETURNS trigger
 COMMENT ON FUNCTION cron._state_check() IS 'Rejects writes by anybody but the owner of the extension, and drops rows that are replicated from another server.';
 CREATE FUNCTION cron._run_check() RETURNS trigger
     LANGUAGE C AS 'MODULE_PATHNAME', 'securatlas_run_check';
-COMMENT ON FUNCTION cron._run_check() IS 'Ends unfinished runs that are copied from elsewhere: nobody executes them here.';
+COMMENT ON FUNCTION cron._run_check() IS 'Ends unfinished runs that are copied from another server, because no process executes them here.';
 
 CREATE TRIGGER job_check BEFORE INSERT OR UPDATE ON cron.job
     FOR EACH ROW EXECUTE FUNCTION cron._job_check();

@@ -212,8 +212,7 @@ CREATE TRIGGER request_replicated BEFORE INSERT OR UPDATE ON net.http_request_qu
     FOR EACH ROW EXECUTE FUNCTION net._row_replicated();
 CREATE TRIGGER response_replicated BEFORE INSERT OR UPDATE ON net._http_response
     FOR EACH ROW EXECUTE FUNCTION net._row_replicated();
--- They fire for whoever writes: replication, and sessions that restore or replicate. See
--- cron._arm_triggers().
+-- They fire for every writer, also for replication and restores. See cron._arm_triggers().
 CREATE FUNCTION net._arm_triggers(of_table regclass) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -234,7 +233,7 @@ SELECT net._arm_triggers('net._http_response');
 
 CREATE FUNCTION net._requests_removed() RETURNS trigger
     LANGUAGE C AS 'MODULE_PATHNAME', 'securatlas_requests_removed';
-COMMENT ON FUNCTION net._requests_removed() IS 'Makes the http worker let go, at commit, of requests that are not in the queue any more.';
+COMMENT ON FUNCTION net._requests_removed() IS 'Makes the http worker drop, at commit, requests that are not in the queue any more.';
 CREATE TRIGGER requests_removed AFTER DELETE OR TRUNCATE ON net.http_request_queue
     FOR EACH STATEMENT EXECUTE FUNCTION net._requests_removed();
 

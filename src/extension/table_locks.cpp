@@ -187,7 +187,7 @@ void guard_parents(const CreateStmt* create) {
     foreach (cell, create->inhRelations) require_ownership(lfirst_node(RangeVar, cell));
 }
 
-// Whether it is one of ours, and another role's.
+// Whether the relation belongs to the extension, and to another role than the current one.
 bool is_extension_of_others(const char* name) {
     const Oid extension = get_extension_oid(name, true);
     return pg::is_our_extension(extension) && !pg::role_owns_extension(GetUserId(), extension);

@@ -35,8 +35,8 @@ struct EngineOptions {
     // File of PEM certificates of authorities that are trusted in addition to the system's. Empty:
     // the system's only.
     std::string ca_file = {};
-    // Bytes of response bodies that are held together, in flight or not yet taken. More wait at
-    // their servers; but one body always goes on, and may exceed it.
+    // Maximal number of bytes of response bodies in memory, in flight or not yet taken. Further
+    // data waits at the servers, except that one body always goes on and may exceed the limit.
     std::size_t max_buffered_bytes = 40 * 1024 * 1024;
 };
 

@@ -9,7 +9,7 @@
 namespace securatlas::app {
 namespace {
 
-// Returns the jobs that somebody has locked.
+// Returns the jobs whose rows are locked.
 std::vector<std::int64_t> move_jobs_here(const pg::runs::PlanningState& state) {
     const std::string name = pg::current_database_name();
     std::vector<std::int64_t> locked;
@@ -18,7 +18,7 @@ std::vector<std::int64_t> move_jobs_here(const pg::runs::PlanningState& state) {
     };
     if (!state.former_name.empty()) add(pg::jobs::move_database(state.former_name, name, {}));
     if (state.copied_from.empty()) return locked;
-    // Rows that were loaded past the triggers have the roles' numbers of another cluster.
+    // Rows loaded with the triggers disabled have role oids of another cluster.
     if (!state.original_exists) add(pg::jobs::bind_roles_by_name());
     if (state.copied_from == name) return locked;
     // The original goes on with these jobs itself, if it is still there.
@@ -40,7 +40,7 @@ PlanningStart settle_planning_state(core::Instant now) {
     if (state.is_settled) return start;
     const core::Instant planned_until = start.planned_until.value_or(now);
     start.locked_jobs = move_jobs_here(state);
-    // Until all are moved, the state tells what they are to be moved from.
+    // The state is kept until all jobs are moved, because it says from which database to move them.
     if (start.locked_jobs.empty()) {
         start.is_settled = pg::runs::reset_planning_state(planned_until);
     } else if (!state.planned_until) {

@@ -12,7 +12,7 @@ namespace securatlas::app {
 
 struct PlanningStart {
     std::optional<core::Instant> planned_until;  // nullopt: it had never been planned
-    bool is_settled = false;                     // false: somebody has locked a row; to be repeated
+    bool is_settled = false;                     // false: a row was locked; call it again
     std::vector<std::int64_t> locked_jobs;       // must not run until they are settled
 };
 

@@ -26,7 +26,7 @@ class SchedulerProcess {
     enum class End {
         nothing_left,  // the database does not hold the extension any more
         another,       // what was in memory is of tables that are gone: for the next scheduler
-        anew,          // schema cron has come or gone: for another object of this process
+        anew,          // schema cron was created or dropped: start again with a new object
     };
     End run();
 
@@ -105,7 +105,7 @@ class SchedulerProcess {
     bool check_extension_ = false;
     std::optional<End> end_;  // and why it ends
     bool is_started_ = false;
-    bool is_settled_ = true;  // false: a row that tells of another database was locked
+    bool is_settled_ = true;  // false: a row of another database was locked
     bool http_wanted_ = false;
 
     std::unordered_set<std::int64_t> known_jobs_;

@@ -17,7 +17,7 @@ struct ExtensionRow {
 
 ExtensionRow read_extension(const char* name);
 
-// The extension that stands for these tables' original, and bears its name.
+// The extension with the name of the original (pg_cron or pg_net) of these tables.
 const char* name_of(Tables tables);
 
 // As read_extension(name_of(tables)); none, if what has the name is the original.

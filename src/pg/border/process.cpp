@@ -175,7 +175,8 @@ void exit_process(bool failed) {
 void report_idle() {
     call([] {
         pgstat_report_activity(STATE_IDLE, nullptr);
-        // What the last commits put off: nobody knows when the next one comes.
+        // Statistics that the last commits have delayed, because it is not known when the next
+        // commit comes.
         (void)pgstat_report_stat(true);
     });
 }

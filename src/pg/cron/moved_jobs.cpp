@@ -39,7 +39,7 @@ UPDATE cron.job j
        SELECT l.jobid FROM cron.job l
         WHERE l.roleid IS NOT NULL AND NOT EXISTS (SELECT FROM pg_authid r WHERE r.oid = l.roleid)
           FOR UPDATE SKIP LOCKED))");
-    // Rows that were written past the triggers.
+    // For rows that were written with the triggers disabled.
     static Statement bind(R"(
 UPDATE cron.job j
    SET roleid = r.oid, active = r.oid IS NOT NULL,

@@ -8,7 +8,7 @@ namespace securatlas::pg::runs {
 
 std::vector<Interrupted> find_interrupted(const std::vector<std::int64_t>& alive,
                                           core::Instant server_start) {
-    // In rows that somebody has copied from elsewhere trigger may be NULL.
+    // In rows copied from another server, trigger may be NULL.
     static Statement query(R"(
 SELECT d.runid, d.jobid, d.scheduled_at, d.attempt, d.trigger, d.transactional,
        NOT EXISTS (SELECT FROM cron.job_run_details l
@@ -24,7 +24,7 @@ SELECT d.runid, d.jobid, d.scheduled_at, d.attempt, d.trigger, d.transactional,
     std::vector<Interrupted> interrupted;
     interrupted.reserve(SPI_processed);
     Statement::each_row([&interrupted](const Row& row) {
-        // A row that somebody has damaged is ended, and nothing follows.
+        // An invalid row is ended, and is not run again.
         const bool whole = !row.is_null(2) && !row.is_null(3);
         interrupted.push_back({.run = row.as_int64(1),
                                .occurrence = {.job = core::JobId{row.as_int64(2)},
@@ -56,7 +56,7 @@ UPDATE cron.job_run_details d
 }
 
 std::vector<Failed> find_failed(core::Instant since, const std::vector<std::int64_t>& alive) {
-    // A run that somebody cancelled has no retry, nor has another server's.
+    // Cancelled runs have no retry, nor have runs of another server.
     static Statement query(R"(
 SELECT d.jobid, d.scheduled_at, d.attempt, d.trigger, d.end_time, d.sqlstate
   FROM cron.job j, LATERAL (SELECT * FROM cron.job_run_details r WHERE r.jobid = j.jobid

@@ -213,7 +213,7 @@ UPDATE cron.job_run_details
     const Parameter run = Parameter::of(static_cast<std::int64_t>(report.order.run));
     Spi spi;
     if (lock.execute({run}) == 0) {
-        // Somebody else has the row, or has deleted it.
+        // The row is locked, or was deleted.
         return look.execute({run}) > 0 ? std::nullopt : std::optional(report.outcome);
     }
     std::string status;

@@ -20,7 +20,7 @@ namespace securatlas::pg {
 inline constexpr const char* kExtensionIsLocked = "55006";
 
 // The tables that a transaction works with. The history of runs is locked by neither, because runs
-// go on while somebody else has it locked: see runs::try_lock_history().
+// go on while it is locked: see runs::try_lock_history().
 enum class Tables { cron, net };
 
 // Whether this database has them, of whatever version. Needs a transaction.

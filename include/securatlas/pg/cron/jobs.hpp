@@ -59,7 +59,7 @@ bool follow_roles();
 // know of the change yet.
 bool is_following_roles();
 
-// Of the two below: jobs that somebody has locked stay as they are, and are returned.
+// The two functions below do not change locked jobs, and return them.
 
 // Corrects the roleid of jobs whose roleid and username do not match, if a role of that name
 // exists: rows loaded with the triggers disabled have the oids of the cluster that they come from.

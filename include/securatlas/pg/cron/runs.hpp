@@ -77,7 +77,7 @@ PlanningState read_planning_state();
 // Replaces all rows of cron.scheduler_state by one of this database. False: somebody has locked
 // one, which stays.
 bool reset_planning_state(core::Instant planned_until);
-// If somebody has locked the row of this database, another one is made; the latest counts.
+// If the row of this database is locked, inserts another one; the latest counts.
 void set_planned_until(core::Instant planned_until);
 
 // Deletes up to `limit` ended runs that are older than `retention` (0: no limit) or exceed

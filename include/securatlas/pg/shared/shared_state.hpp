@@ -2,8 +2,8 @@
 // survive a crash: it is rebuilt from the tables. One lock protects all of it; it is held for a few
 // hundred nanoseconds, and never while waiting.
 //
-//   DatabaseTable  one entry for each database that holds the extension: its scheduler, its http
-//                  worker, and what they have been told.
+//   DatabaseTable  one entry for each database that has the extension: its scheduler, its http
+//                  worker, and notices for them.
 //   WorkerTable    one slot for each job worker the cluster may have (cron.max_running_jobs).
 #pragma once
 
