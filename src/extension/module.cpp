@@ -2,6 +2,7 @@
 #include "hooks.hpp"
 #include "securatlas/pg/border/caller.hpp"
 #include "securatlas/pg/border/guard.hpp"
+#include "securatlas/pg/border/preload.hpp"
 #include "securatlas/pg/cron/run_settings.hpp"
 #include "securatlas/pg/cron/settings.hpp"
 #include "securatlas/pg/net/sealing.hpp"
@@ -31,6 +32,7 @@ void _PG_init(void) {
         // In a session that loads the library by itself, the SQL functions exist, and report that
         // it was not preloaded.
         if (!process_shared_preload_libraries_in_progress) return;
+        pg::refuse_original_beside();
         pg::define_settings();
         pg::define_net_settings();
         pg::define_run_settings();

@@ -219,5 +219,25 @@ is(as('app', "SELECT cron.schedule('more', '0 0 1 1 *', 'SELECT 1')"), $next_job
 is(sql(q{SELECT has_schema_privilege('watcher', 'cron', 'USAGE WITH GRANT OPTION'), has_table_privilege('other', 'cron.job_run_details', 'DELETE')}),
 	't|f', 'as they were');
 
+# ---- obstacles --------------------------------------------------------------------------------------
+# pg_dump's COPY of what pg_cron holds, into a database that has this extension.
+my $dump = $node->basedir . '/pg_cron.sql';
+sql("UPDATE cron.job SET active = true WHERE jobid = $job{six}");
+$node->command_ok([ 'pg_dump', '--data-only', '-f', $dump, 'postgres' ], 'pg_cron is dumped');
+preload('securatlas_sched');
+sql('CREATE DATABASE restored');
+install($node, 'restored');
+sql('CREATE TABLE ran (jobid int, at timestamptz)', 'restored');
+$node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', $dump, '-d', $node->connstr('restored') ], 'and restored where this extension is');
+is(sql('SELECT count(*) FROM cron.job', 'restored'), sql('SELECT count(*) FROM cron.job'), 'with all jobs');
+is(sql("SELECT active, note ~ '^paused: invalid schedule' FROM cron.job WHERE jobid = $job{six}", 'restored'), 'f|t', 'that of a bad schedule, paused');
+
 $node->stop;
+for my $libraries ('pg_cron, securatlas_sched', 'securatlas_sched, pg_cron')
+{
+	$node->append_conf('postgresql.auto.conf', "shared_preload_libraries = '$libraries'");
+	my $from = -s $node->logfile;
+	ok(!$node->start(fail_ok => 1), "$libraries: the server does not start");
+	like(slurp_file($node->logfile, $from), qr/FATAL:  pg_cron and securatlas_sched cannot be loaded together.*Leave one of them/s, 'and says why');
+}
 done_testing;
