@@ -114,8 +114,9 @@ wait_for($node, $state, 'idle', 'but one starts, and is idle');
 # Autovacuum goes by these; the worker lives on.
 sql(q{SELECT pg_stat_reset_single_table_counters('net._http_response'::regclass)});
 sql("SELECT net.http_get('" . $stub->url('/counted') . "?' || i) FROM generate_series(1, 30) AS i");
-wait_for($node, q{SELECT n_tup_ins FROM pg_stat_user_tables WHERE relid = 'net._http_response'::regclass}, '30',
-	'all responses are counted');
+wait_for($node, q{
+	SELECT n_tup_ins, (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'securatlas_sched http worker')
+	  FROM pg_stat_user_tables WHERE relid = 'net._http_response'::regclass}, '30|1', 'all responses are counted while it lives');
 is(response_to("http_get('" . $stub->url('/after-idle') . "')", 'status_code'), '200', 'and starts for a request');
 
 # ---- a worker that is terminated -----------------------------------------------------------------
