@@ -144,7 +144,7 @@ void SchedulerProcess::take_notices() {
                 callbacks_.notified(static_cast<pg::RoleOid>(notice.id));
                 break;
             case pg::Notice::Kind::purge_wanted:
-                purge_responses_at_ = core::Duration(0);
+                purge_soon_ = true;
                 break;
         }
     }

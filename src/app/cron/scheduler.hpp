@@ -121,6 +121,8 @@ class SchedulerProcess {
     core::Duration explain_at_{0};
     core::Duration purge_at_{0};
     core::Duration purge_responses_at_{0};
+    core::Duration responses_purged_at_{0};
+    bool purge_soon_ = false;  // responses: the configuration has changed, or net.wake() was called
     unsigned purge_configuration_ = 0;  // version of the settings that responses were purged by
     pg::SchedulerStatus status_;
 };

@@ -24,7 +24,16 @@ core::Duration pause_for(core::Duration ttl) {
 }
 
 // More is left, perhaps.
-bool is_full(std::uint64_t removed) { return removed >= static_cast<std::uint64_t>(kPurgeBatch); }
+bool is_full(std::uint64_t removed, int limit = kPurgeBatch) {
+    return removed >= static_cast<std::uint64_t>(limit);
+}
+
+// As many as the settings say, unless more come than that.
+int purge_limit(int wanted, core::Instant expired) {
+    return wanted < kPurgeBatch && pg::requests::has_responses(expired - kPurgeResponsesPause)
+               ? kPurgeBatch
+               : wanted;
+}
 
 }  // namespace
 
@@ -47,22 +56,27 @@ void SchedulerProcess::purge() {
 void SchedulerProcess::purge_responses() {
     const core::Duration monotonic = pg::monotonic_now();
     const unsigned version = pg::configuration_version();
-    if (std::exchange(purge_configuration_, version) != version) {
-        purge_responses_at_ = core::Duration(0);
+    if (std::exchange(purge_configuration_, version) != version) purge_soon_ = true;
+    if (purge_soon_) {
+        purge_responses_at_ = std::min(purge_responses_at_, responses_purged_at_ + kShortestPause);
     }
     if (monotonic < purge_responses_at_) return;
+    purge_soon_ = false;
+    responses_purged_at_ = monotonic;
     purge_responses_at_ = monotonic + kPurgeResponsesPause;
-    const core::Duration ttl = pg::net_settings().ttl;
-    if (ttl == core::Duration(0)) return;
+    const pg::NetSettings settings = pg::net_settings();
+    if (settings.ttl == core::Duration(0)) return;
     pg::ExtensionTransaction transaction(pg::Tables::net);
     if (!pg::requests::try_lock()) return;
-    const std::uint64_t removed = pg::requests::remove_responses(pg::now() - ttl, kPurgeBatch);
-    const bool are_left = pg::requests::has_responses();
+    const core::Instant expired = pg::now() - settings.ttl;
+    const int limit = purge_limit(pg::responses_per_purge(), expired);
+    const std::uint64_t removed = pg::requests::remove_responses(expired, limit);
+    const bool are_left = pg::requests::has_responses(pg::now());
     transaction.commit_asynchronously();
-    if (is_full(removed)) {
+    if (is_full(removed, limit)) {
         purge_responses_at_ = monotonic + kShortestPause;
     } else if (are_left) {
-        purge_responses_at_ = monotonic + pause_for(ttl);
+        purge_responses_at_ = monotonic + pause_for(settings.ttl);
     }
 }
 

@@ -111,10 +111,12 @@ DELETE FROM net._http_response WHERE id IN (
     return statement.execute({Parameter::of(before), Parameter::of(std::int32_t{limit})});
 }
 
-bool has_responses() {
-    static Statement query("SELECT EXISTS (SELECT FROM net._http_response)");
+bool has_responses(core::Instant before) {
+    static Statement query(R"(
+SELECT EXISTS (SELECT FROM net._http_response
+                WHERE created < $1 AND callback_state IS DISTINCT FROM 'waiting'))");
     Spi spi;
-    query.execute({});
+    query.execute({Parameter::of(before)});
     bool found = false;
     Statement::each_row([&found](const Row& row) { found = row.as_bool(1); });
     return found;

@@ -111,6 +111,16 @@ void define_net_settings() {
     define_egress_settings();
 }
 
+int responses_per_purge() {
+    constexpr int kResponsesPerPurge = 10'000;
+    constexpr int kDefaultOfPgNet = 200;
+    return call([] {
+        const char* set = GetConfigOption("pg_net.batch_size", true, false);
+        const int batch = set == nullptr ? 0 : atoi(set);
+        return batch <= 0 || batch == kDefaultOfPgNet ? kResponsesPerPurge : batch;
+    });
+}
+
 NetSettings net_settings() {
     return {
         .ttl = core::Duration(variables.ttl_us),

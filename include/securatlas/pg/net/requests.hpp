@@ -155,6 +155,6 @@ void record_retries(const std::vector<Retry>& retries);
 // Deletes up to `limit` responses that were recorded before this instant, except those whose
 // callback waits and those that are locked; returns their number.
 std::uint64_t remove_responses(core::Instant before, int limit);
-bool has_responses();
+bool has_responses(core::Instant before);
 
 }  // namespace securatlas::pg::requests

@@ -28,6 +28,10 @@ struct NetSettings {
 
 NetSettings net_settings();
 
+// How many responses are removed at a time, once a second, while few are due: pg_net.batch_size,
+// where there is such a setting and it is not pg_net's default.
+int responses_per_purge();
+
 // net.blocked_networks and net.allowed_hosts. Returns the same object until they change.
 std::shared_ptr<const core::EgressPolicy> egress_policy();
 
