@@ -22,8 +22,6 @@ namespace pg = securatlas::pg;
 
 namespace {
 
-constexpr const char* kExtension = "securatlas_sched";
-
 // ---- relations of ours ---------------------------------------------------------------------
 
 // Indexes are no members of the extension, but their tables are.
@@ -57,7 +55,7 @@ void refuse_lock(Oid relation) {
              errmsg("permission denied for table %s", get_rel_name(relation)),
              errdetail("Everybody's runs and requests are written to the tables of extension "
                        "\"%s\": only the owner may lock one in SHARE mode or a stronger one.",
-                       kExtension),
+                       get_extension_name(getExtensionOfObject(RelationRelationId, relation))),
              errhint("Use ROW EXCLUSIVE mode or a weaker one, or an advisory lock.")));
 }
 
