@@ -47,6 +47,15 @@ sub victim
 	return $pids[ rand @pids ];
 }
 
+# The server may notice only now that one of its processes was killed, and restart.
+sub answer
+{
+	my ($sql) = @_;
+	my $answer;
+	wait_until(sub { return defined($answer = ask($node, 'postgres', $sql)) }, 'the server answers');
+	return $answer;
+}
+
 my %deeds = (
 	'kill a job worker' => sub { return kill 9, victim('job worker') },
 	'kill the scheduler' => sub { return kill 9, victim('scheduler') },
@@ -61,7 +70,7 @@ wait_for($node, "SELECT ($succeeded) >= 9", 't', 'runs are made');
 for my $round (1 .. $rounds)
 {
 	my $name = $names[ $round % @names ];
-	my $before = $node->safe_psql('postgres', $succeeded);
+	my $before = answer($succeeded);
 	usleep(rand 900_000);    # the moment is the test's input
 	# At least one crash comes while a run is under way.
 	wait_for($node, "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'PgSleep'", 't',
@@ -70,7 +79,7 @@ for my $round (1 .. $rounds)
 	wait_for($node, "SELECT ($succeeded) > $before", 't', "round $round: $name, and runs go on");
 }
 
-my $end = $node->safe_psql('postgres', 'SELECT now()');
+my $end = answer('SELECT now()');
 wait_for($node, qq{
 	SELECT bool_and(EXISTS (SELECT FROM effects e WHERE e.jobid = j.jobid AND e.scheduled_at >= '$end'))
 	  FROM cron.job j}, 't', 'every job has caught up');
