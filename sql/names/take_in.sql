@@ -22,6 +22,13 @@ BEGIN
         UPDATE pg_extension e SET extconfig = NULL, extcondition = NULL WHERE e.oid = name.oid;
         INSERT INTO pg_depend (classid, objid, objsubid, refclassid, refobjid, refobjsubid, deptype)
         VALUES ('pg_extension'::regclass, name.oid, 0, 'pg_extension'::regclass, ours, 0, 'n');
+        -- Its grants of pg_net_grants.sql stay, and are none of this extension's: a dump has them.
+        CONTINUE WHEN name.extname <> 'pg_net';
+        DELETE FROM pg_init_privs p
+         WHERE p.classoid = 'pg_namespace'::regclass AND p.objoid = 'net'::regnamespace;
+        UPDATE pg_init_privs p
+           SET initprivs = ARRAY(SELECT a FROM unnest(p.initprivs) a WHERE a::text NOT LIKE '=%')
+         WHERE p.classoid = 'pg_proc'::regclass AND p.objoid = 'net.worker_restart()'::regprocedure;
     END LOOP;
 END $$;
 

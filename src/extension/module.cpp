@@ -8,6 +8,7 @@
 #include "securatlas/pg/net/sealing.hpp"
 #include "securatlas/pg/net/settings.hpp"
 #include "securatlas/pg/shared/launch.hpp"
+#include "securatlas/pg/shared/names.hpp"
 #include "securatlas/pg/shared/shared_memory.hpp"
 
 extern "C" {
@@ -44,6 +45,15 @@ void _PG_init(void) {
         securatlas::extension::install_hooks();
         pg::note_callers();
         pg::register_launcher();
+    });
+}
+
+// Called by the libraries pg_cron and pg_net: see src/names.
+PGDLLEXPORT void securatlas_serve_as(const char* name);
+
+void securatlas_serve_as(const char* name) {
+    pg::entry([name] {
+        if (process_shared_preload_libraries_in_progress) pg::serve_as(name);
     });
 }
 

@@ -46,10 +46,11 @@ wait_for($node, q{SELECT count(*) > 0 FROM cron.job_run_details WHERE jobname = 
 
 # ---- a name in the log ---------------------------------------------------------------------------
 
-sql(q{SELECT cron.schedule(E'two\nlines: FATAL:  no', '@yearly', 'SELECT 3');
+sql(q{SELECT cron.schedule(E'two\nlines: FATAL:  no', '@yearly', 'CREATE TABLE public.named AS SELECT current_setting($$application_name$$) AS name');
 	SELECT cron.run_job(E'two\nlines: FATAL:  no')});
 wait_for($node, q{SELECT status FROM cron.job_run_details WHERE trigger = 'manual'}, 'succeeded', 'a job of two lines runs');
-is(log_count($node, qr/LOG:  cron: two\?lines: FATAL:  no \[\d+\]: SELECT 3/), 1, 'and has one in the log');
+like(sql('SELECT name FROM named'), qr/^cron: two\?lines: FATAL:  no \[\d+\]$/, 'and has one in the log');
+is(log_count($node, qr/LOG:  cron job \d+ starting: CREATE TABLE public.named/), 1, 'beside its command');
 
 $node->stop;
 done_testing();

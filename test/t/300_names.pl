@@ -99,7 +99,7 @@ runs('cns');
 sends('cns');
 is(in('c', 'SELECT * FROM cron.take_over()'), '0|0', 'pg_cron alone takes over jobs only');
 is(in('n', 'SELECT net.take_over()'), '0', 'pg_net alone takes over requests');
-my $not_always = q{SELECT tgname FROM pg_trigger WHERE tgrelid = '%s'::regclass AND tgenabled <> 'A' AND tgname ~ 'replicated|check'};
+my $not_always = q{SELECT tgname FROM pg_trigger WHERE tgrelid = '%s'::regclass AND tgenabled <> 'A' AND tgname ~ 'replicated|^job_check'};
 in('c', 'ALTER TABLE cron.job DISABLE TRIGGER ALL; ALTER TABLE cron.job ENABLE TRIGGER ALL');
 is(in('c', sprintf $not_always, 'cron.job'), '', 'pg_cron alone: triggers that are enabled fire always');
 in('n', 'ALTER TABLE net._http_response DISABLE TRIGGER ALL; ALTER TABLE net._http_response ENABLE TRIGGER ALL');
@@ -176,6 +176,15 @@ like(error_of('taken', 'DROP EXTENSION securatlas_sched'),
 in('taken', 'DROP EXTENSION securatlas_sched CASCADE');
 is(in('taken', q{SELECT count(*) FROM pg_extension WHERE extname <> 'plpgsql'}), '0', 'but with CASCADE, names and all');
 
+# What pg_net grants, and what an administrator has granted.
+my $acl = q{SELECT n.nspname, a.a::text FROM pg_namespace n, unnest(n.nspacl) AS a(a) WHERE n.nspname IN ('cron', 'net')
+	AND a.a::text !~ '^postgres='
+	UNION ALL SELECT p.proname, a.a::text FROM pg_proc p, unnest(p.proacl) AS a(a) WHERE p.proname IN ('worker_restart', 'alter_job')
+	AND a.a::text !~ '^postgres='
+	ORDER BY 1, 2};
+in('cns', q{GRANT USAGE ON SCHEMA cron TO plain; GRANT EXECUTE ON FUNCTION cron.alter_job TO plain WITH GRANT OPTION});
+like(in('cns', $acl), qr/^net\|=U/m, 'what pg_net has granted to everybody stays when it is taken in');
+
 # ---- dump and restore ------------------------------------------------------------------------
 for my $database (qw(c n cn cs ns cns))
 {
@@ -190,6 +199,7 @@ for my $database (qw(c n cn cs ns cns))
 	is($err, '', 'and restored');
 	my $set = join '', sort split //, uc $database;
 	is(in("re_$database", $state), $states{$set}, "re_$database is the same");
+	is(in("re_$database", $acl), in($database, $acl), 'with its privileges');
 	is(in("re_$database", q{SELECT string_agg(jobname, ' ' ORDER BY jobname) FROM cron.job}), 'dumped other', 'with its jobs')
 	  if $database =~ /[cs]/;
 	is(in("re_$database", q{SELECT name FROM net.secrets WHERE name = 'dumped'}), 'dumped', 'with its secrets') if $database =~ /[ns]/;

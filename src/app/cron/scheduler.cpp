@@ -170,6 +170,8 @@ void SchedulerProcess::check_extension() {
         cron_ = found.cron;
         net_ = found.net;
         if (found.state == pg::InstalledExtension::State::absent) end_ = End::nothing_left;
+        // By which users of pg_cron look whether it is there.
+        pg::set_application_name(has_cron() ? "pg_cron scheduler" : "pg_net scheduler");
         return;
     }
     end_ = end_by(found);

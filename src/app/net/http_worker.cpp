@@ -22,6 +22,7 @@
 #include "securatlas/pg/border/process.hpp"
 #include "securatlas/pg/net/settings.hpp"
 #include "securatlas/pg/shared/installed_extension.hpp"
+#include "securatlas/pg/shared/names.hpp"
 
 namespace securatlas::app {
 namespace {
@@ -399,6 +400,7 @@ bool HttpWorker::is_idle() const {
 }
 
 bool HttpWorker::may_leave() {
+    if (pg::serves_as_pg_net()) return false;
     if (!is_idle() || pg::monotonic_now() < idle_since_ + kIdleTime) return false;
     publish(true);
     if (pg::DatabaseTable::detach_http_worker_if_idle(database_)) return true;
@@ -416,7 +418,7 @@ core::Duration HttpWorker::sleep_time() const {
     if (start_again_at_) not_after(*start_again_at_ - now);
     if (const auto opening = queues_.next_opening(now)) not_after(*opening - now);
     if (!is_shown_) not_after(published_at_ + kPauseBetweenPublishing - now);
-    if (is_idle()) not_after(idle_since_ + kIdleTime - now);
+    if (is_idle() && !pg::serves_as_pg_net()) not_after(idle_since_ + kIdleTime - now);
     return sleep;
 }
 
@@ -424,6 +426,7 @@ void run_http_worker(pg::DatabaseOid database) {
     pg::accept_signals();
     pg::connect_as_superuser(database);
     if (!extension_is_here() || !pg::DatabaseTable::attach_http_worker(database)) return;
+    pg::set_application_name("pg_net worker");
     pg::requests::prepare_process();
     pg::report_idle();
     while (true) {

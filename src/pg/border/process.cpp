@@ -185,6 +185,10 @@ void report_active(const char* what) {
     call([what] { pgstat_report_activity(STATE_RUNNING, what); });
 }
 
+void set_application_name(const char* name) {
+    call([name] { SetConfigOption("application_name", name, PGC_USERSET, PGC_S_OVERRIDE); });
+}
+
 void* load_function(const char* library, const char* name) {
     return call([library, name] { return load_external_function(library, name, false, nullptr); });
 }

@@ -142,7 +142,7 @@ class RunScope {
         debug_query_string = task.command.c_str();
         pgstat_report_activity(STATE_RUNNING, task.command.c_str());
         if (settings().log_statement) {
-            ereport(LOG, errmsg_internal("%s: %s", name, task.command.c_str()));
+            ereport(LOG, errmsg_internal("cron job %lld starting: %s", job, task.command.c_str()));
         }
     }
 
@@ -220,6 +220,27 @@ void finish(RunReport& report, const runs::Task& task, const StatementTag& tag) 
     report.recorded = record;
 }
 
+std::int64_t job_number(const RunOrder& order) {
+    return static_cast<std::int64_t>(order.occurrence.job);
+}
+
+// As pg_cron words it. The run is committed: neither a late cancellation nor anything else may make
+// a failure of it.
+void log_completion(const RunReport& report) {
+    if (report.outcome != core::RunOutcome::succeeded || !settings().log_statement) return;
+    try {
+        call([&report] {
+            HOLD_INTERRUPTS();
+            ereport(LOG, errmsg_internal("cron job %lld COMMAND completed: %s",
+                                         static_cast<long long>(job_number(report.order)),
+                                         report.message.data()));
+            RESUME_INTERRUPTS();
+        });
+    } catch (const Error&) {
+        return;
+    }
+}
+
 }  // namespace
 
 void prepare_for_commands() {
@@ -252,10 +273,11 @@ RunReport execute_run(const RunOrder& order, const runs::Task& task) {
         report.ended_at = now();
         assign_text(report.sqlstate, error.sqlstate());
         assign_message(report.message, error_text(error));
-        log_failure("run failed", error);
+        log_failure("cron job " + std::to_string(job_number(order)) + " failed", error);
         set_cancel_reason(report);
         record_failure(report, task);
     }
+    log_completion(report);
     call([] {
         pgstat_report_stat(false);
         pgstat_report_activity(STATE_IDLE, nullptr);

@@ -33,6 +33,10 @@ struct Variables {
 };
 constinit Variables variables;
 
+// The defaults of settings that have no effect: scripts read them.
+constexpr const char* kDatabaseOfPgCron = "postgres";
+constexpr const char* kHostOfPgCron = "localhost";
+
 constexpr config_enum_entry kMessageLevels[] = {
     {"debug5", DEBUG5, false}, {"debug4", DEBUG4, false}, {"debug3", DEBUG3, false},
     {"debug2", DEBUG2, false}, {"debug1", DEBUG1, false}, {"debug", DEBUG2, true},
@@ -56,7 +60,9 @@ void securatlas_assign_catchup(const char*, void* extra) {
 }
 
 void securatlas_assign_ignored_text(const char* value, void*) {
-    if (value != nullptr && value[0] != '\0' && MyProcPid == PostmasterPid) {
+    const std::string_view given = value != nullptr ? value : "";
+    const bool is_default = given.empty() || given == kDatabaseOfPgCron || given == kHostOfPgCron;
+    if (!is_default && MyProcPid == PostmasterPid) {
         ereport(LOG, (errmsg("cron.database_name and cron.host have no effect"),
                       errdetail("securatlas_sched schedules in every database that holds it.")));
     }
@@ -120,13 +126,18 @@ void define_settings() {
     define_flag("cron.enable_superuser_jobs", "Allow jobs that run as a superuser.",
                 &variables.enable_superuser_jobs, true);
     // Settings of pg_cron: they are accepted, and a log message says that they have no effect.
-    define_text("cron.database_name", "Has no effect.", &variables.ignored_text[0], "", nullptr,
-                securatlas_assign_ignored_text);
-    define_text("cron.host", "Has no effect.", &variables.ignored_text[1], "", nullptr,
+    define_text("cron.database_name", "Has no effect.", &variables.ignored_text[0],
+                kDatabaseOfPgCron, nullptr, securatlas_assign_ignored_text);
+    define_text("cron.host", "Has no effect.", &variables.ignored_text[1], kHostOfPgCron, nullptr,
                 securatlas_assign_ignored_text);
     DefineCustomBoolVariable("cron.use_background_workers", "Has no effect.", nullptr,
                              &variables.ignored_flag, false, PGC_SIGHUP, 0, nullptr,
                              securatlas_assign_ignored_flag, nullptr);
+}
+
+void use_defaults_of_pg_cron() {
+    call(
+        [] { SetConfigOption("cron.log_statement", "on", PGC_POSTMASTER, PGC_S_DYNAMIC_DEFAULT); });
 }
 
 Settings settings() {

@@ -1,11 +1,20 @@
 #include "securatlas/pg/net/settings.hpp"
 
+#include <algorithm>
 #include <climits>
+#include <string_view>
 
 #include "border/interval_setting.hpp"
 
 namespace securatlas::pg {
 namespace {
+
+constexpr const char* kTtl = "6 hours";
+constexpr std::int64_t kTtlUs = std::int64_t{6} * 3600 * 1'000'000;
+constexpr int kMaxConnections = 256;
+// Of pg_net.
+constexpr int kBatchSize = 200;
+constexpr const char* kDatabase = "postgres";
 
 // The variables of the settings, which PostgreSQL writes.
 struct Variables {
@@ -22,6 +31,11 @@ struct Variables {
     char* blocked_networks = nullptr;
     char* allowed_hosts = nullptr;
     std::int64_t ttl_us = 0;
+    // Of pg_net.*, which may not be declared.
+    char* pg_net_ttl = nullptr;
+    int pg_net_batch_size = kBatchSize;
+    char* pg_net_ignored[2] = {};
+    std::int64_t pg_net_ttl_us = 0;
 };
 constinit Variables variables;
 
@@ -41,6 +55,19 @@ extern "C" {
 
 void securatlas_assign_ttl(const char*, void* extra) {
     variables.ttl_us = *static_cast<std::int64_t*>(extra);
+}
+
+void securatlas_assign_pg_net_ttl(const char*, void* extra) {
+    variables.pg_net_ttl_us = *static_cast<std::int64_t*>(extra);
+}
+
+void securatlas_assign_pg_net_ignored(const char* value, void*) {
+    const std::string_view given = value != nullptr ? value : "";
+    if (!given.empty() && given != kDatabase && MyProcPid == PostmasterPid) {
+        ereport(LOG,
+                (errmsg("pg_net.database_name and pg_net.username have no effect"),
+                 errdetail("securatlas_sched sends requests of every database that holds it.")));
+    }
 }
 
 bool securatlas_check_networks(char** value, void**, GucSource) {
@@ -86,11 +113,11 @@ void define_egress_settings() {
 
 void define_net_settings() {
     DefineCustomStringVariable("net.ttl", "Age at which responses are removed; 0 keeps all.",
-                               nullptr, &variables.ttl, "6 hours", PGC_SIGHUP, 0,
+                               nullptr, &variables.ttl, kTtl, PGC_SIGHUP, 0,
                                securatlas_check_interval, securatlas_assign_ttl, nullptr);
     define_number("net.max_connections",
                   "Requests of a database that may be in flight at the same time.",
-                  &variables.max_connections, 256, 1, 10'000, PGC_SIGHUP);
+                  &variables.max_connections, kMaxConnections, 1, 10'000, PGC_SIGHUP);
     define_number("net.max_attempts", "Attempts at sending a request.", &variables.max_attempts, 3,
                   1, 1000, PGC_SUSET);
     define_number("net.max_response_bytes", "Bytes of a response's body that are kept.",
@@ -113,18 +140,36 @@ void define_net_settings() {
 
 int responses_per_purge() {
     constexpr int kResponsesPerPurge = 10'000;
-    constexpr int kDefaultOfPgNet = 200;
     return call([] {
         const char* set = GetConfigOption("pg_net.batch_size", true, false);
         const int batch = set == nullptr ? 0 : atoi(set);
-        return batch <= 0 || batch == kDefaultOfPgNet ? kResponsesPerPurge : batch;
+        return batch <= 0 || batch == kBatchSize ? kResponsesPerPurge : batch;
     });
 }
 
+void define_pg_net_settings() {
+    DefineCustomStringVariable("pg_net.ttl", "As net.ttl, where that is not set.", nullptr,
+                               &variables.pg_net_ttl, kTtl, PGC_SIGHUP, 0,
+                               securatlas_check_interval, securatlas_assign_pg_net_ttl, nullptr);
+    define_number("pg_net.batch_size", "As net.max_connections, where that is not set.",
+                  &variables.pg_net_batch_size, kBatchSize, 0, 32'767, PGC_SIGHUP);
+    const auto define_ignored = [](const char* name, char** variable, const char* initial) {
+        DefineCustomStringVariable(name, "Has no effect.", nullptr, variable, initial,
+                                   PGC_SU_BACKEND, 0, nullptr, securatlas_assign_pg_net_ignored,
+                                   nullptr);
+    };
+    define_ignored("pg_net.database_name", &variables.pg_net_ignored[0], kDatabase);
+    define_ignored("pg_net.username", &variables.pg_net_ignored[1], "");
+}
+
 NetSettings net_settings() {
+    const bool has_ttl = variables.pg_net_ttl == nullptr || variables.ttl_us != kTtlUs;
+    const bool has_limit =
+        variables.pg_net_batch_size == kBatchSize || variables.max_connections != kMaxConnections;
     return {
-        .ttl = core::Duration(variables.ttl_us),
-        .max_connections = variables.max_connections,
+        .ttl = core::Duration(has_ttl ? variables.ttl_us : variables.pg_net_ttl_us),
+        .max_connections = has_limit ? variables.max_connections
+                                     : std::clamp(variables.pg_net_batch_size, 1, 10'000),
         .max_attempts = variables.max_attempts,
         .max_response_bytes = static_cast<std::size_t>(variables.max_response_bytes),
         .max_pending_requests = variables.max_pending_requests,

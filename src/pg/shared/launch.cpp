@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "securatlas/pg/border/guard.hpp"
+#include "securatlas/pg/shared/names.hpp"
 
 extern "C" {
 #include "postmaster/bgworker.h"
@@ -62,8 +63,13 @@ std::optional<Launched> launch_scheduler(DatabaseOid database) {
 }
 
 std::optional<Launched> launch_http_worker(DatabaseOid database) {
-    return launch(worker_definition("http worker", "securatlas_http_worker_main",
-                                    ObjectIdGetDatum(database)));
+    BackgroundWorker worker = worker_definition("http worker", "securatlas_http_worker_main",
+                                                ObjectIdGetDatum(database));
+    if (serves_as_pg_net()) {
+        snprintf(worker.bgw_name, sizeof worker.bgw_name, "pg_net worker");
+        snprintf(worker.bgw_type, sizeof worker.bgw_type, "pg_net worker");
+    }
+    return launch(worker);
 }
 
 std::optional<Launched> launch_job_worker(int slot, std::uint32_t generation) {

@@ -74,6 +74,9 @@ void report_idle();
 // As active, with a text in place of a query.
 void report_active(const char* what);
 
+// Makes pg_stat_activity show this application_name of the process.
+void set_application_name(const char* name);
+
 // Loads a library into this process, for its life, and looks up a function in it. nullptr: it has
 // no function of this name.
 void* load_function(const char* library, const char* name);
