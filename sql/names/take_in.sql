@@ -25,10 +25,12 @@ BEGIN
         -- Its grants of pg_net_grants.sql stay, and are none of this extension's: a dump has them.
         CONTINUE WHEN name.extname <> 'pg_net';
         DELETE FROM pg_init_privs p
-         WHERE p.classoid = 'pg_namespace'::regclass AND p.objoid = 'net'::regnamespace;
-        UPDATE pg_init_privs p
-           SET initprivs = ARRAY(SELECT a FROM unnest(p.initprivs) a WHERE a::text NOT LIKE '=%')
-         WHERE p.classoid = 'pg_proc'::regclass AND p.objoid = 'net.worker_restart()'::regprocedure;
+         WHERE (p.classoid = 'pg_namespace'::regclass AND p.objoid = 'net'::regnamespace)
+            OR (p.classoid = 'pg_proc'::regclass AND p.objoid = 'net.worker_restart()'::regprocedure);
+        INSERT INTO pg_init_privs (objoid, classoid, objsubid, privtype, initprivs)
+        SELECT p.oid, 'pg_proc'::regclass, 0, 'e',
+               ARRAY[makeaclitem(p.proowner, p.proowner, 'EXECUTE', false)]
+          FROM pg_proc p WHERE p.oid = 'net.worker_restart()'::regprocedure;
     END LOOP;
 END $$;
 

@@ -12,7 +12,7 @@ our @EXPORT = qw(catalog differences);
 my $members = q{
 	SELECT d.classid, d.objid, pg_identify_object(d.classid, d.objid, 0) AS about
 	  FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
-	 WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname = 'securatlas_sched'};
+	 WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname IN ('securatlas_sched', 'pg_cron', 'pg_net')};
 my $relations = qq{
 	SELECT c.*, c.oid::regclass::text AS name
 	  FROM ($members) m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid};
