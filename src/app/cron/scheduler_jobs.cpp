@@ -43,7 +43,8 @@ bool SchedulerProcess::start() {
 void SchedulerProcess::start_sending() {
     callbacks_.look_at_all();
     pg::Transaction transaction;
-    http_wanted_ = pg::serves_as_pg_net() || !pg::try_keep_extension(pg::Tables::net) || pg::requests::may_have_requests();
+    http_wanted_ = pg::serves_as_pg_net() || !pg::try_keep_extension(pg::Tables::net) ||
+                   pg::requests::may_have_requests();
     transaction.commit();
 }
 

@@ -63,8 +63,8 @@ std::optional<Launched> launch_scheduler(DatabaseOid database) {
 }
 
 std::optional<Launched> launch_http_worker(DatabaseOid database) {
-    BackgroundWorker worker = worker_definition("http worker", "securatlas_http_worker_main",
-                                                ObjectIdGetDatum(database));
+    BackgroundWorker worker =
+        worker_definition("http worker", "securatlas_http_worker_main", ObjectIdGetDatum(database));
     if (serves_as_pg_net()) {
         snprintf(worker.bgw_name, sizeof worker.bgw_name, "pg_net worker");
         snprintf(worker.bgw_type, sizeof worker.bgw_type, "pg_net worker");

@@ -1,5 +1,5 @@
-// The names pg_cron and pg_net, by which programs look for settings and processes. A server has them
-// that preloads the libraries of these names.
+// The names pg_cron and pg_net, by which programs look for settings and processes. A server has
+// them that preloads the libraries of these names.
 #pragma once
 
 namespace securatlas::pg {
