@@ -167,9 +167,13 @@ make_root() {
 copy_project() {
     rm -rf "$1"
     mkdir -p "$1"
-    (cd "$ROOT" && git ls-files -z --cached --others --exclude-standard |
-        while IFS= read -r -d '' file; do [ -e "$file" ] && printf '%s\0' "$file"; done |
-        tar --null -T - -cf -) | tar -C "$1" -xf -
+    if git -C "$ROOT" rev-parse >/dev/null 2>&1; then
+        (cd "$ROOT" && git ls-files -z --cached --others --exclude-standard |
+            while IFS= read -r -d '' file; do [ -e "$file" ] && printf '%s\0' "$file"; done |
+            tar --null -T - -cf -)
+    else
+        tar -C "$ROOT" --exclude=./build --exclude=./obj --exclude='./*.so' --exclude='./securatlas_sched--*.sql' -cf - .
+    fi | tar -C "$1" -xf -
 }
 
 # in_root DIRECTORY COMMAND...: in process and mount namespaces that end with the command, and with
@@ -193,3 +197,16 @@ in_root() {
 
 # update_packages DIRECTORY: the root's lists of packages; fails if the mirror cannot be reached.
 update_packages() { in_root "$1" apt-get -o APT::Update::Error-Mode=any update -qq; }
+
+# clean_root SUITE DIRECTORY: a copy of the suite's root in which packages start no service and make no
+# cluster; fails if the mirror cannot be reached.
+clean_root() {
+    local suite=$1 root=$2
+    make_root "$suite" "$SUITE_ROOTS/$suite-clean" || return
+    cp -a "$SUITE_ROOTS/$suite-clean/." "$root" || return
+    update_packages "$root" || return
+    printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
+    chmod +x "$root/usr/sbin/policy-rc.d"
+    mkdir -p "$root/etc/postgresql-common/createcluster.d"
+    echo 'create_main_cluster = false' >"$root/etc/postgresql-common/createcluster.d/trial.conf"
+}
