@@ -33,7 +33,10 @@ class RetryPause {
 // the scheduler goes on with what needs no writing.
 class HistoryWriter {
   public:
-    void add(core::ClaimRun claim) { claims_.push(claim.owner, std::move(claim)); }
+    void add(core::ClaimRun claim) {
+        const auto owner = claim.owner;
+        claims_.push(owner, std::move(claim));
+    }
     void add(core::RecordSkip skip) { skips_.push_back(std::move(skip)); }
     void add(core::ExplainWait wait) { waits_.push_back(std::move(wait)); }
     void add(core::SkipRun skip) { changes_.skips.push_back(std::move(skip)); }

@@ -62,6 +62,7 @@ bool SchedulerProcess::start_planning() {
         started.server_start = pg::server_start();
     }
     std::vector<std::int64_t> alive;
+    alive.reserve(adopted.size());
     for (const auto& run : adopted) alive.push_back(static_cast<std::int64_t>(run.run));
     pg::jobs::remove_finished_one_offs();
     roles_changed_ = !pg::jobs::follow_roles();

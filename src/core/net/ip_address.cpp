@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <initializer_list>
+#include <utility>
 
 #include "securatlas/core/text.hpp"
 #include "split.hpp"
@@ -78,7 +79,8 @@ std::vector<IpAddress> IpAddress::carried_ipv4() const {
 
 Result<Network, NetworkError> Network::parse(std::string_view text) {
     const auto fail = [text](std::string detail) {
-        return Failure{NetworkError{"invalid network \"" + std::string(text) + "\"", detail}};
+        return Failure{
+            NetworkError{"invalid network \"" + std::string(text) + "\"", std::move(detail)}};
     };
     const std::size_t slash = text.find('/');
     const auto first = IpAddress::parse(text.substr(0, slash));

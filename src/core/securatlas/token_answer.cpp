@@ -58,10 +58,14 @@ class Reader : public nlohmann::json_sax<Json> {
     bool binary(binary_t&) override { return false; }  // there is none in JSON
     bool string(string_t& value) override {
         if (depth_ != 1) return depth_ != 0;
-        if (key_ == "access_token") keep_token(access_token, value);
-        if (key_ == "refresh_token") keep_token(refresh_token, value);
-        if (key_ == "error") error = std::move(value);
-        if (key_ == "expires_in") expires_in = number_of(value);
+        if (key_ == "access_token")
+            keep_token(access_token, value);
+        else if (key_ == "refresh_token")
+            keep_token(refresh_token, value);
+        else if (key_ == "expires_in")
+            expires_in = number_of(value);
+        else if (key_ == "error")
+            error = std::move(value);
         return true;
     }
     bool key(string_t& value) override {

@@ -12,7 +12,7 @@ namespace securatlas::pg {
 void abort_everything() {
     call([] {
         disable_all_timeouts(false);
-        QueryCancelPending = false;
+        QueryCancelPending = 0;
         AbortOutOfAnyTransaction();
         PortalErrorCleanup();
         // The end of a transaction does not do these; PostgresMain() does them after an error, too.
@@ -24,7 +24,7 @@ void abort_everything() {
 void stop_timeouts() {
     call([] {
         disable_all_timeouts(false);
-        QueryCancelPending = false;
+        QueryCancelPending = 0;
     });
 }
 

@@ -325,7 +325,7 @@ Step call_next(RoleOid role, bool careful, double random) {
     std::optional<Due> due;
     int attempts = 0;  // that will have failed if this one fails
     try {
-        call([] { QueryCancelPending = false; });  // a cancellation was meant for an earlier call
+        call([] { QueryCancelPending = 0; });  // a cancellation was meant for an earlier call
         std::optional<Transaction> transaction(std::in_place);
         if (!try_keep_extension(Tables::net) || !requests::try_lock()) {
             return {.next = now() + kPauseForLocks};

@@ -260,6 +260,7 @@ std::vector<RoleOid> record_responses(const std::vector<Response>& responses) {
         if (std::find(roles.begin(), roles.end(), role) == roles.end()) roles.push_back(role);
     }
     std::vector<InsertedRow> inserted;
+    inserted.reserve(rows.size());
     for (const ResponseRow& row : rows) inserted.push_back(row.row());
     insert_rows(response_table(), kColumnCount, inserted);
     return roles;

@@ -39,6 +39,7 @@ SELECT h.host FROM unnest($1) AS h(host)
     if (hosts.empty()) return hosts;
     const RoleOid role = current_role();
     std::vector<std::string> names;
+    names.reserve(hosts.size());
     for (const HostStatus& host : hosts) names.push_back(host.host);
     std::set<std::string> visible;
     {
