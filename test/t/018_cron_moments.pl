@@ -151,7 +151,7 @@ for my $case ([ 'given back', q{ALTER ROLE anna SET work_mem = '5MB'} ], [ 'not 
 
 # What a worker keeps of it must not be there for the next order: here a callback.
 $node->safe_psql('postgres', 'GRANT CREATE ON SCHEMA public TO anna');
-as('anna', q{SELECT cron.schedule('fails_to_start', '@yearly', 'SELECT 1')});
+as('anna', q{SELECT cron.schedule('fails_to_start', '@yearly', 'SELECT 1 AS fails_to_start')});
 as('anna', "CREATE FUNCTION answered(r net._http_response) RETURNS void LANGUAGE sql AS \$\$
 	INSERT INTO public.ran VALUES ('callback of ' || pg_backend_pid(), current_setting('cron.run_id'));
 	SELECT net.http_get('" . $stub->url('/again') . "') \$\$");
