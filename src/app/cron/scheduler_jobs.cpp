@@ -66,8 +66,7 @@ bool SchedulerProcess::start_planning() {
     for (const auto& run : adopted) alive.push_back(static_cast<std::int64_t>(run.run));
     pg::jobs::remove_finished_one_offs();
     roles_changed_ = !pg::jobs::follow_roles();
-    load_all_jobs();  // before end_interrupted(), because interrupted runs must not count as
-                      // failures
+    load_all_jobs();
     const auto interrupted = pg::runs::find_interrupted(alive, pg::server_start());
     for (const pg::runs::Interrupted& run : interrupted) {
         if (run.is_latest) started.interrupted.push_back({run.occurrence, run.transactional});

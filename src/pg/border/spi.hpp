@@ -109,6 +109,13 @@ class Statement {
         close_cursor(portal);
     }
 
+    // The first column, of type bigint, of the result of the last execution. 0 stands for NULL.
+    static std::vector<std::int64_t> ids() {
+        std::vector<std::int64_t> found;
+        each_row([&found](const Row& row) { found.push_back(row.as_int64(1)); });
+        return found;
+    }
+
     // Calls `consume(Row)` for each row of the result of the last execution.
     template <class F>
     static void each_row(F&& consume) {

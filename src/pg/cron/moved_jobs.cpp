@@ -14,12 +14,6 @@ struct FollowScope {
     FollowScope& operator=(const FollowScope&) = delete;
 };
 
-std::vector<std::int64_t> ids() {
-    std::vector<std::int64_t> found;
-    Statement::each_row([&found](const Row& row) { found.push_back(row.as_int64(1)); });
-    return found;
-}
-
 }  // namespace
 
 bool follow_roles() {
@@ -73,7 +67,7 @@ SELECT j.jobid FROM cron.job j LEFT JOIN pg_authid r ON r.rolname = j.username
     Spi spi;
     bind.execute({});
     left.execute({});
-    return ids();
+    return Statement::ids();
 }
 
 std::vector<std::int64_t> move_database(std::string_view from, std::string_view to,
@@ -88,7 +82,7 @@ UPDATE cron.job
     update.execute({Parameter::of(from), Parameter::of(to),
                     note.empty() ? Parameter::null(TEXTOID) : Parameter::of(note)});
     left.execute({Parameter::of(from)});
-    return ids();
+    return Statement::ids();
 }
 
 }  // namespace securatlas::pg::jobs

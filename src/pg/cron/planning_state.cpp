@@ -1,5 +1,5 @@
-// What the scheduler finds of a former one: runs that nobody has finished, and
-// cron.scheduler_state.
+// Reads and writes cron.scheduler_state, in which each scheduler finds how far an earlier one has
+// planned, and for which database.
 #include "border/spi.hpp"
 #include "cron/run_texts.hpp"
 #include "securatlas/pg/cron/runs.hpp"

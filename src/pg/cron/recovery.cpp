@@ -1,7 +1,6 @@
 #include "securatlas/pg/cron/recovery.hpp"
 
 #include "border/spi.hpp"
-#include "cron/run_rows.hpp"
 #include "cron/run_texts.hpp"
 
 namespace securatlas::pg::runs {
@@ -52,7 +51,7 @@ UPDATE cron.job_run_details d
     Spi spi;
     statement.execute({Parameter::of(runs)});
     left.execute({Parameter::of(runs)});
-    return run_ids();
+    return Statement::ids();
 }
 
 std::vector<Failed> find_failed(core::Instant since, const std::vector<std::int64_t>& alive) {

@@ -3,7 +3,6 @@
 
 #include "border/owner_scope.hpp"
 #include "border/spi.hpp"
-#include "cron/run_rows.hpp"
 #include "cron/run_texts.hpp"
 #include "securatlas/pg/border/encoding.hpp"
 
@@ -162,7 +161,7 @@ UPDATE cron.job_run_details r
     Spi spi;
     statement.execute({Parameter::of(runs), Parameter::of(reasons)});
     left.execute({Parameter::of(runs)});
-    return run_ids();
+    return Statement::ids();
 }
 
 void show_running(const std::vector<StartedRun>& started) {

@@ -241,9 +241,7 @@ SELECT given.id FROM unnest($1) AS given (id)
  WHERE NOT EXISTS (SELECT FROM net.http_request_queue q WHERE q.id = given.id))");
     Spi spi;
     query.execute({Parameter::of(ids)});
-    std::vector<std::int64_t> gone;
-    Statement::each_row([&gone](const Row& row) { gone.push_back(row.as_int64(1)); });
-    return gone;
+    return Statement::ids();
 }
 
 std::optional<core::Instant> next_ready(core::Instant now) {

@@ -69,14 +69,12 @@ WITH own AS (
     SELECT id FROM net.http_request_queue WHERE id = ANY ($1) FOR UPDATE SKIP LOCKED)
 SELECT id FROM net.http_request_queue
  WHERE id = ANY ($1) AND id NOT IN (SELECT id FROM own))");
-    std::vector<std::int64_t> others;
-    if (ids.empty()) return others;
+    if (ids.empty()) return {};
     Spi spi;
-    if (lock.execute({Parameter::of(ids)}) == ids.size()) return others;
+    if (lock.execute({Parameter::of(ids)}) == ids.size()) return {};
     // Finds the rows that exist but could not be locked.
     find_others.execute({Parameter::of(ids)});
-    Statement::each_row([&others](const Row& row) { others.push_back(row.as_int64(1)); });
-    return others;
+    return Statement::ids();
 }
 
 void record_retries(const std::vector<Retry>& retries) {

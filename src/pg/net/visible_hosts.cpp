@@ -21,14 +21,12 @@ std::vector<std::int64_t> visible_requests(const std::vector<std::int64_t>& ids)
     static Statement query(R"(
 SELECT id FROM net.http_request_queue
  WHERE id = ANY ($1) AND pg_has_role($2, created_by, 'USAGE'))");
-    std::vector<std::int64_t> visible;
-    if (ids.empty()) return visible;
+    if (ids.empty()) return {};
     const RoleOid role = current_role();
     OwnerScope owner;
     Spi spi;
     query.execute({Parameter::of(ids), Parameter::of_oid(role)});
-    Statement::each_row([&visible](const Row& row) { visible.push_back(row.as_int64(1)); });
-    return visible;
+    return Statement::ids();
 }
 
 std::vector<HostStatus> visible_hosts(std::vector<HostStatus> hosts) {
