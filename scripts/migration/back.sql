@@ -106,11 +106,4 @@ SELECT format('Requests that wait: %s; %s more have encrypted headers, secrets, 
   FROM kept_request;
 \endif
 \endif
-\ir give_grants.sql
-\if :apply
-COMMIT;
-\echo 'Done.'
-\else
-ROLLBACK;
-\echo 'Nothing was changed. With --apply it will be.'
-\endif
+\ir finish.sql

@@ -139,11 +139,4 @@ SELECT format('  job %s%s stays here, for database "%s"', jobid, ' (' || jobname
 SELECT format('Requests that wait: %s. Responses: %s.', (SELECT count(*) FROM net.http_request_queue),
               (SELECT count(*) FROM net._http_response));
 \endif
-\ir give_grants.sql
-\if :apply
-COMMIT;
-\echo 'Done.'
-\else
-ROLLBACK;
-\echo 'Nothing was changed. With --apply it will be.'
-\endif
+\ir finish.sql
