@@ -81,8 +81,8 @@ SELECT net.http_get('http://example.com/');
 ROLLBACK;
 
 -- ==== the limit ================================================================================
--- All roles together may have twice as many, a role as many as are left free: one takes half of the room,
--- the next half of the rest.
+-- All roles together may have twice as many, a role as many as it leaves free: the first takes half of the
+-- room, the next half of the rest.
 SET net.max_pending_requests = 5;
 BEGIN;
 CREATE ROLE "net first";

@@ -1,5 +1,5 @@
 -- Schema net: callbacks. What may be named as on_response, who may repeat a callback, and that it is
--- called by a worker. What needs restarts is in test/t/014_callbacks.pl.
+-- called by a worker. What needs restarts is in test/t/102_net_callbacks.pl.
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS securatlas_sched;
 \set SHOW_CONTEXT never

@@ -37,7 +37,7 @@ bool is_of_others(Oid relation) {
            !pg::role_owns_relation(GetUserId(), relation);
 }
 
-// The relation that a name means, and from here on this name means no other one.
+// The relation that a name means. Adds the schema to the name, so that it keeps this meaning.
 Oid settle(RangeVar* name) {
     const Oid relation = RangeVarGetRelid(name, NoLock, true);
     if (OidIsValid(relation) && name->schemaname == nullptr) {
@@ -102,7 +102,7 @@ void refuse_lock_through(Oid view, const LockStmt* lock, List* above) {
         const Oid inner = lfirst_oid(cell);
         if (list_member_oid(seen, inner)) continue;
         refuse_lock(inner);
-        // PostgreSQL says what the role may not lock, when it comes to it.
+        // PostgreSQL reports what the role may not lock when LOCK itself reaches it.
         if (get_rel_relkind(inner) != RELKIND_VIEW || !may_lock(inner, role)) continue;
         if (!lock->nowait) {
             LockRelationOid(inner, lock->mode);
@@ -129,7 +129,7 @@ void guard(const LockStmt* lock) {
     }
 }
 
-// ---- what waits for a lock before it looks whether it may ----------------------------------
+// ---- commands that wait for a lock before they check privileges ----------------------------
 
 void require_ownership(RangeVar* name) {
     const Oid relation = settle(name);
@@ -185,13 +185,13 @@ void guard_parents(const CreateStmt* create) {
     foreach (cell, create->inhRelations) require_ownership(lfirst_node(RangeVar, cell));
 }
 
-// Whether the relation belongs to the extension, and to another role than the current one.
+// Whether this is our extension, and another role than the current one owns it.
 bool is_extension_of_others(const char* name) {
     const Oid extension = get_extension_oid(name, true);
     return pg::is_our_extension(extension) && !pg::role_owns_extension(GetUserId(), extension);
 }
 
-// Its lock on the extension is of the kind that keeps everybody from using the extension.
+// The command takes an exclusive lock on the extension, which keeps everybody from using it.
 void guard(const AlterObjectDependsStmt* depends) {
     if (depends->relation != nullptr && depends->objectType != OBJECT_TRIGGER) {
         require_ownership(depends->relation);

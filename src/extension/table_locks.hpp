@@ -1,10 +1,10 @@
 // Who may lock the extension's tables.
 //
-// PostgreSQL lets whoever may delete a row lock the table, and several commands wait for a strong
-// lock before they look whether their caller may have it: even the request, while it waits, keeps
-// all others out. For tables that everybody's runs and requests are written to that is too
-// generous. Such a lock, one that keeps writers out, is its owner's (and superusers') only, and
-// who may not have it is told so before anything is waited for.
+// PostgreSQL lets every role that may delete rows lock the table, and several commands wait for a
+// strong lock before they check their caller's privileges; already while it waits, such a request
+// blocks all later ones. Everybody's runs and requests are written to the extension's tables, so
+// one role could stop them all. Therefore only the owner and superusers may take a lock that
+// conflicts with writers, and anybody else gets an error before anything waits.
 #pragma once
 
 #include "securatlas/pg/border/prelude.hpp"

@@ -1,6 +1,6 @@
 /*
- * To be preloaded into a server beside the library that is tested: makes moments last that are too
- * short to be met, and fail what does not.
+ * To be preloaded into a server beside the library that is tested: holds processes at moments that
+ * are too short to hit by chance, and makes operations fail that normally succeed.
  *
  * The test writes what it wants into the file "moments" of the data directory, which is mapped by
  * all processes, and reads there what has happened.
@@ -43,7 +43,7 @@ static bool is_a(const char *type) {
 
 static void count_end(int code, Datum unused) { ++moments->ended; }
 
-/* PostgreSQL's own files stay open. */
+/* Takes every descriptor that the process may still open; files that are open already stay so. */
 static void take_files(void) {
     int fd;
     while (moments->files != 0 && file_count < lengthof(files) && (fd = dup(0)) >= 0) {

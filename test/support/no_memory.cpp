@@ -1,5 +1,5 @@
-// To be preloaded by the linker into a server: one allocation of one process finds no memory. Which
-// process and which of its allocations the test writes into the file $NO_MEMORY.
+// To be preloaded by the linker into a server: makes one C++ allocation of one process fail. The
+// test names the process and the allocation in the file $NO_MEMORY.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -12,8 +12,8 @@ namespace {
 
 struct Control {
     volatile std::int32_t pid;
-    volatile std::int32_t left;    // the how manieth allocation from now on; 0: none
-    volatile std::int32_t failed;  // so many have
+    volatile std::int32_t left;    // the n-th allocation from now on fails; 0: none
+    volatile std::int32_t failed;  // number of allocations that were made to fail
 };
 
 Control* control() {

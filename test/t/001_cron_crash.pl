@@ -38,7 +38,7 @@ for my $role (qw(anna bert carl))
 
 my $succeeded = "SELECT count(*) FROM cron.job_run_details WHERE status = 'succeeded'";
 
-# A pid of that kind, which may be gone when it is used.
+# The pid of a process of that kind, which may have ended by the time the pid is used.
 sub victim
 {
 	my ($kind) = @_;

@@ -80,7 +80,7 @@ is(scheduler_pid($node), $scheduler, 'the scheduler is the same');
 is($node->safe_psql('postgres', "SELECT string_agg(jobname, ',') FROM cron.job WHERE NOT active"), 'dropped',
 	'only the job of a dropped role is paused');
 
-# What is mended runs again without further ado.
+# These jobs run again as soon as their roles may; nobody has to resume them.
 $node->safe_psql('postgres', 'ALTER ROLE locked_out LOGIN');
 $node->safe_psql('postgres', 'GRANT CONNECT ON DATABASE closed TO no_connect');
 my $mended = $node->safe_psql('postgres', 'SELECT clock_timestamp()');

@@ -86,11 +86,11 @@ set_moment(hold_at => 0);
 cmp_ok($held, '>', 1, "a scheduler that finds no extension has commits ($held)");
 $node->safe_psql('postgres', "DROP DATABASE soon$_") for 1 .. $held;
 
-# ---- a call that PostgreSQL's own waiting swallows -------------------------------------------
+# ---- a wake-up that comes while PostgreSQL itself waits on the latch ---------------------------
 
-# The scheduler waits for a standby that is not there, since nothing but the time of a claim without
-# rows is kept. What comes meanwhile sets the latch, and the waiting resets it. Afterwards there is
-# nothing to wake up for, and the scheduler would sleep for a minute: both roles have a worker already.
+# The scheduler's commit waits for a standby that does not exist. A request that arrives meanwhile sets
+# the latch, and that wait resets it. If the scheduler did not look again it would sleep for a minute,
+# as nothing else wakes it: both roles have a worker already.
 for my $role (qw(anna bert))
 {
 	as($role, "SELECT cron.schedule('called', '\@yearly', 'SELECT 1')");
@@ -181,7 +181,7 @@ as('anna', "SELECT cron.unschedule('far away'), cron.unschedule('each second')")
 
 # ---- what is kept of workers that have ended ---------------------------------------------------
 
-# The scheduler's memory for them, as it tells itself.
+# The scheduler's memory in use, as it logs it.
 sub kept
 {
 	my $pattern = qr/TopMemoryContext: \d+ total in \d+ blocks; \d+ free \(\d+ chunks\); (\d+) used/;

@@ -1,5 +1,5 @@
-# A scheduler that finds no memory, at one moment after the other: it begins anew, and each occurrence
-# has its effects once.
+# The scheduler runs out of memory at one point after another: it starts again, and each occurrence has
+# its effects once.
 use strict;
 use warnings;
 use FindBin;
@@ -29,7 +29,7 @@ for my $moment (@moments)
 {
 	my $failed = $memory->failed;
 	$memory->fail_at($scheduler, $moment);
-	# Something of each kind comes meanwhile.
+	# So that it handles each kind of notice.
 	++$number;
 	$node->safe_psql('postgres', "
 		SELECT cron.schedule('new $number', '1 second', 'SELECT 1'), cron.run_job('new $number'), cron.unschedule('new $number')",

@@ -24,7 +24,7 @@ sub value_of
 }
 
 # ---- hosts that misbehave, and one that does not -------------------------------------------------
-# Nobody accepts: connections stand, and nothing ever comes.
+# Nobody accepts: connections are established, and no response ever comes.
 my $silent = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1000) or die $!;
 my $silent_url = 'http://127.0.0.1:' . $silent->sockport . '/';
 my $bad = HttpStub->new;

@@ -31,8 +31,7 @@ sub make_database
 sub in { my ($database, $sql) = @_; return $node->safe_psql($database, $sql) }
 sub error_of { my ($database, $sql) = @_; my ($rc, $out, $err) = $node->psql($database, "\\set VERBOSITY verbose\n$sql"); return $err }
 
-# Everything that the catalogs say of the extensions: members, what a dump has of them, and on which
-# others they depend.
+# All that the catalogs record about the extensions: members, what a dump includes, dependencies.
 my $state = q{
 	SELECT e.extname, pg_describe_object(d.classid, d.objid, d.objsubid)
 	  FROM pg_extension e JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid

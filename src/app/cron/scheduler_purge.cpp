@@ -23,12 +23,12 @@ core::Duration pause_for(core::Duration ttl) {
     return std::clamp(ttl / 100, kShortestPause, kPurgeResponsesPause);
 }
 
-// More is left, perhaps.
+// Whether more may be left.
 bool is_full(std::uint64_t removed, int limit = kPurgeBatch) {
     return removed >= static_cast<std::uint64_t>(limit);
 }
 
-// As many as the settings say, unless more come than that.
+// As many as the settings say, unless responses arrive faster than that removes them.
 int purge_limit(int wanted, core::Instant expired) {
     return wanted < kPurgeBatch && pg::requests::has_responses(expired - kPurgeResponsesPause)
                ? kPurgeBatch
@@ -48,7 +48,7 @@ void SchedulerProcess::purge() {
     const std::uint64_t removed =
         pg::runs::purge(settings.history_retention, settings.history_limit, kPurgeBatch);
     transaction.commit_asynchronously();
-    // Soon, but the runs come first.
+    // Continue soon, but let runs start in between.
     if (is_full(removed)) purge_at_ = monotonic + kShortestPause;
 }
 

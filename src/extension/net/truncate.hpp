@@ -1,8 +1,8 @@
 // TRUNCATE of the tables of requests and responses by a role that row security holds for.
 //
-// Whoever uses schema net may remove its own rows, and clean-up jobs do that by TRUNCATE, as they
-// may with pg_net. PostgreSQL applies no row security to it, and locks the table against everybody.
-// So for such a role it is the DELETE of all rows that the role sees.
+// Every role that may use schema net may remove its own rows, and clean-up jobs written for pg_net
+// use TRUNCATE for that. But TRUNCATE ignores row security and locks out everybody. So for such a
+// role it is executed as a DELETE of all rows that the role sees.
 #pragma once
 
 #include "securatlas/pg/border/prelude.hpp"

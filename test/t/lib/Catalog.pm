@@ -101,7 +101,7 @@ sub catalog
 		  FROM ($union) AS facts(object, what, value) ORDER BY 1}) ];
 }
 
-# What stands in one of two such lists only; '' if they are the same. The names are theirs.
+# The lines that only one of the two lists has, each with the name of that list; '' if there are none.
 sub differences
 {
 	my ($of, $list, $other_of, $other) = @_;

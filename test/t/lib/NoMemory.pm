@@ -25,7 +25,7 @@ sub start
 	return;
 }
 
-# Of this process, the how manieth allocation from now on; 0: none.
+# Makes the n-th allocation of this process from now on fail; 0: none.
 sub fail_at
 {
 	my ($self, $pid, $allocation) = @_;
@@ -35,7 +35,7 @@ sub fail_at
 	return;
 }
 
-# So many have failed.
+# How many allocations were made to fail.
 sub failed
 {
 	my ($self) = @_;

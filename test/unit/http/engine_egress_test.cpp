@@ -76,7 +76,7 @@ TEST_F(EngineEgressTest, AConnectionThatWasKeptIsCheckedAgain) {
     EXPECT_EQ(get(server.url("/")).status_code, 200);
 }
 
-// It is refused, which may pass.
+// Nothing listens there: a refused connection may pass, and nothing was sent.
 TEST_F(EngineEgressTest, AnAddressThatIsNotBlockedIsStillUnsent) {
     restrict("10.0.0.0/8", "*");
     const LoopbackSocket closed;

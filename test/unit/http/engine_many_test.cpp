@@ -1,4 +1,5 @@
-// Many requests at a time, reuse of connections, cancelling, and what the engine is to its thread.
+// Many requests at a time, reuse of connections, cancelling, and how the engine behaves
+// towards the thread that drives it.
 #include <pthread.h>
 
 #include <atomic>

@@ -1,4 +1,4 @@
-// What keeps a role with very much to do from being in the way of the others.
+// Fair shares: a role with many runs must not delay the runs of other roles.
 #include <gtest/gtest.h>
 
 #include <map>

@@ -1,4 +1,4 @@
-// What stands around the scheduler in its tests: a database that remembers the runs' rows and
+// The environment of the scheduler in its tests: a database that remembers the runs' rows and
 // refuses doubles, workers that take a set time, a clock that can be set, and a process that can
 // die at any step.
 #pragma once

@@ -51,7 +51,7 @@ class Simulation {
                 next = flights_.top().ends_at;
             }
             if (!next) {
-                // Nobody waits for nothing.
+                // No request may still wait when no event is left that would start it.
                 for (const auto& [name, site] : sites_) EXPECT_TRUE(site.waiting.empty()) << name;
                 return;
             }

@@ -25,7 +25,7 @@ class HostLimitsTest : public testing::Test {
         const auto* wait = std::get_if<WaitFor>(&decision);
         return wait != nullptr ? wait->until : std::nullopt;
     }
-    // How many in a row are started now.
+    // Starts as many as are allowed now, and returns how many.
     int start_all(const std::string& host) {
         int count = 0;
         while (starts(host)) ++count;
@@ -90,7 +90,7 @@ TEST_F(HostLimitsTest, AHostWithoutARequestGetsTheLastSlot) {
     EXPECT_EQ(start_all("c"), 1);
 }
 
-// It may start one more as long as it has fewer than are free besides.
+// A host may start another request while it has fewer in flight than there are free slots.
 TEST_F(HostLimitsTest, AHostGetsAsManyAsAreFreeBesides) {
     for (const int total : {1, 2, 3, 7, 64}) {
         for (const int per_host : {1, 2, 5, 64}) {
@@ -146,7 +146,7 @@ TEST_F(HostLimitsTest, AHighRateAllowsABurstOfATenthOfASecond) {
     EXPECT_EQ(start_all("a"), 10);
 }
 
-// Whatever the moments at which it is asked.
+// However often and whenever the limiter is asked.
 TEST_F(HostLimitsTest, TheRateHoldsOverAnyLongerTime) {
     for (const double rate : {3.0, 7.7, 60.0, 999.0}) {
         HostLimits limits({.max_total = 10, .max_per_host = 5, .requests_per_second = rate});
@@ -328,7 +328,7 @@ TEST_F(HostLimitsTest, ForgetsTheHostsThatWereIdleForTheLongest) {
     };
     run(0, 9998);
     EXPECT_EQ(limits_.statistics(now_).size(), HostLimits::kMaxHosts);
-    // Those that something is to be seen of come first.
+    // Hosts with requests or an open breaker are listed first.
     const auto few = limits_.statistics(now_, 3);
     ASSERT_EQ(few.size(), 3U);
     for (const auto* host : {"busy", "down"}) {
