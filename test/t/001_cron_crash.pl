@@ -83,6 +83,7 @@ my $end = answer('SELECT now()');
 wait_for($node, qq{
 	SELECT bool_and(EXISTS (SELECT FROM effects e WHERE e.jobid = j.jobid AND e.scheduled_at >= '$end'))
 	  FROM cron.job j}, 't', 'every job has caught up');
+invariants_hold($node, 'with jobs going on');
 settle($node);
 exactly_once($node, "after $rounds rounds");
 my $interrupted = $node->safe_psql('postgres',

@@ -108,5 +108,6 @@ is($node->safe_psql('postgres', q{
 	SELECT count(*) FROM (SELECT FROM effects GROUP BY jobid, scheduled_at HAVING count(*) > 1) twice}),
 	'0', 'no effect twice');
 
+invariants_hold($node, 'at the end');
 $node->stop;
 done_testing();

@@ -239,5 +239,6 @@ is($node->safe_psql('postgres', q{
 	 WHERE a.jobname = 'recompute' AND b.jobname = 'sync'}), 't', 'not before the other has ended');
 is(scheduler_pid($node), $scheduler, 'the scheduler is the same');
 
+invariants_hold($node, 'at the end');
 $node->stop;
 done_testing();

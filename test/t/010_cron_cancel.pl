@@ -132,5 +132,6 @@ is($node->safe_psql('postgres', "SELECT cron.cancel_run($run)"), 'f', 'a run tha
 $node->safe_psql('postgres', 'ALTER SYSTEM RESET synchronous_standby_names; SELECT pg_reload_conf()');
 wait_for($node, "SELECT status FROM cron.job_run_details WHERE runid = $run", 'succeeded', 'and it has succeeded');
 
+invariants_hold($node, 'at the end');
 $node->stop;
 done_testing();

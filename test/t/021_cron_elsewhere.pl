@@ -136,5 +136,6 @@ pass('and all segments are released');
 cmp_ok(log_count($node, 'could not hand out'), '<=', 1, 'the log says it once');
 is(scheduler_pid($node), $scheduler, 'the scheduler is the same');
 
+invariants_hold($node, 'at the end');
 $node->stop;
 done_testing();

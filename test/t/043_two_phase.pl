@@ -138,5 +138,6 @@ is($node->safe_psql('postgres', q{SELECT attempt, status, transactional, reason 
 is($node->safe_psql('postgres', q{COMMIT PREPARED 'before a crash'; SELECT count(*) FROM effects WHERE jobid = -2}), '1',
 	'what it prepared is there once');
 
+invariants_hold($node, 'at the end');
 $node->stop;
 done_testing();

@@ -166,5 +166,6 @@ $node->restart;
 wait_for($node, 'SELECT count(*) FROM net._http_response', '0', 'old responses are removed');
 
 is(log_count($node, 'PANIC|TRAP|http worker: '), 0, 'nothing went wrong in the worker');
+invariants_hold($node, 'at the end');
 $node->stop;
 done_testing();

@@ -230,5 +230,6 @@ my $ticks = cpu_ticks($scheduler);
 select(undef, undef, undef, 3);
 cmp_ok(cpu_ticks($scheduler) - $ticks, '<=', 1, 'the scheduler sleeps when no callback waits');
 is(log_count($node, 'PANIC|TRAP|securatlas_sched scheduler: '), 0, 'nothing went wrong in the scheduler');
+invariants_hold($node, 'at the end');
 $node->stop;
 done_testing();

@@ -80,6 +80,7 @@ for my $round (1 .. ROUNDS)
 cmp_ok($killed{worker}, '>', 0, "http workers were killed ($killed{worker})");
 cmp_ok($killed{server}, '>', 0, "servers were killed ($killed{server})");
 wait_for($node, 'SELECT count(*) FROM net.http_request_queue', '0', 'the queue is worked off');
+invariants_hold($node, 'after the crashes');
 
 my $made = sql('SELECT count(*) FROM made');
 cmp_ok($made, '>', ROUNDS, "there were requests ($made)");

@@ -137,6 +137,8 @@ for my $cluster ($node, $copy)
 my $scores = q{SELECT tenant_id, risk_score_1_100, category_breakdown, annualized_loss_expectancy, snapshot_type
                  FROM platform.tenant_risk_snapshots ORDER BY tenant_id};
 is($copy->safe_psql('postgres', $scores), sql($scores), 'the same scores');
+invariants_hold($copy, 'at the end');
 $copy->stop;
+invariants_hold($node, 'at the end');
 $node->stop;
 done_testing();

@@ -232,6 +232,7 @@ is( sql(q{
 my $pattern = qr/initial-(?:many|rot|keep|html|busy|gone|end)|rotated-\d+-|access-\d+-of|client-s3cret|ServiceSecret19bb02|RevokedToken31dd04|WrongClient55cc03/;
 # The setting is in the catalogs, where everybody may read it.
 is(log_count($node, qr/$pattern|ServiceKey77aa01/), 0, 'the server log neither');
+invariants_hold($node, 'at the end');
 $node->stop;
 my $found = '';
 for my $segment (glob($node->data_dir . '/pg_wal/0*'))

@@ -14,7 +14,7 @@ use Test::More;
 our @EXPORT = qw(
   new_node install ask wait_name wait_for wait_until scheduler_pid our_pids is_gone cpu_ticks log_count
   kill_server comes_back names_are_installed build_library
-  make_effects effect settle exactly_once
+  make_effects effect settle exactly_once invariants_hold
 );
 
 # A node that preloads the extension; not started. Settings are added to its configuration.
@@ -215,6 +215,23 @@ sub names_are_installed
 	return -e $control && slurp_file($control) =~ /securatlas_sched/;
 }
 
+# cron.check_invariants() becomes empty: what it reports may be in the middle of a change.
+sub invariants_hold
+{
+	my ($node, $what, $database) = @_;
+	my $violations = q{SELECT string_agg(v::text, E'\n') FROM cron.check_invariants('10 seconds') v};
+	my $last = '';
+	my $deadline = time() + $PostgreSQL::Test::Utils::timeout_default;
+	while (time() < $deadline)
+	{
+		$last = ask($node, $database // 'postgres', $violations) // 'no answer';
+		last if $last eq '';
+		select(undef, undef, undef, 0.2);
+	}
+	is($last, '', "$what: the invariants hold");
+	return;
+}
+
 # ---- exactly once ---------------------------------------------------------------------------
 
 # The table that effect() writes to.
@@ -280,6 +297,7 @@ sub exactly_once
 		 WHERE r.run_at < e.last AND NOT EXISTS (
 		       SELECT FROM effects x WHERE (x.jobid, x.scheduled_at) = (j.jobid, r.run_at))}),
 		'', "$what: no occurrence is missing");
+	invariants_hold($node, $what, $database);
 	return;
 }
 
