@@ -116,7 +116,7 @@ is(sql(q{SELECT string_agg(username, ',') FROM cron.job WHERE jobname LIKE 'owne
 wait_for($node, "SELECT EXISTS (SELECT FROM who WHERE job = 'owned' AND role = 'heir')", 't', 'and they run as it');
 schedule('owner', 'owned');
 ($rc, $out, $err) = $node->psql('postgres', 'REASSIGN OWNED BY owner TO heir');
-like($err, qr/role "heir" would have two jobs 'owned'\nDETAIL: .*\nHINT: /, 'but not beside one of the same name');
+like($err, qr/role "heir" would have two jobs "owned"\nDETAIL: .*\nHINT: /, 'but not beside one of the same name');
 sql('DROP OWNED BY heir');
 is(sql(q{SELECT string_agg(jobname || ' ' || username, ',') FROM cron.job WHERE username IN ('heir', 'owner')}),
 	'owned owner', 'DROP OWNED unschedules the jobs of that role');

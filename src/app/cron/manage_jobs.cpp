@@ -95,7 +95,7 @@ pg::jobs::Found find_job(const OptionalText& argument, Lock lock, const char* wh
     const auto own = std::find_if(candidates.begin(), candidates.end(),
                                   [](const auto& job) { return job.role == pg::current_role(); });
     if (own == candidates.end() && candidates.size() > 1) {
-        throw pg::Error("42725", "several roles have a job '" + name + "'",
+        throw pg::Error("42725", "several roles have a job \"" + name + "\"",
                         "Roles \"" + candidates[0].username + "\" and \"" + candidates[1].username +
                             "\" have one.",
                         "Name it by its id.");
@@ -263,7 +263,7 @@ void resume_job(const JobName& job) {
 std::int64_t run_job(const JobName& job) {
     const pg::jobs::Found found = find_job(job, Lock::none);
     if (found.replicated) {
-        throw pg::Error("55000", "job '" + found.name + "' came by replication",
+        throw pg::Error("55000", "job \"" + found.name + "\" came by replication",
                         "Another server runs it.",
                         "cron.take_over() makes this server run what came by replication.");
     }
@@ -278,7 +278,7 @@ bool cancel_run(std::optional<std::int64_t> run) {
     const auto owner = pg::runs::find(*run);
     if (!owner || !pg::may_manage(owner->role)) {
         throw pg::Error(kNotThere,
-                        "Run " + std::to_string(*run) + " does not exist or you don't own it");
+                        "run " + std::to_string(*run) + " does not exist or you don't own it");
     }
     using Cancelled = pg::WorkerTable::Cancelled;
     switch (pg::WorkerTable::cancel(pg::current_database(), core::RunId{*run})) {
@@ -303,11 +303,11 @@ void run_after(const OptionalText& job, const OptionalText& after, const Optiona
     const pg::jobs::Found waiting = find_job(job, Lock::update);
     const pg::jobs::Found first = find_job(after, Lock::update, "after_job_name");
     if (waiting.id == first.id || pg::jobs::depends_on(first.id, waiting.id)) {
-        throw pg::Error(kInvalid,
-                        "job '" + waiting.name + "' can not run after '" + first.name + "'",
-                        waiting.id == first.id
-                            ? "A job can not wait for itself."
-                            : "'" + first.name + "' waits for '" + waiting.name + "' already.");
+        throw pg::Error(
+            kInvalid, "job \"" + waiting.name + "\" cannot run after \"" + first.name + "\"",
+            waiting.id == first.id
+                ? "A job cannot wait for itself."
+                : "Job \"" + first.name + "\" already waits for \"" + waiting.name + "\".");
     }
     pg::jobs::add_dependency(waiting.id, first.id, when);
 }
@@ -317,7 +317,7 @@ void remove_run_after(const OptionalText& job, const OptionalText& after) {
     const pg::jobs::Found first = find_job(after, Lock::update, "after_job_name");
     if (!pg::jobs::remove_dependency(waiting.id, first.id)) {
         throw pg::Error(kNotThere,
-                        "job '" + waiting.name + "' does not run after '" + first.name + "'");
+                        "job \"" + waiting.name + "\" does not run after \"" + first.name + "\"");
     }
 }
 

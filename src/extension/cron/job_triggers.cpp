@@ -56,7 +56,7 @@ HeapTuple check_state(const TriggerData* trigger) {
     });
     if (!owner) {
         throw pg::Error("42501", "permission denied for table scheduler_state",
-                        "Only the scheduler writes it, and the owner of the extension.");
+                        "Only the scheduler and the owner of the extension may write it.");
     }
     return nullptr;
 }

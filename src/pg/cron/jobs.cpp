@@ -251,9 +251,10 @@ SELECT j.jobname, r.rolname
     const Parameter from = Parameter::of_oids(roles);
     conflict.execute({from, Parameter::of_oid(to)});
     Statement::each_row([](const Row& row) {
-        throw Error("42710",
-                    "role \"" + row.as_text(2) + "\" would have two jobs '" + row.as_text(1) + "'",
-                    "A job's name is unique for its role.", "Unschedule one of them first.");
+        throw Error(
+            "42710",
+            "role \"" + row.as_text(2) + "\" would have two jobs \"" + row.as_text(1) + "\"",
+            "A job's name is unique for its role.", "Unschedule one of them first.");
     });
     statement.execute({from, Parameter::of_oid(to)});
 }

@@ -33,8 +33,9 @@ constinit KeyState state;
 
 Error file_error(const char* what, int error) {
     return Error("58030",
-                 std::string("could not ") + what + " secret key file \"" + state.file + "\"",
-                 strerror(error), "See net.secret_key_file.");
+                 std::string("could not ") + what + " secret key file \"" + state.file +
+                     "\": " + strerror(error),
+                 "", "See net.secret_key_file.");
 }
 
 class File {
@@ -136,8 +137,8 @@ void define_secret_key() {
     try {
         (void)secret_key();
     } catch (const Error& error) {
-        write_log(LogLevel::warning,
-                  "securatlas_sched: " + error.message() + ": " + error.detail());
+        write_log(LogLevel::warning, "securatlas_sched: " + error.message() +
+                                         (error.detail().empty() ? "" : ": " + error.detail()));
     }
 }
 
