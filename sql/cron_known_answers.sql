@@ -27,6 +27,9 @@ SELECT s.schedule, a.message = 'invalid schedule: ' || s.schedule AS message, a.
 -- A long one is shown in part.
 SELECT left(a.message, 25) AS message, length(a.message) < 300 AS is_cut, a.hint, a.tells_more
   FROM said($$schedule(repeat('a', 1000), '')$$) AS a;
+SELECT a.message, a.hint, a.tells_more
+  FROM unnest(ARRAY['schedule(NULL, ''SELECT 1'')', 'schedule(''@yearly'', NULL)', 'schedule(NULL, ''@yearly'', ''SELECT 1'')',
+                    'alter_job(NULL)']) AS c(call), LATERAL said(call) AS a;
 SELECT count(cron.schedule(schedule, 'SELECT 1'))
   FROM unnest('{1 second," 30 sEcOnDs ",59 seconds,"17  seconds ",@restart,0 11 $ * *}'::text[]) AS schedule;
 -- They are kept as they were written.

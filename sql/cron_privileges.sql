@@ -13,7 +13,7 @@ CREATE ROLE regress_cron_reader LOGIN IN ROLE pg_read_all_data;
 CREATE ROLE regress_cron_stranger LOGIN;
 CREATE ROLE regress_cron_nologin;
 
--- What a command is refused with: sqlstate | message | detail | hint. Ids are shown as N.
+-- What a command is refused with: sqlstate | message | detail | hint. Ids that a sequence gave are shown as N.
 CREATE FUNCTION pg_temp.refusal(command text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     state text; message text; detail text; hint text;
@@ -23,7 +23,7 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
     GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT,
                             detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
-    RETURN regexp_replace(concat_ws(' | ', state, message, detail, hint), '(Job |Run |job '')-?\d+', '\1N');
+    RETURN regexp_replace(concat_ws(' | ', state, message, detail, hint), '\y([Jj]ob |run |job '')[1-9]\d*', '\1N');
 END $$;
 CREATE PROCEDURE pg_temp.wait_for_end(run bigint) LANGUAGE plpgsql AS $$
 DECLARE

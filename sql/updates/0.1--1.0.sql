@@ -28,7 +28,7 @@ ALTER TABLE cron.job
 UPDATE cron.job SET roleid = cron._role_named(username) WHERE cron._role_named(username) IS NOT NULL;
 UPDATE cron.job
    SET active = false,
-       note = 'paused: role "' || username || '" does not exist. Make it, or give the job to another with cron.alter_job(), then cron.resume() the job.'
+       note = 'paused: role "' || username || '" does not exist. Create it, or give the job to another role with cron.alter_job(); then call cron.resume().'
  WHERE roleid IS NULL AND active;
 ALTER TABLE cron.job_run_details
     ADD COLUMN roleid oid GENERATED ALWAYS AS (cron._role_named(username)) STORED,

@@ -200,8 +200,8 @@ void guard(const AlterObjectDependsStmt* depends) {
     if (!is_extension_of_others(name)) return;
     ereport(ERROR,
             (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be owner of extension %s", name),
-             errdetail("The command locks the extension until the transaction ends, and no "
-                       "run of anybody could start."),
+             errdetail("The command locks the extension until the transaction ends. Until then "
+                       "no job could run."),
              errhint("Let its owner run the command.")));
 }
 

@@ -81,7 +81,7 @@ is(subscribed(q{SELECT DISTINCT held FROM cron.jobs WHERE active AND jobname <> 
 is(subscribed(q{SELECT count(next_run_at) FROM cron.jobs WHERE jobname <> 'own'}), '0', 'and have no next run');
 is(subscribed(q{SELECT count(*) FROM cron.upcoming_runs WHERE jobname <> 'own'}), '0', 'nor an upcoming one');
 my ($rc, $out, $err) = $subscriber->psql('postgres', q{SELECT cron.run_job('job 5')});
-like($err, qr/job "job 5" came by replication\nDETAIL: .*\nHINT: .*take_over/, 'nor can they be run by hand');
+like($err, qr/job "job 5" was replicated from another server\nDETAIL: .*\nHINT: .*take_over/, 'nor can they be run by hand');
 
 # A scheduler that starts while the publisher's runs are under way leaves them alone.
 pub(q{SELECT cron.schedule('long', '1 second', 'SELECT pg_sleep(2)')});

@@ -80,7 +80,7 @@ wait_for($node, "SELECT EXISTS (SELECT FROM who WHERE job = 'of eve' AND role = 
 
 sql(q{INSERT INTO cron.job (jobname, schedule, command, username) VALUES ('early', '1 second', 'SELECT 1', 'later')});
 like(sql(q{SELECT active || ' ' || note FROM cron.job WHERE jobname = 'early'}),
-	qr/^false paused: role "later" does not exist\. Make it/, 'a job of a role that is not there yet is paused');
+	qr/^false paused: role "later" does not exist\. Create it/, 'a job of a role that is not there yet is paused');
 sql(q{CREATE ROLE later LOGIN; SELECT cron.resume(jobid) FROM cron.job WHERE jobname = 'early'});
 wait_for($node, q{SELECT EXISTS (SELECT FROM cron.job_run_details
 	WHERE jobname = 'early' AND username = 'later' AND status = 'succeeded')}, 't', 'and resumed when it is');

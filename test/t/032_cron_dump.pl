@@ -95,7 +95,7 @@ is(scheduler_pid($target, 'app') > 0, 1, 'with a scheduler');
 my %expected = (
 	'job 1' => qr/^t $/,
 	'job 3' => qr/^f by hand$/,
-	'absent' => qr/^f paused: role "absent" does not exist\. Make it.*cron\.resume/,
+	'absent' => qr/^f paused: role "absent" does not exist\. Create it.*cron\.resume/,
 	'bad zone' => qr/^f paused: time zone "Middle\/Earth" not recognized\..*cron\.resume/,
 	'bad schedule' => qr/^f paused: invalid schedule: now and then \(.*cron\.resume/,
 	'too long' => qr/^f paused: command is too long\./);

@@ -35,7 +35,7 @@ sub error_of
 
 $node->adjust_conf('postgresql.conf', 'shared_preload_libraries', "''");
 $node->restart;
-my $not_loaded = qr/55000: securatlas_sched is not loaded by the server.*HINT: .*shared_preload_libraries = 'securatlas_sched'/s;
+my $not_loaded = qr/55000: library "securatlas_sched" is not loaded by the server.*HINT: .*shared_preload_libraries = 'securatlas_sched'/s;
 
 like(error_of('CREATE EXTENSION securatlas_sched', 'empty'), $not_loaded,
 	'CREATE EXTENSION is refused with the line to add');
@@ -152,7 +152,7 @@ sub set_version
 }
 my $version = $node->safe_psql('postgres',
 	"SELECT extversion FROM pg_extension WHERE extname = 'securatlas_sched'");
-my $refused = qr/the library securatlas_sched has version \Q$version\E, the extension in this database version 0\.0/;
+my $refused = qr/the loaded library is for version \Q$version\E of extension "securatlas_sched", but this database has version 0\.0/;
 my $session = $node->background_psql('postgres', on_error_stop => 0);
 like($session->query('SELECT cron.next_runs(\'* * * * *\', 1) IS NOT NULL'), qr/^t$/m, 'a session works');
 

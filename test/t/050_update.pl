@@ -120,7 +120,7 @@ $node->command_ok([ 'pg_dump', '-f', $dump, '-d', $node->connstr('old') ], 'it i
 
 # ---- before the update ----------------------------------------------------------------------
 
-my $mismatch = qr/the library securatlas_sched has version \Q$version\E, the extension in this database version 0\.1/;
+my $mismatch = qr/the loaded library is for version \Q$version\E of extension "securatlas_sched", but this database has version 0\.1/;
 my $waits = qr/securatlas_sched scheduler: $mismatch; nothing runs here/;
 like(error_of('old', "SELECT cron.schedule('* * * * *', 'SELECT 1')"),
 	qr/55000: $mismatch\nHINT:  Run ALTER EXTENSION securatlas_sched UPDATE\.\n/, 'its functions say 55000 and what to do');
@@ -177,7 +177,7 @@ cmp_ok(scalar(@$catalog), '>', 1000, 'which are many facts');
 wait_for($node, 'SELECT count(*) > 0 FROM app.effects', 't', 'jobs run without a restart', 'old');
 is(scheduler_pid($node, 'old'), $scheduler, 'by the scheduler that has waited');
 is(old(q{SELECT jobname, active, roleid = 'app'::regrole, roleid IS NULL, note FROM cron.job WHERE jobname <> 'yearly' ORDER BY jobid}),
-	"every second|t|t|f|a remark\nof nobody|f||t|paused: role \"gone\" does not exist. Make it, or give the job to another with cron.alter_job(), then cron.resume() the job.",
+	"every second|t|t|f|a remark\nof nobody|f||t|paused: role \"gone\" does not exist. Create it, or give the job to another role with cron.alter_job(); then call cron.resume().",
 	'a job has its role, and one without a role is paused');
 is(old(q{SELECT min(username), max(username), roleid::regrole, count(*) FROM cron.job_run_details
 	      WHERE scheduled_at < pg_postmaster_start_time() AND jobname = 'a job' GROUP BY roleid ORDER BY 1}),
@@ -252,9 +252,9 @@ sub set_version
 	return;
 }
 set_version('1.0.1', 'ADD');
-my $newer = qr/the library securatlas_sched has version \Q$version\E, the extension in this database version 1\.0\.1/;
+my $newer = qr/the loaded library is for version \Q$version\E of extension "securatlas_sched", but this database has version 1\.0\.1/;
 like(error_of('old', 'SELECT cron.next_runs(\'* * * * *\')'),
-	qr/55000: $newer\nHINT:  Install that version of the library and restart the server; there is no way back to an older version\.\n/,
+	qr/55000: $newer\nHINT:  Install version 1\.0\.1 and restart the server\. An extension cannot go back to an older version\.\n/,
 	'a library that is older than the extension says what to do');
 wait_until(sub { log_count($node, qr/scheduler: $newer; nothing runs here/) == 1 }, 'so does the scheduler');
 like(error_of('old', $update), qr/has no update path from version "1\.0\.1" to version "\Q$version\E"/,

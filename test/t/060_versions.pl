@@ -77,7 +77,7 @@ SKIP:
 		GRANT admin TO bob WITH INHERIT TRUE, SET FALSE');
 	my $as_admin = q{SET ROLE bob; SELECT cron.schedule_in_database('theirs', '0 0 1 1 *', 'SELECT 1', 'postgres', 'admin')};
 	my ($rc, $out, $err) = $node->psql('postgres', $as_admin);
-	like($err, qr/You may not become role "admin"/, 'a member who may not become the role makes no jobs for it');
+	like($err, qr/You may not SET ROLE to "admin"/, 'a member who may not become the role makes no jobs for it');
 	$node->safe_psql('postgres', 'GRANT admin TO bob WITH SET TRUE');
 	like($node->safe_psql('postgres', $as_admin), qr/^\d+$/, 'one who may does');
 }

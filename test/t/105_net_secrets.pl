@@ -147,7 +147,7 @@ $node->stop;
 chmod 0644, $key_file;
 $node->start;
 ($rc, $out, $err) = $node->psql('postgres', "SELECT net.set_secret('x', 'y')");
-like($err, qr/secret key file .* is open to others/, 'a key file that others can read is refused');
+like($err, qr/secret key file .* must not be accessible to others/, 'a key file that others can read is refused');
 is(response_to("http_get('http://127.0.0.1:$port/without')", 'status_code'), '200', 'what needs no key goes on');
 
 done_testing();

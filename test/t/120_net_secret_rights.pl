@@ -110,12 +110,12 @@ run_as('wrapper', q{CREATE TABLE wrapper.child (id int REFERENCES public.parent 
 	CREATE FUNCTION wrapper.ask() RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN RETURN } . call('/cascade', 'key_of_postgres') . q{; END $$;
 	CREATE TRIGGER fired BEFORE DELETE ON wrapper.child FOR EACH ROW EXECUTE FUNCTION wrapper.fired()});
 run_as('postgres', q{SELECT net.set_secret('key_of_postgres', 'value of postgres')});
-refused('postgres', 'DELETE FROM parent', 'cannot tell which role makes the request', 'a trigger behind a foreign key does not speak for who deletes');
+refused('postgres', 'DELETE FROM parent', 'cannot determine which role makes the request', 'a trigger behind a foreign key does not speak for who deletes');
 run_as('wrapper', q{CREATE TABLE wrapper.indexed (id int); INSERT INTO wrapper.indexed VALUES (1);
 	CREATE FUNCTION wrapper.pure(i int) RETURNS bigint IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN 1; END $$;
 	CREATE INDEX i ON wrapper.indexed (wrapper.pure(id));
 	CREATE OR REPLACE FUNCTION wrapper.pure(i int) RETURNS bigint IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN wrapper.ask(); END $$});
-refused('postgres', 'REINDEX INDEX wrapper.i', 'cannot tell which role makes the request', 'nor does an index for who rebuilds it');
+refused('postgres', 'REINDEX INDEX wrapper.i', 'cannot determine which role makes the request', 'nor does an index for who rebuilds it');
 is(scalar($stub->requests('/cascade')), 0, 'nothing was sent');
 
 # ---- jobs, callbacks, triggers (the functions still SECURITY DEFINER) ----------------------------
@@ -210,6 +210,6 @@ $open->stop;
 chmod 0644, $key_file;
 $open->start;
 (undef, undef, $err) = $open->psql('postgres', q{SELECT net.set_secret('a', 'b')});
-like($err, qr/secret key file .* is open to others/, 'but not others');
+like($err, qr/secret key file .* must not be accessible to others/, 'but not others');
 
 done_testing();

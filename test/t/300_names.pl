@@ -235,7 +235,7 @@ like(error_of('c', 'CREATE EXTENSION securatlas_sched'),
 	'what the original has is not taken in');
 in('c', q{UPDATE pg_extension SET extversion = '1.6.101' WHERE extname = 'pg_cron'; COMMENT ON EXTENSION pg_cron IS 'of a later version'});
 like(error_of('c', q{SELECT cron.schedule('x', '@yearly', '')}),
-	qr/55000: the library securatlas_sched has version 1\.6\.\d+ of extension "pg_cron", the extension in this database version 1\.6\.101\nHINT:  Install/,
+	qr/55000: the loaded library is for version 1\.6\.\d+ of extension "pg_cron", but this database has version 1\.6\.101\nHINT:  Install/,
 	'a version that is not the library\'s is refused');
 in('n', q{UPDATE pg_extension SET extversion = '0.19.100' WHERE extname = 'pg_net'});
 like(error_of('n', q{SELECT net.http_get('http://localhost/')}), qr/HINT:  Run ALTER EXTENSION pg_net UPDATE/, 'with what to do');

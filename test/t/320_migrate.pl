@@ -238,6 +238,6 @@ for my $libraries ('pg_cron, securatlas_sched', 'securatlas_sched, pg_cron')
 	$node->append_conf('postgresql.auto.conf', "shared_preload_libraries = '$libraries'");
 	my $from = -s $node->logfile;
 	ok(!$node->start(fail_ok => 1), "$libraries: the server does not start");
-	like(slurp_file($node->logfile, $from), qr/FATAL:  pg_cron and securatlas_sched cannot be loaded together.*Leave one of them/s, 'and says why');
+	like(slurp_file($node->logfile, $from), qr/FATAL:  pg_cron and securatlas_sched cannot be loaded together.*Remove one of them/s, 'and says why');
 }
 done_testing;

@@ -50,8 +50,8 @@ void settle_role(WrittenJob& job, bool replicated) {
     }
     if (job.role() != 0 || name.empty()) return;
     pause(job, "role \"" + name +
-                   "\" does not exist. Make it, or give the job to another with cron.alter_job(), "
-                   "then cron.resume() the job.");
+                   "\" does not exist. Create it, or give the job to another role with "
+                   "cron.alter_job(); then call cron.resume().");
 }
 
 // The instant of "@at" belongs to the job even if it has passed: the job's `missed` rule decides
@@ -86,7 +86,7 @@ void check_length(WrittenJob& job, bool keeps) {
     if (!job.text_differs("command") || job.text("command").size() <= kLongestCommand) return;
     const pg::Error error("54000", "command is too long",
                           "It must have at most " + std::to_string(kLongestCommand) + " bytes.",
-                          "Put what it does into a function, and call that.");
+                          "Put its statements into a function, and call that.");
     if (!keeps) throw error;
     pause(job, error.message() + ". " + error.hint());
 }

@@ -29,7 +29,7 @@ const std::string& required(const OptionalText& argument, const char* name) {
 }
 
 void check_name(const std::string& name) {
-    if (name.empty()) throw pg::Error(kInvalid, "job_name can not be empty");
+    if (name.empty()) throw pg::Error(kInvalid, "job_name cannot be empty");
     if (name.size() > 1000) {
         throw pg::Error(kInvalid, "job_name is too long", "It must have at most 1000 bytes.");
     }
@@ -45,7 +45,7 @@ pg::RoleOid require_role(const std::string& username) {
     const pg::RoleOid role = pg::find_role(username).value_or(0);
     if (!pg::may_run_as(role)) {
         throw pg::Error(kNotAllowed, "must be superuser to alter username",
-                        "You may not become role \"" + username + "\" (SET ROLE).");
+                        "You may not SET ROLE to \"" + username + "\".");
     }
     if (role == 0) throw pg::Error(kNotThere, "role \"" + username + "\" does not exist");
     return role;
@@ -97,8 +97,8 @@ pg::jobs::Found find_job(const OptionalText& argument, Lock lock, const char* wh
     if (own == candidates.end() && candidates.size() > 1) {
         throw pg::Error("42725", "several roles have a job \"" + name + "\"",
                         "Roles \"" + candidates[0].username + "\" and \"" + candidates[1].username +
-                            "\" have one.",
-                        "Name it by its id.");
+                            "\" have one each.",
+                        "Use the id of the job.");
     }
     if (candidates.empty()) throw no_such_job(name);
     std::optional<pg::jobs::Found> found = own == candidates.end() ? candidates.front() : *own;
@@ -113,7 +113,8 @@ void check_word(const OptionalText& value, const char* name,
     if (!value || std::find(words.begin(), words.end(), *value) != words.end()) return;
     std::string hint = "Use one of";
     for (const char* word : words) hint += std::string(word == *words.begin() ? " " : ", ") + word;
-    throw pg::Error(kInvalid, "invalid " + std::string(name) + ": " + *value, "", hint + ".");
+    throw pg::Error(kInvalid, "invalid " + std::string(name) + ": \"" + *value + "\"", "",
+                    hint + ".");
 }
 
 void check_number(const std::optional<int>& value, const char* name, int lowest, int highest) {
@@ -225,8 +226,8 @@ void reset_job_rules(const JobName& job, const Rules& rules) {
         const std::string& name = required(rule, "rule");
         if (std::find(pg::jobs::kRules.begin(), pg::jobs::kRules.end(), name) ==
             pg::jobs::kRules.end()) {
-            throw pg::Error(kInvalid, "unknown rule: " + name, "",
-                            "Rules are called as the arguments of cron.configure_job().");
+            throw pg::Error(kInvalid, "unknown rule: \"" + name + "\"", "",
+                            "The rules are the arguments of cron.configure_job() with defaults.");
         }
         pg::jobs::reset_rule(found.id, name);
     }
@@ -239,7 +240,7 @@ void unschedule_job(const JobName& job) {
     if (id != nullptr && *id && !pg::current_user_is_superuser() &&
         !find_manageable(**id, Lock::update)) {
         throw pg::Error(kNotAllowed, "permission denied for table job",
-                        "There is no job of this number that you may manage.",
+                        "There is no job with this id that you may manage.",
                         "See cron.job for the jobs that you may manage.");
     }
     pg::jobs::remove_as_owner(find_job(job).id);
@@ -263,9 +264,9 @@ void resume_job(const JobName& job) {
 std::int64_t run_job(const JobName& job) {
     const pg::jobs::Found found = find_job(job, Lock::none);
     if (found.replicated) {
-        throw pg::Error("55000", "job \"" + found.name + "\" came by replication",
-                        "Another server runs it.",
-                        "cron.take_over() makes this server run what came by replication.");
+        throw pg::Error("55000", "job \"" + found.name + "\" was replicated from another server",
+                        "The other server runs it.",
+                        "Call cron.take_over() to have this server run all replicated jobs.");
     }
     const std::int64_t run = pg::runs::request(found.id);
     if (run == 0) throw no_such_job(found.name);  // deleted concurrently
@@ -297,8 +298,8 @@ bool cancel_run(std::optional<std::int64_t> run) {
 void run_after(const OptionalText& job, const OptionalText& after, const OptionalText& condition) {
     const std::string& when = required(condition, "condition");
     if (when != "finished" && when != "succeeded") {
-        throw pg::Error(kInvalid, "invalid condition: " + when, "",
-                        "Use 'finished' or 'succeeded'.");
+        throw pg::Error(kInvalid, "invalid condition: \"" + when + "\"", "",
+                        "Use one of finished, succeeded.");
     }
     const pg::jobs::Found waiting = find_job(job, Lock::update);
     const pg::jobs::Found first = find_job(after, Lock::update, "after_job_name");

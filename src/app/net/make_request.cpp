@@ -22,7 +22,7 @@ constexpr std::size_t kMaxKeyBytes = 255;
 constexpr core::Duration kMaxExpiry = std::chrono::hours(24 * 3653);
 
 pg::Error null_argument(const char* name) {
-    return pg::Error(kNull, std::string(name) + " can not be NULL");
+    return pg::Error(kNull, std::string(name) + " cannot be NULL");
 }
 
 // What a request cannot be without, in the words of the table that it would be missing in: they are
@@ -31,7 +31,7 @@ pg::Error null_in_queue(const char* column) {
     return pg::Error("23502",  // not_null_violation
                      "null value in column \"" + std::string(column) +
                          "\" of relation \"http_request_queue\" violates not-null constraint",
-                     std::string(column) + " can not be NULL.");
+                     "Argument \"" + std::string(column) + "\" cannot be NULL.");
 }
 
 core::Url checked(core::Result<core::Url, core::UrlError> url) {
@@ -69,8 +69,8 @@ core::Header header_of(const pg::JsonMember& member) {
         throw pg::Error(kInvalid, error->message, error->detail);
     }
     if (member.kind == Kind::null || member.kind == Kind::nested) {
-        throw pg::Error(kInvalid, "value of HTTP header \"" + member.name + "\" is not a text",
-                        "It is null, an object or an array.");
+        throw pg::Error(kInvalid, "invalid value of HTTP header \"" + member.name + "\"",
+                        "It must be a string, a number or a boolean.");
     }
     return header;
 }
@@ -80,8 +80,8 @@ std::vector<core::Header> headers_of(const RequestArguments& arguments) {
     for (const pg::JsonMember& member : members_of(arguments.headers, "headers")) {
         core::Header header = header_of(member);
         if (core::find_header(headers, header.name) != nullptr) {
-            throw pg::Error(kInvalid, "HTTP header \"" + header.name + "\" is given twice",
-                            "Upper and lower case are the same in names of headers.");
+            throw pg::Error(kInvalid, "HTTP header \"" + header.name + "\" is given more than once",
+                            "Names of headers are not case-sensitive.");
         }
         headers.push_back(std::move(header));
     }
@@ -109,8 +109,8 @@ std::string form_of(const ObjectArgument& form, std::vector<std::string>& secret
     std::string encoded;
     for (const pg::JsonMember& member : members_of(form, "form")) {
         if (member.kind == Kind::null || member.kind == Kind::nested) {
-            throw pg::Error(kInvalid, "value of form field \"" + member.name + "\" is not a text",
-                            "It is null, an object or an array.");
+            throw pg::Error(kInvalid, "invalid value of form field \"" + member.name + "\"",
+                            "It must be a string, a number or a boolean.");
         }
         if (!encoded.empty()) encoded += '&';
         encoded += core::percent_encode(utf8(member.name)) + '=' +
@@ -127,8 +127,8 @@ std::optional<std::string> body_of(BodyArgument& body, std::vector<std::string>&
         body.kind == BodyArgument::Kind::form ? form_of(body.form, secrets) : std::move(body.text);
     if (text.size() > pg::requests::kMaxBodyBytes) {
         throw pg::Error("54000", "body of the HTTP request is too long",
-                        "It has " + std::to_string(text.size()) + " bytes, and may have " +
-                            std::to_string(pg::requests::kMaxBodyBytes) + ".");
+                        "It has " + std::to_string(text.size()) + " bytes; at most " +
+                            std::to_string(pg::requests::kMaxBodyBytes) + " are allowed.");
     }
     return text;
 }
@@ -146,8 +146,8 @@ std::chrono::milliseconds timeout_of(const RequestArguments& arguments) {
 core::Method method_of(const RequestArguments& arguments) {
     if (!arguments.method) throw null_argument("method");
     if (const auto method = core::parse_method(*arguments.method)) return *method;
-    throw pg::Error(kInvalid, "unknown HTTP method", "",
-                    "It is one of GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS.");
+    throw pg::Error(kInvalid, "unknown HTTP method \"" + *arguments.method + "\"", "",
+                    "Use one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS.");
 }
 
 void check_destination(const core::Url& url, const std::vector<core::Header>& headers) {
@@ -196,8 +196,8 @@ void set_attempts(pg::requests::NewRequest& request, const RequestArguments& arg
     if (arguments.retry) {
         const auto retry = core::parse_retry_mode(*arguments.retry);
         if (!retry) {
-            throw pg::Error(kInvalid, "unknown retry rule", "",
-                            "It is one of never, unsent, idempotent and always.");
+            throw pg::Error(kInvalid, "invalid retry: \"" + *arguments.retry + "\"", "",
+                            "Use one of never, unsent, idempotent, always.");
         }
         request.retry = *retry;
     }
@@ -206,11 +206,11 @@ void set_attempts(pg::requests::NewRequest& request, const RequestArguments& arg
     const auto error = core::check_header({core::kIdempotencyKey, key});
     if (error || key.empty() || key.size() > kMaxKeyBytes) {
         throw pg::Error(kInvalid, "invalid idempotency_key",
-                        "It has 1 to " + std::to_string(kMaxKeyBytes) +
-                            " characters, and no line breaks or other control characters.");
+                        "It must have 1 to " + std::to_string(kMaxKeyBytes) +
+                            " characters, none of which is a control character.");
     }
     if (!request.idempotency_key.empty() && request.idempotency_key != key) {
-        throw pg::Error(kInvalid, "idempotency_key and header Idempotency-Key differ");
+        throw pg::Error(kInvalid, "idempotency_key and HTTP header \"Idempotency-Key\" differ");
     }
     request.idempotency_key = key;
 }
@@ -229,7 +229,7 @@ void set_times(pg::requests::NewRequest& request, const RequestArguments& argume
     }
     if (arguments.not_before && *arguments.not_before >= pg::now() + *arguments.expires_in) {
         throw pg::Error(kInvalid, "the request would expire before it may be sent",
-                        "not_before is later than expires_in from now.");
+                        "The time of not_before is later than expires_in from now.");
     }
     request.expires_in = arguments.expires_in;
 }
@@ -238,8 +238,8 @@ void set_response_rules(pg::requests::NewRequest& request, const RequestArgument
     if (!arguments.store_response) throw null_argument("store_response");
     const auto store = pg::requests::parse_store_response(*arguments.store_response);
     if (!store) {
-        throw pg::Error(kInvalid, "unknown store_response", "",
-                        "It is one of full, headers, status and sealed.");
+        throw pg::Error(kInvalid, "invalid store_response: \"" + *arguments.store_response + "\"",
+                        "", "Use one of full, headers, status, sealed.");
     }
     request.store_response = *store;
     if (!arguments.on_response) return;

@@ -54,7 +54,7 @@ Result<HostPattern, HostPatternError> HostPattern::parse(std::string_view text) 
     if (has_brackets || !is_host_name(name)) {
         return fail(text,
                     "A host pattern is \"*\", a host name, \"*.\" and a domain, or an IP address, "
-                    "with \":\" and a port behind it or without.");
+                    "each optionally followed by \":\" and a port.");
     }
     pattern.name_ = (pattern.kind_ == Kind::below ? "." : "") + lower_case(name);
     return pattern;
@@ -112,7 +112,7 @@ std::optional<Refusal> EgressPolicy::check(const Url& url, std::span<const Heade
         if (allows_host(one.host(), one.port())) return std::nullopt;
         return Refusal{Refusal::Reason::not_allowed,
                        "requests to host \"" + one.host() + "\" are not allowed",
-                       "net.allowed_hosts does not name it."};
+                       "The host is not in net.allowed_hosts."};
     };
     if (auto refusal = check_one(url)) return refusal;
     const std::string* host = find_header(headers, "Host");
@@ -122,7 +122,7 @@ std::optional<Refusal> EgressPolicy::check(const Url& url, std::span<const Heade
         Url::parse((url.scheme() == UrlScheme::http ? "http://" : "https://") + *host);
     if (!is_host || !asked) {
         return Refusal{Refusal::Reason::malformed, "invalid value of HTTP header \"Host\"",
-                       "It is the name of a host, with \":\" and a port behind it or without."};
+                       "It must be the name of a host, optionally followed by \":\" and a port."};
     }
     return check_one(*asked);
 }

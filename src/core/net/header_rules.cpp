@@ -40,7 +40,7 @@ std::optional<HeaderError> check_value(const Header& header) {
     if (std::ranges::any_of(header.value, [](char c) { return is_control(c) && c != '\t'; })) {
         return HeaderError{HeaderPart::value,
                            "invalid value of HTTP header \"" + header.name + "\"",
-                           "Line breaks and other control characters are not allowed."};
+                           "Control characters, such as line breaks, are not allowed."};
     }
     return std::nullopt;
 }

@@ -86,18 +86,18 @@ Result<Network, NetworkError> Network::parse(std::string_view text) {
     const auto first = IpAddress::parse(text.substr(0, slash));
     if (!first) {
         return fail(
-            "A network is an IPv4 or IPv6 address, with \"/\" and a number of bits or "
-            "alone.");
+            "A network is an IPv4 or IPv6 address, optionally followed by \"/\" and a number "
+            "of bits.");
     }
     const auto bits = static_cast<unsigned>(first->bytes().size() * 8);
     if (slash == std::string_view::npos) return Network(*first, static_cast<int>(bits));
     const auto prefix = parse_number(text.substr(slash + 1), bits);
     if (!prefix) {
-        return fail("The number of bits is between 0 and " + std::to_string(bits) + ".");
+        return fail("The number of bits must be from 0 to " + std::to_string(bits) + ".");
     }
     for (unsigned bit = *prefix; bit < bits; ++bit) {
         if ((first->bytes()[bit / 8] & (0x80U >> bit % 8)) != 0) {
-            return fail("The address has bits set behind the first " + std::to_string(*prefix) +
+            return fail("The address has bits set after the first " + std::to_string(*prefix) +
                         ".");
         }
     }

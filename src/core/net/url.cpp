@@ -121,7 +121,7 @@ Result<std::string, UrlError> parse_host(std::string_view text) {
         const auto address = IpAddress::parse(inside);
         if (!address || address->is_ipv4()) {
             return fail(UrlPart::host, "invalid host in URL",
-                        "What is in brackets is not an IPv6 address without a zone.");
+                        "Brackets must contain an IPv6 address without a zone.");
         }
         return lower_case(inside);
     }

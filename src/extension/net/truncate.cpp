@@ -63,8 +63,8 @@ bool securatlas::extension::truncate_own_rows(const Node* statement) {
     if (others > 0) {
         ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
                         errmsg("permission denied for table %s", bound->relname),
-                        errdetail("Row security holds for the current role."),
-                        errhint("Truncate other tables in a statement of their own.")));
+                        errdetail("Row security applies to the current role."),
+                        errhint("Truncate other tables in a separate statement.")));
     }
     PreventCommandIfReadOnly("TRUNCATE TABLE");
     foreach (cell, names) remove_rows(lfirst_node(RangeVar, cell));

@@ -33,8 +33,8 @@ namespace ext = securatlas::extension;
 namespace {
 
 constexpr const char* kUsage =
-    "Arguments are a URL and, if wanted, headers (a JSON object), a timeout in milliseconds, and "
-    "parameters (a JSON object).";
+    "The arguments are a URL and, optionally, headers (a JSON object), a timeout in milliseconds "
+    "and parameters (a JSON object).";
 constexpr const char* kInvalid = "22023";
 constexpr const char* kDefaultHeaders = R"({"Content-Type": "application/json"})";
 constexpr const char* kDefaultTimeout = "5000";
@@ -149,7 +149,7 @@ int timeout_argument(std::string_view text) {
     int timeout = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), timeout);
     if (error != std::errc() || end != text.data() + text.size()) {
-        throw pg::Error(kInvalid, "timeout is not a number: \"" + std::string(text) + "\"");
+        throw pg::Error(kInvalid, "invalid timeout: \"" + std::string(text) + "\"");
     }
     return timeout;
 }
@@ -173,9 +173,9 @@ bool is_of_arguments(const pg::Error& error) {
 }
 
 pg::Error with_trigger(const pg::Error& error, const TriggerData* trigger) {
-    const std::string place = "Trigger \"" + std::string(trigger->tg_trigger->tgname) +
-                              "\" on table \"" + RelationGetRelationName(trigger->tg_relation) +
-                              "\".";
+    const std::string place = "The arguments are those of trigger \"" +
+                              std::string(trigger->tg_trigger->tgname) + "\" on table \"" +
+                              RelationGetRelationName(trigger->tg_relation) + "\".";
     const std::string detail = error.detail().empty() ? place : error.detail() + " " + place;
     return pg::Error(error.sqlstate(), error.message(), detail,
                      error.hint().empty() ? kUsage : error.hint());

@@ -97,7 +97,7 @@ RoleOid calling_role(FunctionCallInfo fcinfo) {
     int context = 0;
     GetUserIdAndSecContext(&user, &context);
     if ((context & (SECURITY_RESTRICTED_OPERATION | SECURITY_NOFORCE_RLS)) != 0) {
-        throw Error("42501", "cannot tell which role makes the request",
+        throw Error("42501", "cannot determine which role makes the request",
                     "The function is SECURITY DEFINER, and PostgreSQL itself calls it in the name "
                     "of another role.",
                     "Run ALTER FUNCTION ... SECURITY INVOKER.");

@@ -44,9 +44,9 @@ void refuse_original_beside() {
     if (!is_pg_cron_preloaded() || !is_pg_cron_original()) return;
     throw Error(
         "55000", "pg_cron and securatlas_sched cannot be loaded together",
-        "shared_preload_libraries names both, and they have the same settings.",
-        "Leave one of them. Where securatlas_sched is loaded, scripts/migrate moves the jobs "
-        "of pg_cron.");
+        "Both are in shared_preload_libraries, and both define the settings cron.*.",
+        "Remove one of them from shared_preload_libraries. To move the jobs of pg_cron, keep "
+        "securatlas_sched and run scripts/migrate.");
 }
 
 }  // namespace securatlas::pg

@@ -28,7 +28,7 @@ void insert_all(Relation table, int columns, const InsertedRow* rows, std::size_
     const int attributes = RelationGetDescr(table)->natts;
     if (attributes < columns) {
         ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                        errmsg("table \"%s\" is not the one of this extension",
+                        errmsg("table \"%s\" is not of the version of this library",
                                RelationGetRelationName(table)),
                         errhint("Run ALTER EXTENSION securatlas_sched UPDATE.")));
     }

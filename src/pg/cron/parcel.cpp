@@ -49,10 +49,9 @@ std::string in_encoding_of_database(const std::string& text, int from) {
         to_database_text(text, pg_encoding_to_char(is_known ? from : GetDatabaseEncoding()), false);
     if (converted) return *converted;
     throw Error("22P05",
-                "the command or the name of the job has a character that the encoding of this "
-                "database lacks",
-                std::string("It comes from a database of encoding ") + pg_encoding_to_char(from) +
-                    ", this one has " + GetDatabaseEncodingName() + ".");
+                "command or name of the job cannot be converted to the encoding of this database",
+                std::string("The database of the job has encoding \"") + pg_encoding_to_char(from) +
+                    "\", and this one has \"" + GetDatabaseEncodingName() + "\".");
 }
 
 }  // namespace

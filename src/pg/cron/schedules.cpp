@@ -80,7 +80,7 @@ void free_a_descriptor(const std::string& name) {
         return 0;
     });
     if (failure == 0) return;
-    throw Error("53000", "could not look for time zone \"" + name +
+    throw Error("53000", "could not look up time zone \"" + name +
                              "\": " + std::generic_category().message(failure));
 }
 

@@ -45,7 +45,7 @@ void check(State state, std::int64_t id) {
             "55000",
             "cannot wait for request " + std::to_string(id) + " in the transaction that made it",
             "A request is sent when its transaction commits.",
-            "Wait for it in another transaction.");
+            "Commit, and wait for it in another transaction.");
     }
     if (!IsolationUsesXactSnapshot()) return;
     const std::string level =

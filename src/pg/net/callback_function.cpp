@@ -55,7 +55,7 @@ Facts facts_of(Oid function, Oid role) {
 
 CallbackFunction check(FunctionOid function, RoleOid role) {
     const Facts facts = call([function, role] { return facts_of(function, role); });
-    if (!facts.exists) throw Error("42883", "function of on_response does not exist");
+    if (!facts.exists) throw Error("42883", "the function of on_response does not exist");
     std::string signature = facts.signature;
     if (!facts.has_the_form) {
         throw Error("42P13", "function " + signature + " cannot be called with a response", "",
@@ -63,7 +63,7 @@ CallbackFunction check(FunctionOid function, RoleOid role) {
     }
     if (facts.is_temporary) {
         throw Error("42P16", "function " + signature + " is temporary",
-                    "It is called by another process, which does not see it.");
+                    "Another process calls it, which cannot see temporary objects.");
     }
     if (!facts.may_execute) throw Error("42501", "permission denied for function " + signature);
     if (!facts.may_log_in) {
@@ -99,8 +99,8 @@ void check_callback_owner(const CallbackFunction& function, std::optional<RoleOi
     if (function.owner == owner_then || function.owner == role || role_is_superuser(function.owner))
         return;
     throw Error("42501", "function " + function.signature + " is not the one that was to be called",
-                "It belongs to another role than when the request was made.",
-                "Have the role that made the request own it, and call net.repeat_callback().");
+                "Its owner is another role than when the request was made.",
+                "Give it to the role that made the request, and call net.repeat_callback().");
 }
 
 }  // namespace securatlas::pg

@@ -184,7 +184,7 @@ std::int64_t room_for_all(std::int64_t limit) { return 2 * limit; }
 
 Error too_many(const Count& count, std::int64_t own, RoleOid role, std::int64_t limit) {
     constexpr const char* kHint =
-        "Make requests again when some have been sent, or raise the limit.";
+        "Try again when some of them have been sent, or raise net.max_pending_requests.";
     if (count.all >= room_for_all(limit)) {
         return Error("53400", "too many HTTP requests are waiting",
                      "net.max_pending_requests is " + std::to_string(limit) +
@@ -195,9 +195,10 @@ Error too_many(const Count& count, std::int64_t own, RoleOid role, std::int64_t 
     return Error("53400",
                  "too many HTTP requests of role \"" + std::string(name != nullptr ? name : "") +
                      "\" are waiting",
-                 "It has " + std::to_string(own) + " and others have " +
-                     std::to_string(count.all - own) + "; net.max_pending_requests allows a role " +
-                     std::to_string(limit) + ", and fewer as others fill the queue.",
+                 "It has " + std::to_string(own) + ", and other roles have " +
+                     std::to_string(count.all - own) + ". A role may have " +
+                     std::to_string(limit) +
+                     " (net.max_pending_requests), and fewer if other roles have many.",
                  kHint);
 }
 

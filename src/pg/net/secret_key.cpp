@@ -65,19 +65,20 @@ bool read_key(SecretKey& key) {
     // was run with --allow-group-access.
     const auto allowed = static_cast<mode_t>(pg_file_create_mode);
     if (!S_ISREG(status.st_mode) || (status.st_mode & (S_IRWXG | S_IRWXO) & ~allowed) != 0) {
-        throw Error("58030",
-                    std::string("secret key file \"") + state.file + "\" is open to others",
-                    (allowed & S_IRGRP) != 0
-                        ? "It must be a file that the group may read at most (mode 0640)."
-                        : "It must be a file without rights for group and others (mode 0600).");
+        throw Error(
+            "58030",
+            std::string("secret key file \"") + state.file + "\" must not be accessible to others",
+            (allowed & S_IRGRP) != 0 ? "It must be a regular file of mode 0640 or stricter."
+                                     : "It must be a regular file of mode 0600 or stricter.");
     }
     SecretKey found{};
     const ssize_t length = read(file.get(), found.data(), found.size());
     if (length < 0) throw file_error("read", errno);
     if (static_cast<std::size_t>(length) != key.size() ||
         status.st_size != static_cast<off_t>(key.size())) {
-        throw Error("58030", std::string("secret key file \"") + state.file + "\" is not a key",
-                    "It must have 32 bytes.");
+        throw Error("58030",
+                    std::string("secret key file \"") + state.file + "\" does not contain a key",
+                    "It must have exactly 32 bytes.");
     }
     key = found;
     return true;
@@ -96,7 +97,7 @@ void write_key(const SecretKey& key, const std::string& name) {
 void make_key_file() {
     SecretKey key;
     const bool is_random = call([&key] { return pg_strong_random(key.data(), key.size()); });
-    if (!is_random) throw Error("XX000", "could not make a random key");
+    if (!is_random) throw Error("XX000", "could not generate a random key");
     const std::string temporary = std::string(state.file) + "." + std::to_string(getpid());
     (void)unlink(temporary.c_str());
     write_key(key, temporary);
@@ -129,9 +130,9 @@ void define_secret_key() {
     call([] {
         DefineCustomStringVariable(
             "net.secret_key_file",
-            "File with the key that secrets are encrypted with; made if it is missing.",
-            "A relative name is in the data directory.", &state.file, "securatlas_sched.key",
-            PGC_POSTMASTER, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
+            "File with the key that encrypts secrets; created if it does not exist.",
+            "A relative name is relative to the data directory.", &state.file,
+            "securatlas_sched.key", PGC_POSTMASTER, GUC_SUPERUSER_ONLY, nullptr, nullptr, nullptr);
     });
     if ((is_standby() || IsBinaryUpgrade) && access(state.file, F_OK) != 0) return;
     try {

@@ -43,7 +43,7 @@ void check_name(const std::string& name) {
                           });
     if (is_valid) return;
     throw Error("22023", "invalid name of a secret",
-                "A name has 1 to " + std::to_string(kMaxNameBytes) +
+                "A name must consist of 1 to " + std::to_string(kMaxNameBytes) +
                     " ASCII letters, digits and characters of \"" + std::string(kPunctuation) +
                     "\".");
 }
@@ -51,7 +51,7 @@ void check_name(const std::string& name) {
 // The same error whether the secret exists or not.
 Error denied(const std::string& name, const char* detail) {
     return Error("42501", "permission denied for secret \"" + name + "\"", detail,
-                 "Make it with net.set_secret(), or have its owner grant its use with "
+                 "Create it with net.set_secret(), or have its owner grant its use with "
                  "net.grant_secret().");
 }
 
@@ -87,7 +87,7 @@ bool lock_own(const std::string& name, RoleOid caller, Strength strength) {
 
 void require_own(const std::string& name, RoleOid caller) {
     if (lock_own(name, caller, Strength::share)) return;
-    throw denied(name, "There is none of that name that the role may administer.");
+    throw denied(name, "There is no secret of this name that the role may administer.");
 }
 
 struct Stored {
@@ -134,7 +134,7 @@ void check_each(const std::vector<std::string>& names, RoleOid role) {
     for (const std::string& name : names) {
         const auto found = stored.find(name);
         if (found != stored.end() && may_use(found->second, role)) continue;
-        throw denied(name, "There is none of that name that the role may use.");
+        throw denied(name, "There is no secret of this name that the role may use.");
     }
 }
 
@@ -148,7 +148,7 @@ ON CONFLICT (name) DO UPDATE SET sealed = excluded.sealed, updated = clock_times
     check_name(name);
     if (value.size() > kMaxValueBytes) {
         throw Error("22023", "value of secret \"" + name + "\" is too long",
-                    "A value has at most " + std::to_string(kMaxValueBytes) + " bytes.");
+                    "A value may have at most " + std::to_string(kMaxValueBytes) + " bytes.");
     }
     const std::string sealed = seal(value, purpose_of(name));
     OwnerScope owner;
@@ -161,7 +161,7 @@ ON CONFLICT (name) DO UPDATE SET sealed = excluded.sealed, updated = clock_times
     Statement::each_row([&found](const Row& row) { found = row.as_oid(1); });
     if (found && !administers(caller, *found)) {
         throw Error("42501", "permission denied for secret \"" + name + "\"",
-                    "The name is taken: it belongs to another role.", "Choose another name.");
+                    "A secret of this name belongs to another role.", "Choose another name.");
     }
 }
 

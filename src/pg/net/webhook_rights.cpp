@@ -99,8 +99,8 @@ void check_new_trigger(Oid trigger) {
     throw Error("42501",
                 std::string("permission denied to name a secret in a webhook on table \"") +
                     made.table + "\"",
-                "Its requests are the table owner's, and so are the secrets that it sends.",
-                "Have the owner of the table make the trigger.");
+                "The requests of a webhook use the secrets of the owner of the table.",
+                "Have the owner of the table create the trigger.");
 }
 
 }  // namespace securatlas::pg

@@ -86,15 +86,15 @@ Error unusable_extension(const InstalledExtension& found) {
                      "Run CREATE EXTENSION securatlas_sched.");
     }
     const std::string expected = library_version(found.name);
-    const std::string of = found.name == kExtension ? "" : " of extension \"" + found.name + "\"";
     return Error("55000",
-                 "the library securatlas_sched has version " + expected + of +
-                     ", the extension in this database version " + found.version,
+                 "the loaded library is for version " + expected + " of extension \"" + found.name +
+                     "\", but this database has version " + found.version,
                  "",
                  is_older_version(found.version, expected)
                      ? "Run ALTER EXTENSION " + found.name + " UPDATE."
-                     : "Install that version of the library and restart the server; there is no "
-                       "way back to an older version.");
+                     : "Install version " + found.version +
+                           " and restart the server. An extension cannot go back to an older "
+                           "version.");
 }
 
 bool extension_is_usable() {

@@ -73,7 +73,7 @@ SharedState* shared_state() noexcept { return attachment.state; }
 
 SharedState& require_shared_state() {
     if (attachment.state == nullptr) {
-        throw Error("55000", "securatlas_sched is not loaded by the server", "",
+        throw Error("55000", "library \"securatlas_sched\" is not loaded by the server", "",
                     "Add it to postgresql.conf, as in shared_preload_libraries = "
                     "'securatlas_sched', and restart the server.");
     }

@@ -29,7 +29,7 @@ class EngineEgressTest : public EngineTest {
         EXPECT_EQ(completed.outcome, Outcome::invalid);
         EXPECT_EQ(completed.error,
                   "requests to host \"" + std::string(host) + "\" are not allowed");
-        EXPECT_EQ(completed.error_detail, "net.allowed_hosts does not name it.");
+        EXPECT_EQ(completed.error_detail, "The host is not in net.allowed_hosts.");
     }
 };
 

@@ -95,12 +95,12 @@ TEST(Network, KeepsTheFamiliesApart) {
 TEST(Network, SaysWhatIsWrong) {
     const auto detail = [](std::string_view text) { return Network::parse(text).error().detail; };
     EXPECT_EQ(Network::parse("10.0.0.1/8").error().message, "invalid network \"10.0.0.1/8\"");
-    EXPECT_EQ(detail("10.0.0.1/8"), "The address has bits set behind the first 8.");
-    EXPECT_EQ(detail("0.0.0.1/31"), "The address has bits set behind the first 31.");
-    EXPECT_EQ(detail("10.0.0.0/33"), "The number of bits is between 0 and 32.");
-    EXPECT_EQ(detail("::/129"), "The number of bits is between 0 and 128.");
+    EXPECT_EQ(detail("10.0.0.1/8"), "The address has bits set after the first 8.");
+    EXPECT_EQ(detail("0.0.0.1/31"), "The address has bits set after the first 31.");
+    EXPECT_EQ(detail("10.0.0.0/33"), "The number of bits must be from 0 to 32.");
+    EXPECT_EQ(detail("::/129"), "The number of bits must be from 0 to 128.");
     for (const auto* text : {"::/", "::/08", "::/-1", "::/ 8", "::/8/8"}) {
-        EXPECT_EQ(detail(text), "The number of bits is between 0 and 128.") << text;
+        EXPECT_EQ(detail(text), "The number of bits must be from 0 to 128.") << text;
     }
     EXPECT_TRUE(detail("localhost").starts_with("A network is")) << detail("localhost");
     EXPECT_TRUE(detail("").starts_with("A network is"));
