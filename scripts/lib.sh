@@ -99,7 +99,7 @@ build_and_install() {
 }
 
 # start_cluster DIR [CONFIGURATION LINE]...: a new cluster in DIR that listens on a Unix socket in
-# DIR only, so that no port of the machine is taken.
+# DIR only, so that no port of the machine is taken. $TEMP_CONFIG is a file of settings for all of them.
 start_cluster() {
     local dir=$1 bin
     shift
@@ -112,6 +112,7 @@ start_cluster() {
         echo "unix_socket_directories = '$dir'"
         echo "max_worker_processes = 64"
         printf '%s\n' "$@"
+        [ -z "${TEMP_CONFIG-}" ] || cat "$TEMP_CONFIG"
     } | as_postgres tee -a "$dir/data/postgresql.conf" >/dev/null
     as_postgres "$bin/pg_ctl" -D "$dir/data" -l "$dir/log" -w start >/dev/null ||
         { tail -20 "$dir/log" >&2; die "the server did not start"; }
