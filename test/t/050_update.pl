@@ -201,14 +201,18 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM effects WHERE jobid = 0'),
 $node->safe_psql('postgres', q{SELECT cron.unschedule('here')});
 settle($node, 'old');
 old(q{DELETE FROM cron.job_run_details WHERE jobname <> 'a job';
-	DELETE FROM net._http_response WHERE id >= 1000 OR id < 500; UPDATE cron.job SET active = true, note = 'a remark' WHERE jobid = 1});
+	DELETE FROM net._http_response WHERE id >= 1000 OR id < 500});
 # Of the queue one is sent, and a job that runs is planned from another time: these are looked at apart.
 is(rows_of($_), $before{$_}, "all that was in $_ is there")
   for grep { $_ !~ /^(?:cron\.job|net\.http_request_queue)$/ } @tables;
 is(old('SELECT jobid, jobname, schedule, username, max_retries FROM cron.job ORDER BY 1'),
 	"1|every second|1 second|app|3\n2|yearly|0 0 1 1 *|postgres|0\n3|of nobody|1 second|gone|0", 'and all jobs');
 is(log_count($node, $waits), 1, 'nothing was said twice');
-unlike(slurp_file($node->logfile), qr/(?:PANIC|FATAL|terminated by signal)/, 'and nothing has failed');
+# CREATE DATABASE ends what autovacuum does in its template.
+unlike(slurp_file($node->logfile), qr/PANIC|FATAL:  (?!terminating autovacuum process)|terminated by signal/,
+	'and nothing has failed');
+
+old('SELECT cron.resume(1)');
 
 # ---- what an administrator has revoked, and a dump of the old version -------------------------
 
