@@ -25,7 +25,7 @@ INSERT INTO cron.job (jobid, schedule, command, nodename, nodeport, database, us
 SELECT CASE WHEN is_taken THEN nextval('cron.jobid_seq') ELSE jobid END, schedule, command, nodename, nodeport, current_database(),
        username, note LIKE '%, where it is active', jobname, timezone, max_runtime, max_retries, retry_period, overlap_policy,
        missed, catchup_window, jitter, max_failures, log_runs, planned_from
-  FROM arrived;
+  FROM arrived ORDER BY arrived.jobid;
 \if :is_new
 INSERT INTO cron.scheduler_state (planned_until, database_oid, database_name, system_identifier)
 SELECT COALESCE(min(j.planned_from), now()), d.oid, d.datname, c.system_identifier
