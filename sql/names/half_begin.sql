@@ -17,7 +17,7 @@ BEGIN
         RAISE duplicate_schema
             USING MESSAGE = 'schema "@schema@" already exists',
                   DETAIL = COALESCE(owner, 'It belongs to no extension.'),
-                  HINT = CASE WHEN owner ~ '"pg_(cron|net)"' THEN 'scripts/migrate moves what is in it, and drops the original.'
+                  HINT = CASE WHEN owner ~ '"pg_(cron|net)"' THEN 'securatlas_sched_migrate moves what is in it, and drops the original.'
                             ELSE 'Move what is in it, and drop or rename it.' END;
     END IF;
     EXECUTE $parts$

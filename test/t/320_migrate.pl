@@ -1,4 +1,4 @@
-# scripts/migrate: from the original pg_cron and pg_net to this extension and back. pg_cron is Debian's;
+# securatlas_sched_migrate: from the original pg_cron and pg_net to this extension and back. pg_cron is Debian's;
 # of pg_net there are the tables, as its version 0.20 has them.
 use strict;
 use warnings;
@@ -18,12 +18,11 @@ my $stub = HttpStub->new;
 my $node = new_node('moved', shared_preload_libraries => "'pg_cron'", max_worker_processes => 40,
 	'cron.database_name' => "'postgres'", 'cron.use_background_workers' => 'on');
 $node->start;
-my $script = "$FindBin::RealBin/../../scripts/migrate";
 sub migrate
 {
 	my ($database, @options) = @_;
 	my ($out, $err) = ('', '');
-	IPC::Run::run([ $script, @options, '-d', $database, '-h', $node->host, '-p', $node->port ], '<', \undef, '>', \$out, '2>', \$err);
+	IPC::Run::run([ 'securatlas_sched_migrate', @options, '-d', $database, '-h', $node->host, '-p', $node->port ], '<', \undef, '>', \$out, '2>', \$err);
 	return ($out, $err);
 }
 sub sql { my ($sql, $database) = @_; return $node->safe_psql($database // 'postgres', $sql) }
@@ -114,7 +113,7 @@ sql(qq{
 	SELECT setval('cron.runid_seq', 4999)});
 
 my ($rc, $ignored, $said) = $node->psql('postgres', 'CREATE EXTENSION securatlas_sched');
-like($said, qr/schema "cron" already exists.*scripts\/migrate/s, 'CREATE EXTENSION beside the original says what to do');
+like($said, qr/schema "cron" already exists.*securatlas_sched_migrate/s, 'CREATE EXTENSION beside the original says what to do');
 ($out, $err) = migrate('template1');
 like($err, qr/nothing to move/, 'a database without the originals');
 

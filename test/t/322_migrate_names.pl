@@ -1,4 +1,4 @@
-# scripts/migrate where the originals are not installed any more, since this project's pg_cron and pg_net
+# securatlas_sched_migrate where the originals are not installed any more, since this project's pg_cron and pg_net
 # have their names: their tables are in the database, as pg_cron 1.6 and pg_net 0.20 have them.
 use strict;
 use warnings;
@@ -19,7 +19,7 @@ sub migrate
 {
 	my ($database, @options) = @_;
 	my ($out, $err) = ('', '');
-	IPC::Run::run([ "$FindBin::RealBin/../../scripts/migrate", @options, '-d', $database, '-h', $node->host, '-p', $node->port ],
+	IPC::Run::run([ 'securatlas_sched_migrate', @options, '-d', $database, '-h', $node->host, '-p', $node->port ],
 		'<', \undef, '>', \$out, '2>', \$err);
 	return ($out, $err);
 }

@@ -46,7 +46,7 @@ void refuse_original_beside() {
         "55000", "pg_cron and securatlas_sched cannot be loaded together",
         "Both are in shared_preload_libraries, and both define the settings cron.*.",
         "Remove one of them from shared_preload_libraries. To move the jobs of pg_cron, keep "
-        "securatlas_sched and run scripts/migrate.");
+        "securatlas_sched and run securatlas_sched_migrate.");
 }
 
 }  // namespace securatlas::pg
