@@ -425,7 +425,7 @@ sub suite
 	is(admin(q{SELECT jobid, jobname, schedule, command, active FROM cron.job WHERE jobid < 90000 ORDER BY jobid}), $kept, 'the jobs are as they were');
 	is(admin(q{SELECT DISTINCT username FROM cron.job WHERE jobid < 90000}), 'postgres', 'the superuser\'s are given away');
 	like(admin(q{SELECT string_agg(jobname || ': ' || note, '; ' ORDER BY jobid) FROM cron.job WHERE NOT active AND note LIKE 'paused: %'}),
-		qr/^six fields: paused: invalid schedule: 0 0 12 \* \* \* \(.*pg_cron ignores it\).*; no slash: paused: .*pg_cron skips the rest of the field.*; of nobody: paused: role "nobody_here" does not exist/,
+		qr/^six fields: paused: invalid schedule: 0 0 12 \* \* \* \(.*pg_cron ignores it\.\).*; no slash: paused: .*pg_cron skips the rest of the field.*; of nobody: paused: role "nobody_here" does not exist/,
 		'one query lists those that the server cannot read, which are paused');
 	is(admin(q{SELECT string_agg(jobname, ',' ORDER BY jobid) FROM cron.job WHERE active AND jobid > 90000}), 'a line feed,a comment',
 		'line feeds and comments in a schedule are taken');

@@ -55,9 +55,8 @@ class FieldsParser {
     bool parse_last_day(const FieldRule& rule);
     bool parse_nth_weekday(const FieldRule& rule, int weekday);
 
-    bool fail(const FieldRule& rule, std::string_view reason, std::size_t position,
-              std::string_view of_pg_cron = {});
-    bool fail_unexpected(const FieldRule& rule);
+    bool fail(std::string reason, std::size_t position, std::string_view of_pg_cron = {});
+    bool fail_unexpected(const FieldRule& rule, std::string_view of_pg_cron = {});
     bool take_rest_of_field(const FieldRule& rule);
 
     char peek() const { return position_ < text_.size() ? text_[position_] : '\0'; }
@@ -94,8 +93,7 @@ bool FieldsParser::parse_fields() {
     if (!parse_field(kWeekday, weekdays)) return false;
     if (language_ == Language::of_pg_cron) return true;
     if (position_ != text_.size()) {
-        return fail({"schedule", 0, 0, 0}, "unexpected text after the fifth field", position_,
-                    "pg_cron ignores it");
+        return fail("there is text after the fifth field", position_, "pg_cron ignores it.");
     }
     fields_.minutes = minutes;
     fields_.hours = static_cast<std::uint32_t>(hours);
@@ -103,8 +101,8 @@ bool FieldsParser::parse_fields() {
     fields_.months = static_cast<std::uint16_t>(months);
     fields_.weekdays = static_cast<std::uint8_t>(weekdays);
     if (!ever_matches(fields_)) {
-        return fail(kDay, "no day of any year matches", days_begin,
-                    "pg_cron takes it, and never runs it");
+        return fail("no day of any year matches this date", days_begin,
+                    "pg_cron accepts the schedule, but never runs the job.");
     }
     return true;
 }
@@ -184,7 +182,8 @@ bool FieldsParser::parse_value(const FieldRule& rule, Value& value) {
     }
     std::size_t end = position_;
     while (end < text_.size() && is_letter(text_[end])) ++end;
-    return fail(rule, "unknown name " + in_quotes(text_.substr(position_, end - position_)),
+    return fail("the name " + in_quotes(text_.substr(position_, end - position_)) +
+                    " is unknown in the " + std::string(rule.name),
                 position_);
 }
 
@@ -221,17 +220,18 @@ bool FieldsParser::parse_nth_weekday(const FieldRule& rule, int weekday) {
     return true;
 }
 
-bool FieldsParser::fail(const FieldRule& rule, std::string_view reason, std::size_t position,
-                        std::string_view of_pg_cron) {
-    fault_ = Fault{std::string(rule.name).append(": ").append(reason), position, of_pg_cron};
+bool FieldsParser::fail(std::string reason, std::size_t position, std::string_view of_pg_cron) {
+    fault_ = Fault{std::move(reason), position, of_pg_cron};
     return false;
 }
 
-bool FieldsParser::fail_unexpected(const FieldRule& rule) {
+bool FieldsParser::fail_unexpected(const FieldRule& rule, std::string_view of_pg_cron) {
+    const std::string of_field = " in the " + std::string(rule.name);
     if (position_ == text_.size() || is_blank(peek())) {
-        return fail(rule, "a value is missing", position_);
+        return fail("a value is missing" + of_field, position_);
     }
-    return fail(rule, "unexpected " + in_quotes(text_.substr(position_, 1)), position_);
+    return fail(in_quotes(text_.substr(position_, 1)) + " is unexpected" + of_field, position_,
+                of_pg_cron);
 }
 
 // pg_cron skips what follows an item in the field, unless it is a letter or digit behind another.
@@ -243,8 +243,7 @@ bool FieldsParser::take_rest_of_field(const FieldRule& rule) {
         while (position_ < text_.size() && !is_blank(peek())) ++position_;
         return true;
     }
-    return fail(rule, "unexpected " + in_quotes(text_.substr(position_, 1)), position_,
-                is_skipped ? "pg_cron skips the rest of the field" : "");
+    return fail_unexpected(rule, is_skipped ? "pg_cron skips the rest of the field." : "");
 }
 
 }  // namespace
@@ -258,7 +257,6 @@ std::string in_quotes(std::string_view part) {
 Result<int, Fault> read_number(std::string_view text, std::size_t& position, std::string_view name,
                                int low, int high) {
     constexpr int kTooLarge = 1'000'000;
-    constexpr std::size_t kShown = 20;
     const std::size_t begin = position;
     int number = 0;
     for (; position < text.size() && is_digit(text[position]); ++position) {
@@ -266,12 +264,9 @@ Result<int, Fault> read_number(std::string_view text, std::size_t& position, std
     }
     if (position > begin && number >= low && number <= high) return number;
     const std::string_view digits = text.substr(begin, position - begin);
-    std::string reason(name);
-    reason.append(": ")
-        .append(digits.substr(0, kShown))
-        .append(digits.size() > kShown ? "..." : "");
-    reason.append(" is out of range ") += std::to_string(low) + "-" + std::to_string(high);
-    return Failure{Fault{std::move(reason), begin}};
+    return Failure{Fault{in_quotes(digits) + " is out of range " + std::to_string(low) + "-" +
+                             std::to_string(high) + " for the " + std::string(name),
+                         begin}};
 }
 
 Result<CronFields, Fault> parse_cron_fields(std::string_view text, std::size_t position) {

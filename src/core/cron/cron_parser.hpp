@@ -13,10 +13,10 @@ namespace securatlas::core {
 
 // What is wrong with a schedule's text, and where.
 struct Fault {
-    std::string reason;    // begins with the name of the field or part that is wrong
+    std::string reason;    // a clause, which continues "At character N, "
     std::size_t position;  // in bytes from the text's start
-    // What pg_cron does with it, if it takes such a schedule and means something else by it than
-    // its text says; a literal, or empty.
+    // What pg_cron does with it, if it accepts such a schedule but does not do what its text says:
+    // a sentence, as a literal, or empty.
     std::string_view of_pg_cron = {};
 };
 
@@ -28,7 +28,7 @@ constexpr bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' &&
 std::string in_quotes(std::string_view part);
 
 // Reads the digits at `position`, and moves `position` behind them. Fails if there are none or if
-// the number is not in [low, high]; any number of digits is safe. The reason begins with `name`.
+// the number is not in [low, high]; any number of digits is safe. The reason contains `name`.
 Result<int, Fault> read_number(std::string_view text, std::size_t& position, std::string_view name,
                                int low, int high);
 

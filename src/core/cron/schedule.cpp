@@ -62,8 +62,8 @@ std::string printable(std::string_view text) {
 
 ScheduleError make_error(std::string_view text, const Fault& fault) {
     std::string detail =
-        printable(fault.reason) + ", at character " + std::to_string(fault.position + 1);
-    if (!fault.of_pg_cron.empty()) detail.append("; ").append(fault.of_pg_cron);
+        "At character " + std::to_string(fault.position + 1) + ", " + printable(fault.reason) + ".";
+    if (!fault.of_pg_cron.empty()) detail.append(" ").append(fault.of_pg_cron);
     return {"invalid schedule: " + printable(text), std::move(detail), std::string(kHint)};
 }
 
@@ -97,20 +97,17 @@ std::optional<Fault> check_characters(std::string_view text, std::size_t begin) 
     const auto bad = std::find_if(text.begin() + static_cast<std::ptrdiff_t>(begin), text.end(),
                                   [](char c) { return (c < ' ' && c != '\t') || c > '~'; });
     if (bad == text.end()) return std::nullopt;
-    return Fault{"schedule: byte 0x" + to_hex(static_cast<unsigned char>(*bad)) + " is not allowed",
+    return Fault{"byte 0x" + to_hex(static_cast<unsigned char>(*bad)) + " is not allowed",
                  static_cast<std::size_t>(bad - text.begin())};
-}
-
-Parsed fail_empty(std::string_view macro, std::size_t position) {
-    return Failure{Fault{std::string(macro) + ": a value is missing", position}};
 }
 
 Parsed parse_every(std::string_view literal, std::size_t position, const LiteralParsers& literals) {
     const auto fail = [position](const std::string& reason) -> Parsed {
-        return Failure{Fault{"@every: " + reason, position}};
+        return Failure{Fault{reason, position}};
     };
+    if (literal.empty()) return fail("an interval is missing after @every");
     const auto interval = literals.interval(literal);
-    if (!interval) return fail(interval.error());
+    if (!interval) return fail("the interval is not valid: " + interval.error());
     if (interval->months < 0 || interval->days < 0 || interval->time < Duration(0)) {
         return fail("the interval has a negative part");
     }
@@ -121,10 +118,11 @@ Parsed parse_every(std::string_view literal, std::size_t position, const Literal
 }
 
 Parsed parse_at(std::string_view literal, std::size_t position, const LiteralParsers& literals) {
+    if (literal.empty()) return Failure{Fault{"a time is missing after @at", position}};
     const auto instant = literals.timestamp(literal);
-    if (!instant) return Failure{Fault{"@at: " + instant.error(), position}};
+    if (!instant) return Failure{Fault{"the time is not valid: " + instant.error(), position}};
     if (*instant < kFirstTime || *instant >= kTimesEnd) {
-        return Failure{Fault{"@at: the time is not in the years 1 to 9999", position}};
+        return Failure{Fault{"the time is not in the years 1 to 9999", position}};
     }
     return Schedule::Body(Schedule::At{*instant});
 }
@@ -135,24 +133,17 @@ Parsed parse_macro(std::string_view text, std::size_t begin, const LiteralParser
     const std::size_t argument = skip_blanks(text, name_end);
     const std::string_view literal = text.substr(argument);
 
-    if (equal_ignoring_case(name, "@every")) {
-        if (literal.empty()) return fail_empty("@every", argument);
-        return parse_every(literal, argument, literals);
-    }
-    if (equal_ignoring_case(name, "@at")) {
-        if (literal.empty()) return fail_empty("@at", argument);
-        return parse_at(literal, argument, literals);
-    }
+    if (equal_ignoring_case(name, "@every")) return parse_every(literal, argument, literals);
+    if (equal_ignoring_case(name, "@at")) return parse_at(literal, argument, literals);
     const auto* macro = std::ranges::find_if(
         kMacros, [name](const Macro& known) { return equal_ignoring_case(name, known.name); });
     const bool reboot =
         equal_ignoring_case(name, "@reboot") || equal_ignoring_case(name, "@restart");
     if (!reboot && macro == std::end(kMacros)) {
-        return Failure{Fault{"schedule: unknown macro " + in_quotes(name), begin}};
+        return Failure{Fault{"the macro " + in_quotes(name) + " is unknown", begin}};
     }
     if (!literal.empty()) {
-        return Failure{
-            Fault{"schedule: unexpected text after the macro", argument, "pg_cron ignores it"}};
+        return Failure{Fault{"there is text after the macro", argument, "pg_cron ignores it."}};
     }
     if (reboot) return Schedule::Body(Schedule::Reboot{});
     return Schedule::Body(*parse_cron_fields(macro->fields, 0));
@@ -176,7 +167,7 @@ std::optional<Parsed> parse_seconds(std::string_view text, std::size_t begin) {
     if (!seconds) return Parsed(Failure{seconds.error()});
     const std::size_t rest = skip_blanks(text, word_end);
     if (rest != text.size()) {
-        return Parsed(Failure{Fault{"schedule: unexpected text after the interval", rest}});
+        return Parsed(Failure{Fault{"there is text after the interval", rest}});
     }
     return Parsed(Schedule::Body(Schedule::Every{{0, 0, std::chrono::seconds(*seconds)}, true}));
 }
@@ -196,7 +187,7 @@ Result<std::string_view, Fault> parse_zone(std::string_view text, std::size_t& p
         const std::size_t begin = position + prefix.size();
         const std::size_t end = skip_word(text, begin);
         if (end == begin) {
-            return Failure{Fault{"time zone: a value is missing", begin}};
+            return Failure{Fault{"the name of a time zone is missing", begin}};
         }
         position = skip_blanks(text, end);
         return text.substr(begin, end - begin);
@@ -217,13 +208,14 @@ Result<Schedule, ScheduleError> parse_schedule(std::string_view text,
                                                const LiteralParsers& literals) {
     const auto fail = [text](const Fault& fault) { return Failure{make_error(text, fault)}; };
     if (text.size() > kMaxLength) {
-        return fail({"schedule: longer than " + std::to_string(kMaxLength) + " bytes", kMaxLength});
+        return fail(
+            {"the limit of " + std::to_string(kMaxLength) + " bytes is exceeded", kMaxLength});
     }
     std::size_t position = skip_comments(text, 0);
     const std::size_t end = find_end(text, position);
     const std::size_t more = skip_comments(text, end);
     if (more < text.size()) {
-        return fail({"schedule: more than one line", more, "pg_cron reads the first line"});
+        return fail({"a second line begins", more, "pg_cron reads the first line only."});
     }
     std::string_view trimmed = text.substr(0, end);
     while (trimmed.size() > position && is_space(trimmed.back())) trimmed.remove_suffix(1);

@@ -152,8 +152,7 @@ core::Result<core::Interval, std::string> read_interval(std::string_view text) {
 
 core::Result<core::Instant, std::string> read_timestamp(std::string_view text, pg_tz* zone) {
     if (depends_on_now(text)) {
-        return core::Failure{
-            std::string("a timestamp that depends on the current time is not possible")};
+        return core::Failure{std::string("it must not depend on the current time")};
     }
     const std::string copy(text);
     try {
@@ -241,8 +240,8 @@ bool is_no_schedule(const Error& error) { return error.sqlstate().starts_with("2
 
 std::string schedule_problem(const Error& error) {
     std::string problem = error.message();
-    if (!error.detail().empty()) problem += " (" + error.detail() + ")";
-    return problem + ". Set a valid schedule, then cron.resume() the job.";
+    problem += error.detail().empty() ? "." : " (" + error.detail() + ")";
+    return problem + " Set a valid schedule, then call cron.resume().";
 }
 
 std::string format_utc(core::Instant instant) {
