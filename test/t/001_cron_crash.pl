@@ -36,6 +36,13 @@ for my $role (qw(anna bert carl))
 	}
 }
 
+# Runs that write nothing, whose records a crash may lose: they are repeated.
+$node->safe_psql('postgres', 'CREATE DATABASE reading');
+install($node, 'reading');
+$node->safe_psql('reading', q{
+	SELECT cron.schedule('reads', '1 second', 'SELECT 1');
+	SELECT cron.configure_job('reads', missed => 'all', catchup_window => '1 hour', overlap_policy => 'buffer_all')});
+
 my $succeeded = "SELECT count(*) FROM cron.job_run_details WHERE status = 'succeeded'";
 
 # The pid of a process of that kind, which may have ended by the time the pid is used.
@@ -86,6 +93,16 @@ wait_for($node, qq{
 invariants_hold($node, 'with jobs going on');
 settle($node);
 exactly_once($node, "after $rounds rounds");
+wait_for($node, qq{SELECT count(*) > 0 FROM cron.job_run_details WHERE status = 'succeeded' AND scheduled_at >= '$end'}, 't',
+	'the job that only reads has caught up', 'reading');
+settle($node, 'reading');
+is($node->safe_psql('reading', q{
+	SELECT r.run_at
+	  FROM (SELECT min(scheduled_at) AS first, max(scheduled_at) AS last FROM cron.job_run_details) e,
+	       LATERAL cron.next_runs('1 second', 10000, e.first) AS r(run_at)
+	 WHERE r.run_at < e.last AND 1 <> (
+	       SELECT count(*) FROM cron.job_run_details d WHERE d.status = 'succeeded' AND d.scheduled_at = r.run_at)}),
+	'', 'each of its occurrences has succeeded once');
 my $interrupted = $node->safe_psql('postgres',
 	"SELECT count(*) FROM cron.job_run_details WHERE status = 'failed' AND reason = 'server restarted'");
 cmp_ok($interrupted, '>', 0, "runs were interrupted ($interrupted)");

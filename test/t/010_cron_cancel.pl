@@ -129,8 +129,29 @@ $node->safe_psql('postgres', q{CREATE TABLE written (i int); ALTER SYSTEM SET sy
 $node->safe_psql('postgres', 'SELECT pg_reload_conf()');
 $run = run_of('commits', 'SET synchronous_commit = on; INSERT INTO written VALUES (1)', 'SyncRep');
 is($node->safe_psql('postgres', "SELECT cron.cancel_run($run)"), 'f', 'a run that commits its end cannot be cancelled');
-$node->safe_psql('postgres', 'ALTER SYSTEM RESET synchronous_standby_names; SELECT pg_reload_conf()');
-wait_for($node, "SELECT status FROM cron.job_run_details WHERE runid = $run", 'succeeded', 'and it has succeeded');
+
+# ---- a run that has written nothing -----------------------------------------------------------
+
+# Its record waits for neither the disk nor a standby, unless somebody has said so.
+$node->safe_psql('postgres', q{SET synchronous_commit = local;
+	CREATE ROLE careful LOGIN; ALTER ROLE careful SET synchronous_commit = on; GRANT USAGE ON SCHEMA cron TO careful;
+	SELECT cron.schedule('reads', '0 0 1 1 *', 'SELECT count(*) FROM pg_class')});
+my @waiting = ($run);
+$run = $node->safe_psql('postgres', "SET synchronous_commit = local; SELECT cron.run_job('reads')");
+wait_for($node, "SELECT status FROM cron.job_run_details WHERE runid = $run", 'succeeded', 'a run that only reads waits for nobody');
+push @waiting, run_of('writes', 'SET LOCAL search_path = public; INSERT INTO written VALUES (2)', 'SyncRep');
+push @waiting, run_of('wants to wait', 'SET synchronous_commit = on; SELECT 1', 'SyncRep');
+$node->safe_psql('postgres', q{SET synchronous_commit = local;
+	SELECT cron.schedule_in_database('of a role', '0 0 1 1 *', 'SELECT 1', 'postgres', 'careful')});
+push @waiting, $node->safe_psql('postgres', "SET synchronous_commit = local; SELECT cron.run_job('of a role')");
+wait_for($node, q{SELECT count(*) FROM pg_stat_activity WHERE usename = 'careful' AND wait_event = 'SyncRep'}, '1',
+	'the synchronous_commit of its role goes first');
+$node->safe_psql('postgres', 'ALTER SYSTEM SET cron.sync_read_only_runs = on; SELECT pg_reload_conf()');
+wait_for($node, 'SHOW cron.sync_read_only_runs', 'on', 'a setting');
+push @waiting, run_of('is told to wait', 'SELECT 1', 'SyncRep');
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET cron.sync_read_only_runs; ALTER SYSTEM RESET synchronous_standby_names; SELECT pg_reload_conf()');
+wait_for($node, 'SELECT DISTINCT status FROM cron.job_run_details WHERE runid IN (' . join(', ', @waiting) . ')',
+	'succeeded', 'all that waited have succeeded');
 
 invariants_hold($node, 'at the end');
 $node->stop;

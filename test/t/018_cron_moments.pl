@@ -93,7 +93,7 @@ $node->safe_psql('postgres', "DROP DATABASE soon$_") for 1 .. $held;
 # as nothing else wakes it: both roles have a worker already.
 for my $role (qw(anna bert))
 {
-	as($role, "SELECT cron.schedule('called', '\@yearly', 'SELECT 1')");
+	as($role, "SELECT cron.schedule('called', '\@yearly', 'SET synchronous_commit = on; SELECT 1')");
 	is_row(as($role, "SELECT cron.run_job('called')"), 'succeeded|-', "a worker of $role is there");
 }
 $node->safe_psql('postgres', q{ALTER SYSTEM SET synchronous_standby_names = 'nobody'; SELECT pg_reload_conf()});

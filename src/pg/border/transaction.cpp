@@ -1,5 +1,7 @@
 #include "securatlas/pg/border/transaction.hpp"
 
+#include <cstring>
+
 #include "securatlas/pg/border/guard.hpp"
 
 extern "C" {
@@ -35,16 +37,29 @@ void Transaction::commit() {
 }
 
 void Transaction::commit_asynchronously() {
-    // The commit reads this variable; `synchronous_commit = off` sets it to the same value.
-    const int before = synchronous_commit;
-    synchronous_commit = SYNCHRONOUS_COMMIT_OFF;
-    try {
-        commit();
-    } catch (...) {
-        synchronous_commit = before;
-        throw;
-    }
-    synchronous_commit = before;
+    const AsynchronousCommits scope;
+    commit();
 }
+
+// The commit reads this variable; `synchronous_commit = off` sets it to the same value.
+AsynchronousCommits::AsynchronousCommits() : before_(synchronous_commit) {
+    synchronous_commit = SYNCHRONOUS_COMMIT_OFF;
+}
+
+AsynchronousCommits::~AsynchronousCommits() { synchronous_commit = before_; }
+
+bool has_own_synchronous_commit() {
+    static const config_generic* const setting = call([] {
+        int count = 0;
+        config_generic** const all = all_settings(&count);
+        for (int i = 0; i < count; ++i) {
+            if (strcmp(all[i]->name, "synchronous_commit") == 0) return all[i];
+        }
+        return static_cast<config_generic*>(nullptr);
+    });
+    return setting != nullptr && setting->source > PGC_S_ARGV;
+}
+
+bool has_written_nothing() { return !TransactionIdIsValid(GetTopTransactionIdIfAny()); }
 
 }  // namespace securatlas::pg

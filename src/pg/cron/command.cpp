@@ -2,6 +2,7 @@
 #include "securatlas/pg/cron/command.hpp"
 
 #include <csignal>
+#include <optional>
 
 #include "border/statement_runner.hpp"
 #include "border/user_code.hpp"
@@ -11,6 +12,7 @@
 #include "securatlas/pg/border/convert.hpp"
 #include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/border/process.hpp"
+#include "securatlas/pg/border/transaction.hpp"
 #include "securatlas/pg/cron/run_settings.hpp"
 #include "securatlas/pg/cron/settings.hpp"
 
@@ -203,6 +205,13 @@ void record_failure(RunReport& report, const runs::Task& task) {
     }
 }
 
+// Whether the run may succeed without waiting until that is on disk. If a crash loses the record of
+// a run that has written nothing, the next scheduler finds its claim and repeats it.
+bool may_be_repeated() {
+    return !state.marked && has_written_nothing() && !has_own_synchronous_commit() &&
+           !settings().sync_read_only_runs;
+}
+
 // Ends the last transaction of the run: outcome and effects in one commit.
 void finish(RunReport& report, const runs::Task& task, const StatementTag& tag) {
     call([] { run_deferred(); });  // counts for max_runtime and the duration
@@ -214,6 +223,8 @@ void finish(RunReport& report, const runs::Task& task, const StatementTag& tag) 
     assign_text(report.sqlstate, "00000");
     assign_text(report.message, tag.text);
     const bool record = report.order.logged && report.order.parcel == 0;
+    std::optional<AsynchronousCommits> asynchronous;
+    if (record && may_be_repeated()) asynchronous.emplace();  // before the outcome is written
     if (record) runs::record_end(report, task);
     state.last_commit = true;
     call([] { CommitTransactionCommand(); });

@@ -23,6 +23,7 @@ struct Variables {
     char* catchup_window = nullptr;
     bool log_run = true;
     bool log_statement = false;
+    bool sync_read_only_runs = false;
     int log_min_messages = WARNING;
     bool launch_active_jobs = true;
     bool enable_superuser_jobs = true;
@@ -121,6 +122,9 @@ void define_settings() {
     define_flag("cron.log_run", "Record runs in cron.job_run_details.", &variables.log_run, true);
     define_flag("cron.log_statement", "Write the command of each run to the server log.",
                 &variables.log_statement, false);
+    define_flag("cron.sync_read_only_runs",
+                "Wait for the disk when a run that has written nothing ends.",
+                &variables.sync_read_only_runs, false);
     define_flag("cron.launch_active_jobs", "Start runs of active jobs.",
                 &variables.launch_active_jobs, true);
     define_flag("cron.enable_superuser_jobs", "Allow jobs that run as a superuser.",
@@ -150,6 +154,7 @@ Settings settings() {
         .catchup_window = core::Duration(variables.catchup_window_us),
         .log_run = variables.log_run,
         .log_statement = variables.log_statement,
+        .sync_read_only_runs = variables.sync_read_only_runs,
         .launch_active_jobs = variables.launch_active_jobs,
         .enable_superuser_jobs = variables.enable_superuser_jobs,
     };

@@ -1,7 +1,26 @@
-// A transaction of a background process.
+// A transaction of a background process, and how commits of this process reach the disk.
 #pragma once
 
 namespace securatlas::pg {
+
+// While it lives, commits do not wait until the WAL is flushed (synchronous_commit = off). A later
+// synchronous commit of any process makes them durable too, because WAL is written in order.
+class AsynchronousCommits {
+  public:
+    AsynchronousCommits();
+    AsynchronousCommits(const AsynchronousCommits&) = delete;
+    AsynchronousCommits& operator=(const AsynchronousCommits&) = delete;
+    ~AsynchronousCommits();
+
+  private:
+    int before_;
+};
+
+// Whether synchronous_commit was set for the role or the database, or by the session itself.
+bool has_own_synchronous_commit();
+
+// Whether the current transaction has written nothing: no transaction id was assigned to it.
+bool has_written_nothing();
 
 // Begins a transaction. Without commit() the destructor aborts it; that never throws.
 class Transaction {
@@ -14,8 +33,7 @@ class Transaction {
     // Throws Error if the commit fails; then nothing is committed.
     void commit();
 
-    // Commits without waiting until the WAL is flushed (synchronous_commit = off). A later
-    // synchronous commit of any process makes it durable too, because WAL is written in order.
+    // See AsynchronousCommits.
     void commit_asynchronously();
 
   private:

@@ -16,6 +16,7 @@ struct Settings {
     core::Duration catchup_window;
     bool log_run;
     bool log_statement;
+    bool sync_read_only_runs;
     bool launch_active_jobs;
     bool enable_superuser_jobs;
 };
