@@ -119,7 +119,7 @@ CREATE TABLE cron.job_dependency (
 COMMENT ON TABLE cron.job_dependency IS 'Jobs that wait for other jobs; see cron.run_after().';
 COMMENT ON COLUMN cron.job_dependency.jobid IS 'The job that waits.';
 COMMENT ON COLUMN cron.job_dependency.after_jobid IS 'The job that it waits for.';
-COMMENT ON COLUMN cron.job_dependency.condition IS 'What the other job''s run must have: finished, or succeeded.';
+COMMENT ON COLUMN cron.job_dependency.condition IS 'How the other job''s run must have ended: finished (in whatever way), or succeeded.';
 
 -- Without a primary key, because a restored dump adds the row of the original database to the row
 -- that the scheduler of this database has inserted already.

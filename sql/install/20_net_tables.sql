@@ -157,7 +157,7 @@ CREATE TABLE net.secret (
 COMMENT ON TABLE net.secret IS 'Secrets, encrypted: texts that are inserted into requests when they are sent.';
 COMMENT ON COLUMN net.secret.name IS 'Name of the secret, as {{secret:name}} refers to it.';
 COMMENT ON COLUMN net.secret.sealed IS 'Its value, encrypted.';
-COMMENT ON COLUMN net.secret.owner IS 'Role that made it. The role and its members may use, replace and drop it, and grant its use to others. Superusers may do all of that but use it.';
+COMMENT ON COLUMN net.secret.owner IS 'Role that made it. The role and its members may use, replace and drop it, and grant its use to others. Superusers may do all of that, but not use it.';
 COMMENT ON COLUMN net.secret.created IS 'When the secret was made.';
 COMMENT ON COLUMN net.secret.updated IS 'When its value was last set.';
 

@@ -78,7 +78,7 @@ AS $fn$
            AND (e.name = 'tenants' OR EXISTS (SELECT FROM securatlas._referring(target_schema) AS r
                                                WHERE r.target = e.name))
         UNION ALL
-        SELECT w.ordinal, 6, format('Table %s: id is %s, and tables that refer to it would be made with uuid.',
+        SELECT w.ordinal, 6, format('Table %s: id is %s, and tables that refer to it would be created with uuid.',
                                     w.title, format_type(w.atttypid, NULL))
           FROM wanted w
           JOIN existing e ON e.ordinal = w.ordinal
@@ -132,7 +132,7 @@ AS $fn$
     SELECT format('Role %I lacks privilege CREATE on schema %s.', current_user, target_schema)
      WHERE NOT has_schema_privilege(current_user, target_schema, 'CREATE')
     UNION ALL
-    SELECT format('Others may create objects in schema %s: %s. What they make there could run with the rights of role %I.',
+    SELECT format('Others may create objects in schema %s: %s. What they create there could run with the rights of role %I.',
                   target_schema, string_agg(m, ', '), current_user)
       FROM securatlas._makers(target_schema) AS m HAVING count(*) > 0
     UNION ALL
@@ -203,7 +203,7 @@ BEGIN
         RAISE EXCEPTION 'schema % does not fit the SecurAtlas jobs', target_schema
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   DETAIL = array_to_string(problems, E'\n'),
-                  HINT = 'Nothing was changed. Change what is named, or install into another schema.';
+                  HINT = 'Nothing was changed. Correct what the detail lists, or install into another schema.';
     END IF;
 END
 $fn$;

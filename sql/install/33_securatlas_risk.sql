@@ -122,12 +122,14 @@ BEGIN
             RAISE WARNING '% rows are left out of the risk scores',
                     controls + findings + selections + costs
                 USING DETAIL = concat_ws(E'\n',
-                    'tenant_controls, status or maturity out of range or control unknown: '
+                    'Rows of tenant_controls whose status or maturity is out of range, or whose control is unknown: '
                         || nullif(controls, 0) || '.',
-                    'integration_findings, severity unknown: ' || nullif(findings, 0) || '.',
-                    'tenant_framework_selections, weight out of range: '
+                    'Rows of integration_findings whose severity is unknown: '
+                        || nullif(findings, 0) || '.',
+                    'Rows of tenant_framework_selections whose weight is out of range: '
                         || nullif(selections, 0) || '.',
-                    'industry_breach_costs, cost out of range: ' || nullif(costs, 0) || '.');
+                    'Rows of industry_breach_costs whose cost is out of range: '
+                        || nullif(costs, 0) || '.');
         END IF;
     END
     $fn$;
@@ -296,7 +298,7 @@ BEGIN
         SELECT written INTO score
           FROM fn_write_risk_snapshots(tenant_id, 'event') AS written WHERE tenant_id IS NOT NULL;
         IF score IS NULL THEN
-            RAISE EXCEPTION 'tenant % does not exist', coalesce(tenant_id::text, 'NULL')
+            RAISE EXCEPTION 'tenant "%" does not exist', coalesce(tenant_id::text, 'NULL')
                 USING ERRCODE = 'no_data_found';
         END IF;
         RETURN score;

@@ -41,8 +41,8 @@ BEGIN
         IF missing <> '' THEN
             RAISE EXCEPTION 'the integration sync is not configured'
                 USING ERRCODE = 'object_not_in_prerequisite_state',
-                      DETAIL = format('Not set: %s.', missing),
-                      HINT = 'Set it with ALTER DATABASE ... SET; SET in a session does not count. The key may be a secret instead: net.set_secret(''service_role_key'', ...).';
+                      DETAIL = format('These settings are missing: %s.', missing),
+                      HINT = 'Set them with ALTER DATABASE ... SET; SET in a session does not count. The key may be a secret instead: net.set_secret(''service_role_key'', ...).';
         END IF;
         -- Two calls at the same time would not see each other's sync jobs.
         PERFORM pg_advisory_xact_lock('integration_sync_jobs'::regclass::oid::bigint);

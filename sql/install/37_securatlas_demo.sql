@@ -239,7 +239,7 @@ BEGIN
     IF absent IS NOT NULL THEN
         RAISE EXCEPTION 'schema % lacks tables of the SecurAtlas jobs', target_schema
             USING ERRCODE = 'object_not_in_prerequisite_state',
-                  DETAIL = format('Tables: %s.', absent),
+                  DETAIL = format('These tables are missing: %s.', absent),
                   HINT = 'Run securatlas.install() first.';
     END IF;
     PERFORM set_config('search_path', target_schema || ', pg_temp', true);
