@@ -63,15 +63,15 @@ sub fast_ok
 	my $started = time();
 	my ($rc, $out, $err) = $node->psql('postgres', $sql);
 	my $took = time() - $started;
-	is($err, '', "$sql");
-	cmp_ok($took, '<', 5, sprintf('took %.2f s', $took));
+	is($err, '', "$sql succeeds although the database is busy");
+	cmp_ok($took, '<', 5, "$sql does not wait for long");
 	return;
 }
 
 # ---- a lock on the history ------------------------------------------------------------------
 
 schedule_each_second('postgres', 'short', effect());
-wait_for($node, 'SELECT count(*) > 1 FROM effects', 't', 'runs are made');
+wait_for($node, 'SELECT count(*) > 1 FROM effects', 't', 'jobs run before the history is locked');
 my $locker = $node->background_psql('postgres');
 $locker->query_safe('BEGIN; LOCK TABLE cron.job_run_details IN ACCESS EXCLUSIVE MODE');
 my $locked_at = $locker->query_safe('SELECT clock_timestamp()');
@@ -80,16 +80,16 @@ $locker->query_safe('SELECT pg_sleep(10)');
 $ticks = cpu_ticks($scheduler) - $ticks;
 my $unlocked_at = $locker->query_safe('SELECT clock_timestamp()');
 is($locker->query_safe("SELECT count(*) FROM effects WHERE scheduled_at > '$locked_at'::timestamptz + interval '1 s'"),
-	'0', 'no run while the history is locked');
+	'0', 'no run starts while the history is locked');
 $locker->query_safe('COMMIT');
 $locker->quit;
 cmp_ok($ticks, '<=', 50, "the scheduler does not spin meanwhile ($ticks ticks in 10 s)");
-wait_for($node, "SELECT EXISTS (SELECT FROM effects WHERE scheduled_at > '$unlocked_at')", 't', 'runs continue');
+wait_for($node, "SELECT EXISTS (SELECT FROM effects WHERE scheduled_at > '$unlocked_at')", 't', 'runs continue when the history is unlocked');
 cmp_ok($node->safe_psql('postgres', "SELECT count(*) FROM effects
-	WHERE scheduled_at BETWEEN '$locked_at' AND '$unlocked_at'"), '>=', 9, 'those of that time have been made up');
+	WHERE scheduled_at BETWEEN '$locked_at' AND '$unlocked_at'"), '>=', 9, 'the occurrences that passed while the history was locked are made up for');
 settle($node);
 exactly_once($node, 'after the lock');
-is(scheduler_pid($node), $scheduler, 'the scheduler is the same');
+is(scheduler_pid($node), $scheduler, 'a lock on the history does not end the scheduler');
 # Counted again from here, because the pause was not missed.
 $node->safe_psql('postgres', 'TRUNCATE effects; DELETE FROM cron.job_run_details');
 $node->safe_psql('postgres', "SELECT cron.resume('short')");
@@ -104,13 +104,13 @@ $node->safe_psql('twin', 'DROP EXTENSION securatlas_sched');
 wait_for($node, q{
 	SELECT count(*) FROM pg_stat_activity
 	 WHERE datname = 'twin' AND backend_type LIKE 'securatlas_sched%'}, '0',
-	'with the extension its processes go, and what they were doing');
+	'DROP EXTENSION ends the processes of the extension and the runs in progress');
 wait_for($node, "SELECT EXISTS (SELECT FROM effects WHERE scheduled_at > '$before')", 't',
-	'the other database goes on');
-is(scheduler_pid($node), $scheduler, 'with the same scheduler');
+	'DROP EXTENSION in one database leaves the jobs of another running');
+is(scheduler_pid($node), $scheduler, 'DROP EXTENSION in one database does not end the scheduler of another');
 install($node, 'twin');
-pass('the extension can be created again');
-is($node->safe_psql('twin', 'SELECT count(*) FROM cron.job'), '0', 'without the old jobs');
+pass('the extension can be created again after DROP EXTENSION');
+is($node->safe_psql('twin', 'SELECT count(*) FROM cron.job'), '0', 'the new extension does not have the jobs of the dropped one');
 
 # ---- CREATE EXTENSION -----------------------------------------------------------------------
 
@@ -120,9 +120,9 @@ install($node, 'now');
 is($node->safe_psql('postgres', q{
 	SELECT count(*) FROM pg_stat_activity
 	 WHERE datname = 'not_yet' AND backend_type LIKE 'securatlas_sched%'}), '0',
-	'an extension that is rolled back starts nothing');
+	'a CREATE EXTENSION that is rolled back starts no scheduler');
 install($node, 'not_yet');
-pass('one that is committed starts its scheduler');
+pass('a CREATE EXTENSION that is committed starts a scheduler');
 
 # ---- a job in another database --------------------------------------------------------------
 
@@ -131,16 +131,16 @@ make_effects($node, 'elsewhere');
 $node->safe_psql('postgres', "SELECT cron.schedule_in_database('there', '1 second', \$c\$" . effect()
 	  . "\$c\$, 'elsewhere')");
 $node->safe_psql('postgres', "SELECT cron.schedule_in_database('fails there', '1 second', 'SELECT 1/0', 'elsewhere')");
-wait_for($node, 'SELECT count(*) > 1 FROM effects', 't', 'it runs there', 'elsewhere');
+wait_for($node, 'SELECT count(*) > 1 FROM effects', 't', 'a job for another database runs there', 'elsewhere');
 wait_for($node, q{
 	SELECT count(*) > 1 FROM cron.job_run_details
 	 WHERE jobname = 'there' AND database = 'elsewhere' AND status = 'succeeded'
 	   AND NOT transactional AND job_pid IS NOT NULL AND sqlstate = '00000'}, 't',
-	'and its outcome is recorded here');
+	'the outcome of a run in another database is recorded in the database of its job');
 wait_for($node, q{
 	SELECT DISTINCT status, sqlstate, return_message FROM cron.job_run_details
 	 WHERE jobname = 'fails there' AND end_time IS NOT NULL},
-	'failed|22012|ERROR: division by zero', 'as is an error');
+	'failed|22012|ERROR: division by zero', 'the error of a run in another database is recorded in the database of its job');
 fast_ok('DROP DATABASE elsewhere');
 wait_for($node, q{
 	SELECT EXISTS (SELECT FROM cron.job_run_details
@@ -156,10 +156,10 @@ scheduler_pid($node, 'renamed');
 wait_for($node, q{
 	SELECT count(DISTINCT jobname) FROM cron.job_run_details
 	 WHERE database = 'renamed' AND jobname IN ('short', 'endless')}, '2',
-	'its jobs go on under the new name', 'renamed');
+	'the jobs of a renamed database go on', 'renamed');
 busy('renamed');
 is($node->safe_psql('renamed', q{SELECT DISTINCT database, active, note IS NULL FROM cron.job}),
-	'renamed|t|t', 'with their rows changed');
+	'renamed|t|t', 'the jobs of a renamed database have its new name');
 
 fast_ok('CREATE DATABASE copy TEMPLATE renamed');
 my $copied = $node->safe_psql('renamed', 'SELECT clock_timestamp()');
@@ -167,22 +167,22 @@ scheduler_pid($node, 'copy');
 wait_for($node, q{
 	SELECT count(*) FROM cron.job
 	 WHERE NOT active AND note LIKE 'paused: this database is a copy of "renamed"%cron.resume()%'}, '2',
-	'the jobs of a copy are paused, with a note', 'copy');
+	'the jobs in the copy of a database are paused, with a note', 'copy');
 busy('renamed');
 is($node->safe_psql('copy', "SELECT count(*) FROM cron.job_run_details
-	WHERE status = 'succeeded' AND scheduled_at > '$copied'"), '0', 'and do not run');
-is($node->safe_psql('copy', "SELECT count(*) FROM effects WHERE at > '$copied'"), '0', 'nor have effects');
+	WHERE status = 'succeeded' AND scheduled_at > '$copied'"), '0', 'the jobs in the copy of a database do not run');
+is($node->safe_psql('copy', "SELECT count(*) FROM effects WHERE at > '$copied'"), '0', 'the jobs in the copy of a database have no effects');
 $node->safe_psql('copy', "SELECT cron.resume('short')");
 wait_for($node, "SELECT EXISTS (SELECT FROM effects WHERE at > '$copied')", 't',
-	'a resumed job runs in the copy', 'copy');
+	'a job in the copy of a database runs when it is resumed', 'copy');
 
 fast_ok('DROP DATABASE renamed');
 fast_ok('DROP DATABASE copy');
 wait_for($node, q{SELECT count(*) FROM pg_stat_activity
-	WHERE backend_type = 'securatlas_sched scheduler'}, '4', 'their schedulers are gone');
-is(scheduler_pid($node), $scheduler, 'the first scheduler has lived through it all');
+	WHERE backend_type = 'securatlas_sched scheduler'}, '4', 'the schedulers of dropped databases are gone');
+is(scheduler_pid($node), $scheduler, 'what happens to other databases does not end a scheduler');
 $before = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
-wait_for($node, "SELECT EXISTS (SELECT FROM effects WHERE scheduled_at > '$before')", 't', 'and goes on');
+wait_for($node, "SELECT EXISTS (SELECT FROM effects WHERE scheduled_at > '$before')", 't', 'what happens to other databases leaves the jobs of this one running');
 settle($node);
 $node->safe_psql('postgres', "DELETE FROM cron.job_run_details WHERE jobname <> 'short'");
 exactly_once($node, 'in the end');

@@ -26,7 +26,7 @@ make_effects($node, 'original');
 $node->safe_psql('original', "SELECT cron.schedule('each', '1 second', \$c\$" . effect() . "\$c\$)");
 $node->safe_psql('original', "SELECT cron.schedule('off', '1 second', 'SELECT 1'), cron.pause('off', 'a remark')");
 $node->safe_psql('original', "SELECT cron.run_after('off', 'each')");
-wait_for($node, 'SELECT count(*) > 0 FROM effects', 't', 'a job runs', 'original');
+wait_for($node, 'SELECT count(*) > 0 FROM effects', 't', 'the job runs before its database is dumped', 'original');
 my $dump = $node->basedir . '/original.sql';
 $node->command_ok([ 'pg_dump', '-d', $node->connstr('original'), '-f', $dump ], 'the database is dumped');
 
@@ -35,29 +35,29 @@ $node->command_ok([ 'pg_dump', '-d', $node->connstr('original'), '-f', $dump ], 
 restore_into($dump, 'beside');
 my $restored = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
 wait_for($node, q{SELECT string_agg(format('%s %s %s', jobname, database, active), ', ' ORDER BY jobid) FROM cron.job},
-	'each beside f, off beside f', 'its jobs are of the new database, and paused', 'beside');
+	'each beside f, off beside f', 'jobs of a dump that is restored beside its original belong to the new database, and are paused', 'beside');
 like($node->safe_psql('beside', q{SELECT note FROM cron.job WHERE jobname = 'each'}),
-	qr/^paused: this database is a copy of "original"/, 'with a note');
+	qr/^paused: this database is a copy of "original"/, 'a job that was paused by the restore has a note');
 is($node->safe_psql('beside', q{SELECT note FROM cron.job WHERE jobname = 'off'}),
-	'a remark', 'a job that was paused keeps its own');
-is($node->safe_psql('beside', 'SELECT count(*) FROM cron.job_dependency'), '1', 'their order is there');
+	'a remark', 'a job that was paused before the dump keeps its note');
+is($node->safe_psql('beside', 'SELECT count(*) FROM cron.job_dependency'), '1', 'the restore includes what a job runs after');
 is($node->safe_psql('beside', 'SELECT string_agg(database_name, \', \') FROM cron.scheduler_state'),
-	'beside', 'the planning state is its own');
-wait_for($node, "SELECT count(*) > 1 FROM effects WHERE at > '$restored'", 't', 'the original goes on', 'original');
-is($node->safe_psql('beside', 'SELECT count(*) FROM cron.job_run_details'), '0', 'the copy has run nothing');
+	'beside', 'the planning state of the restored database is its own, not that of the original');
+wait_for($node, "SELECT count(*) > 1 FROM effects WHERE at > '$restored'", 't', 'the jobs of the original go on beside the restored database', 'original');
+is($node->safe_psql('beside', 'SELECT count(*) FROM cron.job_run_details'), '0', 'a database restored beside its original has run nothing');
 
 $restored = $node->safe_psql('beside', 'SELECT clock_timestamp() FROM cron.resume(\'each\')');
 wait_for($node, "SELECT count(*) > 0 FROM effects WHERE at > '$restored'", 't',
-	'a resumed job runs in the copy', 'beside');
+	'a job in a database restored beside its original runs when it is resumed', 'beside');
 
 # ---- without its original -------------------------------------------------------------------
 
 $node->safe_psql('postgres', "DROP DATABASE original");
 restore_into($dump, 'instead');
 wait_for($node, q{SELECT string_agg(format('%s %s %s', jobname, database, active), ', ' ORDER BY jobid) FROM cron.job},
-	'each instead t, off instead f', 'the jobs go on in its place', 'instead');
+	'each instead t, off instead f', 'jobs of a dump whose original is gone belong to the new database, and are not paused', 'instead');
 wait_for($node, q{SELECT bool_and(transactional) FROM cron.job_run_details WHERE status = 'succeeded'}, 't',
-	'and run there', 'instead');
+	'jobs of a dump whose original is gone run', 'instead');
 
 $node->stop;
 done_testing();

@@ -35,12 +35,12 @@ $node->restart;
 $ENV{PGOPTIONS} = '-c role=none -c search_path=public -c statement_timeout=0 -c DateStyle=ISO'
   . ' -c standard_conforming_strings=on -c default_transaction_read_only=off -c idle_in_transaction_session_timeout=0';
 my $restarted = $node->safe_psql('hosted', 'SELECT clock_timestamp()');
-wait_for($node, "SELECT count(*) > 1 FROM who WHERE at > '$restarted'", 't', 'jobs run', 'hosted');
-is($node->safe_psql('hosted', 'SELECT DISTINCT name FROM who'), 'owner', 'as their role');
+wait_for($node, "SELECT count(*) > 1 FROM who WHERE at > '$restarted'", 't', 'jobs run although the database and their roles have hindering settings', 'hosted');
+is($node->safe_psql('hosted', 'SELECT DISTINCT name FROM who'), 'owner', 'jobs run as their role although the database sets another role');
 wait_for($node, "SELECT count(*) > 1 FROM cron.job_run_details WHERE status = 'succeeded' AND start_time > '$restarted'",
-	't', 'the history says so', 'hosted');
+	't', 'the history records the runs although settings hinder the scheduler', 'hosted');
 my $id = $node->safe_psql('hosted', q{SELECT net.http_get('http://127.0.0.1:1/')});
-wait_for($node, "SELECT count(*) FROM net._http_response WHERE id = $id", '1', 'requests are sent', 'hosted');
+wait_for($node, "SELECT count(*) FROM net._http_response WHERE id = $id", '1', 'requests are sent although settings hinder the http worker', 'hosted');
 delete $ENV{PGOPTIONS};
 
 $node->stop;

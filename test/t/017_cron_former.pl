@@ -44,7 +44,7 @@ sub session
 	$session->query_safe($sql);
 	return $session;
 }
-jobs_run('jobs run');
+jobs_run('jobs run before anything is locked');
 
 # ---- locked rows ------------------------------------------------------------------------------
 
@@ -63,15 +63,15 @@ my $super = session('BEGIN; SELECT FROM cron.scheduler_state FOR UPDATE');
 new_scheduler();
 jobs_run('a new scheduler runs jobs while rows of interrupted runs and of its state are locked');
 wait_for($node, "SELECT count(*) FROM cron.job_run_details WHERE jobid = $yearly AND attempt = 2 AND status = 'succeeded'",
-	'2', 'the interrupted runs are repeated meanwhile');
+	'2', 'interrupted runs whose rows are locked are repeated before the rows are unlocked');
 $alice->query_safe('ROLLBACK');
 $super->query_safe('ROLLBACK');
 wait_for($node, "SELECT string_agg(attempt || ' ' || status, ', ' ORDER BY scheduled_at, attempt) FROM cron.job_run_details
-	WHERE jobid = $yearly", '1 failed, 2 succeeded, 1 failed, 2 succeeded', 'their rows are ended when they are free');
-is(sql("SELECT count(*) FROM effects WHERE jobid = $yearly"), '2', 'each has run once');
+	WHERE jobid = $yearly", '1 failed, 2 succeeded, 1 failed, 2 succeeded', 'the rows of interrupted runs end when they are unlocked');
+is(sql("SELECT count(*) FROM effects WHERE jobid = $yearly"), '2', 'each interrupted run is repeated once');
 new_scheduler();
-jobs_run('jobs run with the next scheduler');
-is(sql("SELECT count(*) FROM cron.scheduler_state"), '1', 'its state is one row again');
+jobs_run('jobs run with the scheduler that starts after the rows are unlocked');
+is(sql("SELECT count(*) FROM cron.scheduler_state"), '1', 'cron.scheduler_state has one row again after the next start');
 
 # ---- claims of what somebody is deleting ------------------------------------------------------
 
@@ -81,7 +81,7 @@ $super->query_safe('BEGIN; LOCK cron.scheduler_state; UPDATE cron.scheduler_stat
 	SELECT max(scheduled_at) - interval \'2.5 s\' FROM cron.job_run_details)');
 new_scheduler();
 $super->query_safe('COMMIT');
-jobs_run('rows that somebody is deleting keep no claim waiting');
+jobs_run('jobs run while somebody deletes rows of the occurrences that are claimed again');
 $alice->query_safe('ROLLBACK');
 
 # ---- jobs of another database -----------------------------------------------------------------
@@ -91,19 +91,19 @@ $node->safe_psql('postgres', 'CREATE DATABASE restored');
 install($node, 'restored');
 $node->safe_psql('restored', q{SELECT cron.schedule_in_database(name, '1 second', 'SELECT 1', 'postgres')
 	FROM unnest('{free,locked}'::text[]) AS name});
-wait_for($node, 'SELECT jobs FROM cron.scheduler_status', '2', 'there are two jobs', 'restored');
+wait_for($node, 'SELECT jobs FROM cron.scheduler_status', '2', 'the scheduler of the restored database has read both jobs', 'restored');
 my $locker = $node->background_psql('restored');
 $locker->query_safe(q{BEGIN; SELECT FROM cron.job WHERE jobname = 'locked' FOR UPDATE});
 $node->safe_psql('restored', q{INSERT INTO cron.scheduler_state SELECT now(), d.oid, d.datname, c.system_identifier
 	FROM pg_database d, pg_control_system() c WHERE d.datname = 'postgres'});
 my $jobs = q{SELECT string_agg(concat_ws(' ', jobname, database, active, left(note, 31)), ', ' ORDER BY jobname) FROM cron.job};
-wait_for($node, $jobs, 'free restored f paused: this database is a copy, locked postgres t', 'the free one is moved', 'restored');
-wait_for($node, 'SELECT jobs FROM cron.scheduler_status', '1', 'the locked one is held', 'restored');
+wait_for($node, $jobs, 'free restored f paused: this database is a copy, locked postgres t', 'of the jobs of the original the one that is not locked is moved to the restored database and paused', 'restored');
+wait_for($node, 'SELECT jobs FROM cron.scheduler_status', '1', 'a job of the original that is locked does not run before it is moved', 'restored');
 $locker->query_safe('ROLLBACK');
 wait_for($node, $jobs, 'free restored f paused: this database is a copy, locked restored f paused: this database is a copy',
-	'until it is moved, too', 'restored');
-wait_for($node, 'SELECT jobs FROM cron.scheduler_status', '2', 'both are there', 'restored');
-wait_for($node, q{SELECT string_agg(database_name, ', ') FROM cron.scheduler_state}, 'restored', "and the state is this database's", 'restored');
+	'a locked job is moved when it is unlocked', 'restored');
+wait_for($node, 'SELECT jobs FROM cron.scheduler_status', '2', 'the scheduler has both jobs after they are moved', 'restored');
+wait_for($node, q{SELECT string_agg(database_name, ', ') FROM cron.scheduler_state}, 'restored', 'after all jobs are moved the planning state is that of the restored database', 'restored');
 $locker->quit;
 
 # ---- rows of another server -------------------------------------------------------------------
@@ -114,17 +114,17 @@ sql("INSERT INTO cron.job_run_details (jobid, username, command, status, schedul
 	($yearly, 'alice', '5', 'connecting', NULL, NULL, NULL, NULL), ($yearly, 'alice', '6', 'succeeded', NULL, NULL, 'SELECT 1', now())");
 my $copied = sql(q{SELECT string_agg(concat_ws(' ', command, status, reason, start_time IS NOT NULL, end_time IS NOT NULL), ', ' ORDER BY command)
 	FROM cron.job_run_details WHERE command BETWEEN '1' AND '6'});
-is($copied, join(', ', (map { "$_ failed copied t t" } 1 .. 4), '5 connecting f f', '6 succeeded t f'), 'unfinished runs that are copied have ended');
+is($copied, join(', ', (map { "$_ failed copied t t" } 1 .. 4), '5 connecting f f', '6 succeeded t f'), 'unfinished rows of runs that are copied from another server end as failed, copied');
 is(sql(q{SELECT string_agg(DISTINCT return_message, ', ' ORDER BY return_message) FROM cron.job_run_details WHERE reason = 'copied'}),
-	'copied from another server before it had ended, what it said', 'and say why');
+	'copied from another server before it had ended, what it said', 'the message of a copied row says that it was copied, and what it said before');
 # Past the trigger, and without what this extension's rows have.
 unfinished("($yearly, 'postgres', 'alice', '7', 'starting', NULL, NULL), ($yearly, 'postgres', 'alice', '8', 'starting', now(), NULL)");
 new_scheduler();
 wait_for($node, q{SELECT string_agg(concat_ws(' ', status, reason), ', ') FROM cron.job_run_details WHERE command BETWEEN '7' AND '8' AND attempt = 1},
-	'failed server restarted, failed server restarted', 'rows without a trigger are ended by the next scheduler');
-jobs_run('jobs run');
+	'failed server restarted, failed server restarted', 'unfinished rows that were loaded without the trigger are ended by the next scheduler');
+jobs_run('jobs run beside rows that were copied');
 is(sql(q{SELECT count(*) FROM cron.job_run_details WHERE jobid = } . $yearly . q{ AND command BETWEEN '1' AND '6'}), '6',
-	'nothing that was copied runs');
+	'no copied run is executed');
 my $run = sql("SELECT cron.run_job($yearly)");
 wait_for($node, "SELECT status FROM cron.job_run_details WHERE runid = $run", 'succeeded', 'cron.run_job() is not taken for a copy');
 
