@@ -65,9 +65,9 @@ SELECT has_schema_privilege('public', 'cron', 'usage') AS public_enters;
 SELECT p.proname FROM pg_proc p
  WHERE p.pronamespace = 'cron'::regnamespace AND NOT has_function_privilege('public', p.oid, 'execute')
  ORDER BY 1;
--- Functions that are not C have a fixed path. (No rows.)
+-- Functions that are not C have a fixed path, or a body that was parsed with one. (No rows.)
 SELECT p.proname FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
- WHERE p.pronamespace = 'cron'::regnamespace AND l.lanname <> 'c' AND p.proconfig IS NULL;
+ WHERE p.pronamespace = 'cron'::regnamespace AND l.lanname <> 'c' AND p.proconfig IS NULL AND p.prosqlbody IS NULL;
 
 -- Settings.
 SELECT name, boot_val, unit, vartype, context, min_val, max_val, short_desc

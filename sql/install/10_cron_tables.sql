@@ -85,7 +85,11 @@ CREATE TABLE cron.job_run_details (
     UNIQUE (jobid, scheduled_at, attempt)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 CREATE INDEX job_run_details_start_time_idx ON cron.job_run_details (start_time);
-CREATE INDEX job_run_details_unfinished_idx ON cron.job_run_details (runid)
+-- The newest runs of a job.
+CREATE INDEX job_run_details_jobid_start_time_idx ON cron.job_run_details (jobid, start_time);
+-- The runs that a role may see, if they are few: see cron._may_see_support().
+CREATE INDEX job_run_details_roleid_idx ON cron.job_run_details (roleid);
+CREATE INDEX job_run_details_unfinished_idx ON cron.job_run_details (jobid)
     WHERE status IN ('starting', 'running');
 --- also when updated
 COMMENT ON TABLE cron.job_run_details IS 'One row for each run. The outcome commits together with the effects of the run.';

@@ -104,7 +104,7 @@ CREATE FUNCTION cron._next_runs(
 COMMENT ON FUNCTION cron._next_runs(text, int, timestamptz, text, timestamptz) IS 'The next instants at which a schedule fires; "@every" counts from planned_from.';
 CREATE FUNCTION cron._try_next_runs(schedule text, count int, after timestamptz, timezone text, planned_from timestamptz)
     RETURNS timestamptz[] LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_try_next_runs';
-COMMENT ON FUNCTION cron._try_next_runs(text, int, timestamptz, text, timestamptz) IS 'Like _next_runs(), but NULL instead of an error for an invalid schedule, so that one bad row does not make a view fail.';
+COMMENT ON FUNCTION cron._try_next_runs(text, int, timestamptz, text, timestamptz) IS 'Like _next_runs(), but after NULL is after the present, and an invalid schedule yields NULL instead of an error, so that one bad row does not make a view fail.';
 CREATE FUNCTION cron.explain_schedule(schedule text, timezone text DEFAULT NULL)
     RETURNS text LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_explain_schedule';
 COMMENT ON FUNCTION cron.explain_schedule(text, text) IS 'Explains a schedule in one English sentence.';

@@ -34,6 +34,11 @@ ALTER TABLE cron.job_run_details
     ADD COLUMN roleid oid GENERATED ALWAYS AS (cron._role_named(username)) STORED,
     DROP CONSTRAINT job_run_details_status_check,
     ADD CHECK (status IN ('starting', 'running', 'succeeded', 'failed', 'skipped', 'sending', 'connecting'));
+CREATE INDEX job_run_details_jobid_start_time_idx ON cron.job_run_details (jobid, start_time);
+CREATE INDEX job_run_details_roleid_idx ON cron.job_run_details (roleid);
+DROP INDEX cron.job_run_details_unfinished_idx;
+CREATE INDEX job_run_details_unfinished_idx ON cron.job_run_details (jobid)
+    WHERE status IN ('starting', 'running');
 
 -- on_response means the function that has this name now.
 ALTER TABLE net.http_request_queue

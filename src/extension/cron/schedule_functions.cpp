@@ -2,6 +2,7 @@
 #include "arguments.hpp"
 #include "entry_point.hpp"
 #include "securatlas/pg/border/identity.hpp"
+#include "securatlas/pg/border/process.hpp"
 #include "securatlas/pg/cron/schedules.hpp"
 #include "securatlas/pg/shared/shared_state.hpp"
 
@@ -33,9 +34,8 @@ std::string timezone_argument(FunctionCallInfo fcinfo, int index) {
     return timezone.value_or(std::string());
 }
 
-std::vector<core::Instant> next_runs(FunctionCallInfo fcinfo) {
+std::vector<core::Instant> next_runs(FunctionCallInfo fcinfo, std::optional<core::Instant> after) {
     const auto count = ext::int_argument(fcinfo, 1);
-    const auto after = ext::instant_argument(fcinfo, 2);
     if (!count) throw pg::Error("22004", "count can not be NULL");
     if (!after) throw pg::Error("22004", "after can not be NULL");
     if (*count < 0 || *count > kMaxNextRuns) {
@@ -117,14 +117,15 @@ PG_FUNCTION_INFO_V1(securatlas_explain_schedule);
 PG_FUNCTION_INFO_V1(securatlas_scheduler_status);
 
 PGDLLEXPORT Datum securatlas_next_runs(PG_FUNCTION_ARGS) {
-    return ext::entry_point([fcinfo] { return array_of(next_runs(fcinfo)); });
+    return ext::entry_point(
+        [fcinfo] { return array_of(next_runs(fcinfo, ext::instant_argument(fcinfo, 2))); });
 }
 
 PGDLLEXPORT Datum securatlas_try_next_runs(PG_FUNCTION_ARGS) {
     return ext::entry_point([fcinfo] {
         std::vector<core::Instant> runs;
         try {
-            runs = next_runs(fcinfo);
+            runs = next_runs(fcinfo, ext::instant_argument(fcinfo, 2).value_or(pg::now()));
         } catch (const pg::Error&) {
             // The error can be swallowed, because parsing a schedule leaves nothing behind in the
             // transaction.
