@@ -364,10 +364,15 @@ void SchedulerProcess::publish() {
     pg::DatabaseTable::publish(database_, status_);
 }
 
+// Call it outside of transactions.
 void SchedulerProcess::note_error(const pg::Error& error) {
     // If the extension was dropped, missing tables are the expected error.
     check_extension();
     if (end_ || error.sqlstate() == pg::kExtensionIsLocked) return;
+    show_error(error);
+}
+
+void SchedulerProcess::show_error(const pg::Error& error) {
     pg::assign_text(status_.last_error, error.message());
     pg::write_log(pg::LogLevel::warning,
                   "securatlas_sched scheduler: " + error.message() + " (" + error.sqlstate() + ")");
@@ -409,6 +414,7 @@ core::Duration SchedulerProcess::sleep_time() {
     if (roles_changed_) sleep = (std::min)(sleep, kPauseAfterError);
     sleep = (std::min)(sleep, purge_responses_at_ - monotonic);
     if (!is_settled_) sleep = (std::min)(sleep, settle_at_ - monotonic);
+    if (!jobs_to_reload_.empty()) sleep = (std::min)(sleep, reload_at_ - monotonic);
     if (http_wanted_ && pg::net_settings().send_requests) {
         sleep = (std::min)(sleep, next_http_launch_ - monotonic);
     }

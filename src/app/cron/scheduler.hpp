@@ -71,6 +71,7 @@ class SchedulerProcess {
     void plan_next_show();
     void publish();
     void note_error(const pg::Error& error);
+    void show_error(const pg::Error& error);
     void start_http_worker();
     void order_callbacks();
     void purge();
@@ -96,7 +97,8 @@ class SchedulerProcess {
     std::vector<core::Event> unanswered_;  // results of claims, kept until unknown_runs_ is empty
     std::vector<pg::runs::RunRow> unknown_runs_;
     std::vector<std::int64_t> changed_jobs_;
-    std::vector<std::int64_t> jobs_to_reload_;  // jobs that could not be loaded
+    std::vector<std::int64_t> jobs_to_reload_;  // could not be loaded; reload_at_ is the next try
+    core::Duration reload_at_{0};
     std::vector<std::int64_t> requested_runs_;
     std::vector<std::int64_t> cancelled_runs_;
     bool reload_all_ = false;

@@ -79,7 +79,7 @@ bool SchedulerProcess::start_planning() {
         }
     }
     all_requested_ = true;
-    changed_jobs_ = std::exchange(jobs_to_reload_, {});
+    changed_jobs_.clear();
     started.adopted = adopted;
     events_.emplace_back(std::move(started));
     transaction.commit();
@@ -159,10 +159,12 @@ void SchedulerProcess::load_job(const pg::jobs::PlanRow& row) {
     try {
         job = loader_.load(row);
     } catch (const pg::Error& error) {
-        // The server lacks a resource, and the row may be valid: load this job again later.
-        note_error(error);
+        // The server lacks a resource, and the row may be valid: load this job again later. The
+        // transaction goes on, because nothing is left behind in it.
+        show_error(error);
         known_jobs_.insert(row.id);
         jobs_to_reload_.push_back(row.id);
+        reload_at_ = pg::monotonic_now() + kLookAgain;
         return;
     }
     if (job) {
@@ -188,6 +190,10 @@ void SchedulerProcess::follow_roles() {
 }
 
 void SchedulerProcess::reload_changed_jobs() {
+    if (!jobs_to_reload_.empty() && pg::monotonic_now() >= reload_at_) {
+        changed_jobs_.insert(changed_jobs_.end(), jobs_to_reload_.begin(), jobs_to_reload_.end());
+        jobs_to_reload_.clear();
+    }
     if (changed_jobs_.empty() && !reload_all_) return;
     pg::ExtensionTransaction transaction(pg::Tables::cron);
     if (reload_all_) {
@@ -203,7 +209,7 @@ void SchedulerProcess::reload_changed_jobs() {
         for (const std::int64_t id : gone) forget_job(id);
     }
     transaction.commit();
-    changed_jobs_ = std::exchange(jobs_to_reload_, {});
+    changed_jobs_.clear();
     reload_all_ = false;
 }
 
