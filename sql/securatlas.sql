@@ -27,6 +27,24 @@ SELECT securatlas.risk_score(1, 1, 1, 0, 0, 0, 0, 1, 1, '{0.5,0.5}', '{1,1,1,1}'
 SELECT securatlas.risk_score(1, 1, 1, 0, 0, 0, 0, 1, 1, '{0.5,0.5,0,NULL}', '{1,1,1,1}');
 SELECT securatlas.risk_score(1, 1, 1, 0, 0, 0, 0, 1, 1, '{1,0,0,0}', NULL);
 
+-- Sets and summaries of controls: place 0 is that of no control.
+SELECT securatlas._place_set(place, 11) FROM (VALUES (1), (NULL), (10), (9), (1), (99)) AS v (place);
+CREATE TEMP TABLE summary AS
+SELECT securatlas._control_summary(place, 4, category, 2, status, maturity) AS of_controls
+  FROM (VALUES (1, 0, 'implemented', 4.5), (2, 1, 'in_progress', 2), (3, 1, 'not_applicable', NULL),
+               (NULL, NULL, 'implemented', 1), (3, 1, 'odd', 1)) AS v (place, category, status, maturity);
+SELECT securatlas._average_maturity(of_controls), securatlas._share_in(of_controls, '\x0c'),
+       securatlas._readiness(of_controls, '\x0a0401'), securatlas._breakdown(of_controls, '{first,second}'),
+       securatlas._bad_rows(of_controls)
+  FROM summary;
+SELECT securatlas._breakdown(of_controls, '{first}') FROM summary;
+SELECT securatlas._readiness(of_controls, '') FROM summary;
+SELECT securatlas._bad_rows('\x00');
+SELECT securatlas._place_set(1, NULL);
+SELECT securatlas._add_place(NULL, 1, 1);
+SELECT securatlas._add_controls('', '');
+DROP TABLE summary;
+
 -- The rule's table keeps itself sane, at commit.
 UPDATE securatlas.risk_rule SET value = 0.40 WHERE name = 'control_maturity';
 DELETE FROM securatlas.risk_rule WHERE name = 'low';

@@ -122,5 +122,39 @@ SELECT :seed AS seed, * FROM compared
  WHERE score <> slow_score OR breakdown <> slow_breakdown
     OR abs(loss - slow_loss) > 1e-9 * slow_loss OR (loss IS NULL) <> (slow_loss IS NULL);
 
+-- The view says the same of the frameworks as the score.
+SELECT :seed AS seed, t.name, s.category_breakdown -> 'framework_compliance' AS score, v.readiness
+  FROM tenants t
+  JOIN tenant_risk_snapshots s ON s.tenant_id = t.id
+  LEFT JOIN (SELECT r.tenant_id, round(round(sum(r.readiness * f.weight) / nullif(sum(f.weight), 0), 9)) AS readiness
+               FROM v_framework_readiness r JOIN tenant_framework_selections f USING (tenant_id, framework_id)
+              GROUP BY r.tenant_id) AS v ON v.tenant_id = t.id
+ WHERE (s.category_breakdown ->> 'framework_compliance')::numeric <> coalesce(v.readiness, 0);
+
+-- Computed by parallel workers: the plan is one for them, and the scores are the same.
+SET parallel_setup_cost = 0;
+SET parallel_tuple_cost = 0;
+SET min_parallel_table_scan_size = 0;
+SET enable_indexscan = off;
+SET enable_bitmapscan = off;
+CREATE FUNCTION pg_temp.is_parallel(query text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    plan jsonb;
+BEGIN
+    EXECUTE 'EXPLAIN (FORMAT json) ' || query INTO plan;
+    RETURN plan::text ~ '"Partial Mode": "Finalize"';
+END $$;
+SELECT pg_temp.is_parallel($$ SELECT c.tenant_id, securatlas._control_summary(1, 2, 0, 1, c.status, c.maturity) FROM tenant_controls c GROUP BY 1 $$) AS controls,
+       pg_temp.is_parallel($$ SELECT l.evidence_item_id, securatlas._place_set(1, 2) FROM control_evidence_links l GROUP BY 1 $$) AS evidence;
+DELETE FROM tenant_risk_snapshots;
+SELECT fn_recompute_all_tenant_risk_scores() > 0 AS parallel;
+SELECT :seed AS seed, c.* FROM tenants t JOIN tenant_risk_snapshots s ON s.tenant_id = t.id JOIN compared c ON c.name = t.name
+ WHERE (s.risk_score_1_100, s.category_breakdown) IS DISTINCT FROM (c.slow_score, c.slow_breakdown);
+RESET enable_bitmapscan;
+RESET enable_indexscan;
+RESET min_parallel_table_scan_size;
+RESET parallel_tuple_cost;
+RESET parallel_setup_cost;
+
 RESET search_path;
 DROP SCHEMA random CASCADE;

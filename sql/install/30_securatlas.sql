@@ -143,3 +143,47 @@ AS $fn$
                '[^[:alnum:]]+', '_', 'g')))
 $fn$;
 COMMENT ON FUNCTION securatlas._snake_case(text) IS 'Converts a title to snake case: "Access Control" becomes "access_control".';
+
+-- ==== sets and summaries of controls =========================================================
+-- A set of controls is a bytea with one bit for each control, at the place of the control, counted
+-- from 1. A summary is what include/securatlas/core/securatlas/control_summary.hpp says. To compare
+-- them costs almost nothing; the joins in their place would cost more than the rest of the
+-- recompute.
+
+CREATE FUNCTION securatlas._add_place(state bytea, place int, places int) RETURNS bytea
+    LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_add_place';
+COMMENT ON FUNCTION securatlas._add_place(bytea, int, int) IS 'Of the aggregate _place_set(): adds a place.';
+CREATE FUNCTION securatlas._add_set(state bytea, other bytea) RETURNS bytea
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_add_set';
+COMMENT ON FUNCTION securatlas._add_set(bytea, bytea) IS 'Of the aggregate _place_set(): unites two sets.';
+CREATE AGGREGATE securatlas._place_set(place int, places int) (
+    SFUNC = securatlas._add_place, STYPE = bytea, COMBINEFUNC = securatlas._add_set, PARALLEL = SAFE);
+COMMENT ON AGGREGATE securatlas._place_set(int, int) IS 'The set of these places, all less than places (the same in each row).';
+
+CREATE FUNCTION securatlas._add_control(
+        state bytea, place int, places int, category int, categories int, status text, maturity float8)
+    RETURNS bytea LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_add_control';
+COMMENT ON FUNCTION securatlas._add_control(bytea, int, int, int, int, text, float8) IS 'Of the aggregate _control_summary(): adds a row of tenant_controls.';
+CREATE FUNCTION securatlas._add_controls(state bytea, other bytea) RETURNS bytea
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_add_controls';
+COMMENT ON FUNCTION securatlas._add_controls(bytea, bytea) IS 'Of the aggregate _control_summary(): adds up two summaries.';
+CREATE AGGREGATE securatlas._control_summary(
+        place int, places int, category int, categories int, status text, maturity float8) (
+    SFUNC = securatlas._add_control, STYPE = bytea, COMBINEFUNC = securatlas._add_controls, PARALLEL = SAFE);
+COMMENT ON AGGREGATE securatlas._control_summary(int, int, int, int, text, float8) IS 'The summary of the controls of a tenant. Categories are counted from 0; place and category are NULL for a control that is not known. places and categories are the same in each row.';
+
+CREATE FUNCTION securatlas._average_maturity(summary bytea) RETURNS float8
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_average_maturity';
+COMMENT ON FUNCTION securatlas._average_maturity(bytea) IS 'Average maturity of the assessed controls, 0 to 5; NULL: there are none.';
+CREATE FUNCTION securatlas._share_in(summary bytea, controls bytea) RETURNS float8
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_share_in';
+COMMENT ON FUNCTION securatlas._share_in(bytea, bytea) IS 'Share of the assessed controls that is in the set, 0 to 1; NULL: there are none.';
+CREATE FUNCTION securatlas._readiness(summary bytea, requirements bytea) RETURNS float8
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_readiness';
+COMMENT ON FUNCTION securatlas._readiness(bytea, bytea) IS 'Share of the requirements, which are sets of controls one after the other, of which every control is implemented or not applicable, 0 to 100.';
+CREATE FUNCTION securatlas._breakdown(summary bytea, categories text[]) RETURNS jsonb
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_breakdown';
+COMMENT ON FUNCTION securatlas._breakdown(bytea, text[]) IS 'The maturity of each category that has assessed controls, 0 to 100, under its name.';
+CREATE FUNCTION securatlas._bad_rows(summary bytea) RETURNS bigint
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_bad_rows';
+COMMENT ON FUNCTION securatlas._bad_rows(bytea) IS 'Number of the rows of tenant_controls that are left out: status or maturity out of range, or control unknown.';

@@ -80,37 +80,19 @@ COMMENT ON FUNCTION securatlas._create_risk_views() IS 'The part of install() th
 CREATE FUNCTION securatlas._create_bad_row_check() RETURNS void LANGUAGE plpgsql
 AS $install$
 BEGIN
-    CREATE OR REPLACE FUNCTION fn_warn_of_bad_rows(only_tenant uuid) RETURNS void
-        LANGUAGE plpgsql SECURITY DEFINER
+    DROP FUNCTION IF EXISTS fn_warn_of_bad_rows(uuid);    -- of version 0.1
+    CREATE OR REPLACE FUNCTION fn_warn_of_bad_rows(only_tenant uuid, controls bigint, findings bigint)
+        RETURNS void LANGUAGE plpgsql SECURITY DEFINER
         SET search_path FROM CURRENT
         SET row_security = off
         SET plan_cache_mode = force_custom_plan
     AS $fn$
     #variable_conflict use_variable
     DECLARE
-        known CONSTANT boolean := EXISTS (
-            SELECT FROM pg_constraint f
-              JOIN pg_attribute a ON a.attrelid = f.conrelid AND f.conkey = ARRAY[a.attnum]
-             WHERE f.contype = 'f' AND f.convalidated AND a.attnotnull
-               AND f.conrelid = 'tenant_controls'::regclass AND a.attname = 'control_id'
-               AND f.confrelid = 'unified_controls'::regclass);
-        controls bigint;
-        findings bigint;
         selections bigint;
         costs bigint;
+        total bigint;
     BEGIN
-        SELECT count(*) INTO controls
-          FROM tenant_controls c
-         WHERE (only_tenant IS NULL OR c.tenant_id = only_tenant)
-           AND (c.status::text = 'not_applicable'
-                OR c.status::text IN ('not_started', 'in_progress', 'implemented')
-                   AND c.maturity BETWEEN 0 AND 5
-                   AND (known OR EXISTS (SELECT FROM unified_controls u WHERE u.id = c.control_id))
-               ) IS NOT TRUE;
-        SELECT count(*) INTO findings
-          FROM integration_findings f
-         WHERE f.status::text = 'open' AND (only_tenant IS NULL OR f.tenant_id = only_tenant)
-           AND (f.severity::text IN ('critical', 'high', 'medium', 'low')) IS NOT TRUE;
         SELECT count(*) INTO selections
           FROM tenant_framework_selections s
          WHERE (only_tenant IS NULL OR s.tenant_id = only_tenant)
@@ -118,9 +100,9 @@ BEGIN
         SELECT count(*) INTO costs
           FROM industry_breach_costs b
          WHERE (b.avg_breach_cost >= 0 AND b.avg_breach_cost < 1e300) IS NOT TRUE;
-        IF controls + findings + selections + costs > 0 THEN
-            RAISE WARNING '% rows are left out of the risk scores',
-                    controls + findings + selections + costs
+        total := coalesce(controls, 0) + coalesce(findings, 0) + selections + costs;
+        IF total > 0 THEN
+            RAISE WARNING '% rows are left out of the risk scores', total
                 USING DETAIL = concat_ws(E'\n',
                     'Rows of tenant_controls whose status or maturity is out of range, or whose control is unknown: '
                         || nullif(controls, 0) || '.',
@@ -133,7 +115,7 @@ BEGIN
         END IF;
     END
     $fn$;
-    COMMENT ON FUNCTION fn_warn_of_bad_rows(uuid) IS 'Warns of rows that the risk scores leave out, and counts them: those of one tenant, or of all (NULL).';
+    COMMENT ON FUNCTION fn_warn_of_bad_rows(uuid, bigint, bigint) IS 'Warns of rows that the risk scores leave out: as many of the controls and findings of the tenants that are scored as the caller has counted, and the framework selections and breach costs, which it counts itself, of one tenant or of all (NULL).';
 END
 $install$;
 COMMENT ON FUNCTION securatlas._create_bad_row_check() IS 'The part of install() that creates the check for rows with values out of range, in the first schema of search_path.';
@@ -153,26 +135,153 @@ COMMENT ON FUNCTION securatlas._snapshot_id(uuid, text) IS 'The id of the snapsh
 CREATE FUNCTION securatlas._create_recompute() RETURNS void LANGUAGE plpgsql
 AS $install$
 BEGIN
-    -- The id of a nightly snapshot is computed from the tenant and the night. So the primary key of
-    -- the table keeps a tenant from having two for a night, whether a retry or an operator computes
-    -- it again. Memory: about a hundred bytes for each tenant, in a few hash tables. JIT
-    -- compilation would cost more time than it saves.
-    CREATE OR REPLACE FUNCTION fn_write_risk_snapshots(only_tenant uuid, snapshot_type text)
-        RETURNS SETOF int LANGUAGE plpgsql SECURITY DEFINER
+    -- One pass over each table, with an aggregate a tenant. RETURN QUERY, because PostgreSQL has no
+    -- parallel plan for INSERT ... SELECT; the aggregates are made for one. Arrays give the controls
+    -- their places, and not row_number(): a query with a window function has no parallel plan.
+    -- A control that a framework asks for has a place, also if it is not in the catalogue. Place 0,
+    -- which no control has, stands for a requirement without mapped controls. Memory: about a
+    -- hundred bytes and two bits a control for each tenant. JIT compilation would cost more time
+    -- than it saves.
+    CREATE OR REPLACE FUNCTION fn_compute_risk_scores(only_tenant uuid)
+        RETURNS TABLE (tenant_id uuid, score int, breakdown jsonb, loss numeric,
+                       bad_controls bigint, bad_findings bigint)
+        LANGUAGE plpgsql SECURITY DEFINER
         SET search_path FROM CURRENT
         SET row_security = off
         SET plan_cache_mode = force_custom_plan
         SET jit = off
         SET work_mem = '256MB'
     AS $fn$
-    #variable_conflict use_variable
+    #variable_conflict use_column
     DECLARE
         weights CONSTANT float8[] := securatlas.risk_weights();
         penalties CONSTANT float8[] := securatlas.risk_penalties();
+    BEGIN
+        RETURN QUERY
+        WITH active AS (
+            SELECT DISTINCT s.tenant_id FROM tenant_subscriptions s
+             WHERE s.status::text IN ('active', 'trialing') AND only_tenant IS NULL
+        ), catalogue AS NOT MATERIALIZED (
+            SELECT coalesce(array_agg(known.id ORDER BY known.id), '{}') AS ids,
+                   array_agg(known.category ORDER BY known.id) AS categories,
+                   coalesce(array_agg(DISTINCT known.category)
+                            FILTER (WHERE known.category IS NOT NULL), '{}') AS names
+              FROM (SELECT named.id, max(named.category) AS category
+                      FROM (SELECT u.id, coalesce(nullif(securatlas._snake_case(u.category::text), ''),
+                                                  'uncategorized') AS category
+                              FROM unified_controls u
+                            UNION ALL
+                            SELECT m.control_id, NULL FROM control_framework_map m
+                             WHERE m.control_id IS NOT NULL) AS named
+                     GROUP BY named.id) AS known
+        ), place AS NOT MATERIALIZED (
+            -- DISTINCT tells the planner that there is one row for each.
+            SELECT DISTINCT ON (o.id) o.id, o.place::int AS place,
+                   array_position(k.names, o.category) - 1 AS category
+              FROM catalogue k,
+                   unnest(k.ids, k.categories) WITH ORDINALITY AS o (id, category, place)
+        ), proven AS (
+            SELECT e.tenant_id,
+                   securatlas._place_set(p.place, (SELECT cardinality(k.ids) + 1 FROM catalogue k))
+                       AS controls
+              FROM tenant_evidence_items e
+              JOIN control_evidence_links l ON l.evidence_item_id = e.id
+              JOIN place p ON p.id = l.control_id
+             WHERE e.status::text = 'accepted' AND (e.expires_at IS NULL OR e.expires_at > now())
+               AND (only_tenant IS NULL OR e.tenant_id = only_tenant)
+             GROUP BY e.tenant_id
+        ), control AS (
+            SELECT c.tenant_id,
+                   securatlas._control_summary(
+                       p.place, (SELECT cardinality(k.ids) + 1 FROM catalogue k),
+                       p.category, (SELECT cardinality(k.names) FROM catalogue k),
+                       c.status::text, c.maturity::float8) AS summary
+              FROM tenant_controls c
+              LEFT JOIN place p ON p.id = c.control_id
+             WHERE only_tenant IS NULL OR c.tenant_id = only_tenant
+             GROUP BY c.tenant_id
+        ), framework AS (
+            SELECT r.framework_id, string_agg(r.controls, ''::bytea) AS requirements
+              FROM (SELECT r.framework_id, r.id,
+                           securatlas._place_set(coalesce(m.place, 0),
+                                                 (SELECT cardinality(k.ids) + 1 FROM catalogue k))
+                               AS controls
+                      FROM framework_requirements r
+                      LEFT JOIN (SELECT m.requirement_id, p.place
+                                   FROM control_framework_map m
+                                   JOIN place p ON p.id = m.control_id) AS m
+                        ON m.requirement_id = r.id
+                     GROUP BY r.framework_id, r.id) AS r
+             GROUP BY r.framework_id
+        ), posture AS (
+            SELECT c.tenant_id, (array_agg(c.summary))[1] AS summary,
+                   sum(coalesce(securatlas._readiness(c.summary, f.requirements), 0) * s.weight::float8)
+                       / nullif(sum(s.weight::float8), 0) AS readiness
+              FROM control c
+              LEFT JOIN tenant_framework_selections s
+                ON s.tenant_id = c.tenant_id AND s.weight >= 0 AND s.weight < 1e300
+              LEFT JOIN framework f ON f.framework_id = s.framework_id
+             GROUP BY c.tenant_id
+        ), finding AS (
+            SELECT f.tenant_id,
+                   count(*) FILTER (WHERE f.severity::text = 'critical') AS critical,
+                   count(*) FILTER (WHERE f.severity::text = 'high') AS high,
+                   count(*) FILTER (WHERE f.severity::text = 'medium') AS medium,
+                   count(*) FILTER (WHERE f.severity::text = 'low') AS low,
+                   count(*) AS open
+              FROM integration_findings f
+             WHERE f.status::text = 'open' AND (only_tenant IS NULL OR f.tenant_id = only_tenant)
+             GROUP BY f.tenant_id
+        ), cost AS (
+            SELECT b.industry::text AS industry, max(b.avg_breach_cost)::float8 AS breach
+              FROM industry_breach_costs b
+             WHERE b.avg_breach_cost >= 0 AND b.avg_breach_cost < 1e300
+             GROUP BY b.industry::text
+        )
+        SELECT t.id, result.score,
+               jsonb_build_object(
+                   'control_maturity', result.control_maturity,
+                   'evidence_coverage', result.evidence_coverage,
+                   'framework_compliance', result.framework_compliance,
+                   'integration_findings', result.integration_findings,
+                   'subcategories', coalesce(securatlas._breakdown(
+                       posture.summary, (SELECT k.names FROM catalogue k)), '{}')),
+               result.annualized_loss_expectancy::numeric,
+               securatlas._bad_rows(posture.summary),
+               finding.open - finding.critical - finding.high - finding.medium - finding.low
+          FROM tenants t
+          LEFT JOIN active ON active.tenant_id = t.id
+          LEFT JOIN posture ON posture.tenant_id = t.id
+          LEFT JOIN proven ON proven.tenant_id = t.id
+          LEFT JOIN finding ON finding.tenant_id = t.id
+          LEFT JOIN cost own ON own.industry = t.industry::text
+          LEFT JOIN cost other ON other.industry = 'default'
+         CROSS JOIN LATERAL securatlas.risk_score(
+                   securatlas._average_maturity(posture.summary),
+                   securatlas._share_in(posture.summary, proven.controls),
+                   posture.readiness,
+                   finding.critical, finding.high, finding.medium, finding.low,
+                   coalesce(own.breach, other.breach),
+                   CASE WHEN t.annual_revenue > 0 THEN least(t.annual_revenue, 1e300) END::float8,
+                   weights, penalties) AS result
+         WHERE t.id = only_tenant OR active.tenant_id IS NOT NULL;
+    END
+    $fn$;
+    COMMENT ON FUNCTION fn_compute_risk_scores(uuid) IS 'Computes the scores of one tenant, or of each active tenant (NULL), and how many of its controls and open findings are left out of them.';
+
+    -- The id of a nightly snapshot is computed from the tenant and the night. So the primary key of
+    -- the table keeps a tenant from having two for a night, whether a retry or an operator computes
+    -- it again.
+    CREATE OR REPLACE FUNCTION fn_write_risk_snapshots(only_tenant uuid, snapshot_type text)
+        RETURNS SETOF int LANGUAGE plpgsql SECURITY DEFINER
+        SET search_path FROM CURRENT
+        SET row_security = off
+    AS $fn$
+    #variable_conflict use_variable
+    DECLARE
         midnight timestamptz;
         night text;
     BEGIN
-        PERFORM fn_warn_of_bad_rows(only_tenant);
         IF snapshot_type = 'nightly' THEN
             midnight := date_trunc('day', coalesce(
                 nullif(current_setting('cron.scheduled_at', true), '')::timestamptz, now()), 'UTC');
@@ -184,98 +293,23 @@ BEGIN
                AND (only_tenant IS NULL OR s.tenant_id = only_tenant);
         END IF;
         RETURN QUERY
-        WITH active AS (
-            SELECT DISTINCT s.tenant_id FROM tenant_subscriptions s
-             WHERE s.status::text IN ('active', 'trialing') AND only_tenant IS NULL
-        ), catalogue AS MATERIALIZED (
-            SELECT u.id,
-                   coalesce(nullif(securatlas._snake_case(u.category::text), ''), 'uncategorized')
-                       AS category,
-                   set_bit(repeat('0', (count(*) OVER ())::int)::varbit,
-                           (row_number() OVER () - 1)::int, 1) AS bit
-              FROM unified_controls u
-        ), proven AS (
-            SELECT e.tenant_id, bit_or(k.bit) AS controls
-              FROM tenant_evidence_items e
-              JOIN control_evidence_links l ON l.evidence_item_id = e.id
-              JOIN catalogue k ON k.id = l.control_id
-             WHERE e.status::text = 'accepted' AND (e.expires_at IS NULL OR e.expires_at > now())
-               AND (only_tenant IS NULL OR e.tenant_id = only_tenant)
-             GROUP BY e.tenant_id
-        ), part AS (
-            SELECT c.tenant_id, k.category, count(*) AS entries, sum(c.maturity) AS maturity,
-                   bit_or(k.bit) AS controls
-              FROM tenant_controls c
-              JOIN catalogue k ON k.id = c.control_id
-             WHERE c.status::text IN ('not_started', 'in_progress', 'implemented')
-               AND c.maturity BETWEEN 0 AND 5
-               AND (only_tenant IS NULL OR c.tenant_id = only_tenant)
-             GROUP BY c.tenant_id, k.category
-        ), control AS (
-            SELECT p.tenant_id, sum(p.entries)::float8 AS entries,
-                   sum(p.maturity)::float8 / sum(p.entries)::float8 AS average_maturity,
-                   bit_or(p.controls) AS controls,
-                   jsonb_object_agg(p.category,
-                                    round((p.maturity * 20.0 / p.entries)::numeric)) AS breakdown
-              FROM part p
-             GROUP BY p.tenant_id
-        ), framework AS (
-            SELECT s.tenant_id,
-                   (sum(r.readiness * s.weight) / nullif(sum(s.weight), 0))::float8 AS readiness
-              FROM tenant_framework_selections s
-              JOIN v_framework_readiness r
-                ON r.tenant_id = s.tenant_id AND r.framework_id = s.framework_id
-             WHERE s.weight >= 0 AND s.weight < 1e300
-               AND (only_tenant IS NULL OR s.tenant_id = only_tenant)
-             GROUP BY s.tenant_id
-        ), finding AS (
-            SELECT f.tenant_id,
-                   count(*) FILTER (WHERE f.severity::text = 'critical') AS critical,
-                   count(*) FILTER (WHERE f.severity::text = 'high') AS high,
-                   count(*) FILTER (WHERE f.severity::text = 'medium') AS medium,
-                   count(*) FILTER (WHERE f.severity::text = 'low') AS low
-              FROM integration_findings f
-             WHERE f.status::text = 'open' AND (only_tenant IS NULL OR f.tenant_id = only_tenant)
-             GROUP BY f.tenant_id
-        ), cost AS MATERIALIZED (
-            SELECT b.industry::text AS industry, max(b.avg_breach_cost)::float8 AS breach
-              FROM industry_breach_costs b
-             WHERE b.avg_breach_cost >= 0 AND b.avg_breach_cost < 1e300
-             GROUP BY b.industry::text
+        WITH scored AS MATERIALIZED (
+            SELECT * FROM fn_compute_risk_scores(only_tenant)
+        ), warned AS MATERIALIZED (
+            SELECT fn_warn_of_bad_rows(only_tenant, sum(s.bad_controls)::bigint,
+                                       sum(s.bad_findings)::bigint)
+              FROM scored s
         )
         INSERT INTO tenant_risk_snapshots AS stored
                (id, tenant_id, risk_score_1_100, category_breakdown, annualized_loss_expectancy,
                 computed_at, snapshot_type)
-        SELECT coalesce(securatlas._snapshot_id(t.id, night), gen_random_uuid()), t.id, result.score,
-               jsonb_build_object(
-                   'control_maturity', result.control_maturity,
-                   'evidence_coverage', result.evidence_coverage,
-                   'framework_compliance', result.framework_compliance,
-                   'integration_findings', result.integration_findings,
-                   'subcategories', coalesce(control.breakdown, '{}'::jsonb)),
-               result.annualized_loss_expectancy::numeric,
-               now(), snapshot_type
-          FROM tenants t
-          LEFT JOIN active ON active.tenant_id = t.id
-          LEFT JOIN control ON control.tenant_id = t.id
-          LEFT JOIN proven ON proven.tenant_id = t.id
-          LEFT JOIN framework ON framework.tenant_id = t.id
-          LEFT JOIN finding ON finding.tenant_id = t.id
-          LEFT JOIN cost own ON own.industry = t.industry::text
-          LEFT JOIN cost other ON other.industry = 'default'
-         CROSS JOIN LATERAL securatlas.risk_score(
-                   control.average_maturity,
-                   bit_count(proven.controls & control.controls) / control.entries,
-                   framework.readiness,
-                   finding.critical, finding.high, finding.medium, finding.low,
-                   coalesce(own.breach, other.breach),
-                   CASE WHEN t.annual_revenue > 0 THEN least(t.annual_revenue, 1e300) END::float8,
-                   weights, penalties) AS result
-         WHERE t.id = only_tenant OR active.tenant_id IS NOT NULL
+        SELECT coalesce(securatlas._snapshot_id(s.tenant_id, night), gen_random_uuid()), s.tenant_id,
+               s.score, s.breakdown, s.loss, now(), snapshot_type
+          FROM scored s CROSS JOIN warned
         RETURNING stored.risk_score_1_100::int;
     END
     $fn$;
-    COMMENT ON FUNCTION fn_write_risk_snapshots(uuid, text) IS 'Stores a snapshot for one tenant, or for each active tenant (NULL), in one statement; returns the scores. A nightly snapshot replaces the one of the same tenant and night.';
+    COMMENT ON FUNCTION fn_write_risk_snapshots(uuid, text) IS 'Stores a snapshot for one tenant, or for each active tenant (NULL); returns the scores. A nightly snapshot replaces the one of the same tenant and night.';
 
     CREATE OR REPLACE FUNCTION fn_recompute_all_tenant_risk_scores() RETURNS bigint
         LANGUAGE sql SECURITY DEFINER

@@ -8,7 +8,7 @@ VALUES
     (1, 'fn_recompute_all_tenant_risk_scores()', 'bigint'),
     (2, 'fn_recompute_tenant_risk_score(uuid)', 'integer'),
     (3, 'fn_write_risk_snapshots(uuid, text)', 'SETOF integer'),
-    (4, 'fn_warn_of_bad_rows(uuid)', 'void'),
+    (4, 'fn_warn_of_bad_rows(uuid, bigint, bigint)', 'void'),
     (5, 'fn_trigger_nightly_sync()', 'void'),
     (6, 'fn_trigger_frequent_sync()', 'void'),
     (7, 'fn_queue_sync(boolean)', 'void'),
@@ -16,7 +16,8 @@ VALUES
     (9, 'fn_refresh_expiring_tokens(interval)', 'void'),
     (10, 'fn_refreshes_under_way()', 'SETOF uuid'),
     (11, 'fn_request_tokens(uuid, integer)', 'text'),
-    (12, 'fn_on_token_response(net._http_response)', 'void')
+    (12, 'fn_on_token_response(net._http_response)', 'void'),
+    (13, 'fn_compute_risk_scores(uuid)', 'TABLE(tenant_id uuid, score integer, breakdown jsonb, loss numeric, bad_controls bigint, bad_findings bigint)')
 $fn$;
 COMMENT ON FUNCTION securatlas._functions() IS 'The functions that install() creates in the target schema.';
 

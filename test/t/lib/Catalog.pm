@@ -28,7 +28,8 @@ my @queries = (
 	     FROM ($members) m},
 	qq{SELECT 'function ' || p.oid::regprocedure, w.what, w.value
 	     FROM ($members) m JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid,
-	          LATERAL (VALUES ('definition', pg_get_functiondef(p.oid)), ('owner', p.proowner::regrole::text),
+	          LATERAL (VALUES ('definition', CASE p.prokind WHEN 'a' THEN (SELECT a::text FROM pg_aggregate a WHERE a.aggfnoid = p.oid)
+	                                 ELSE pg_get_functiondef(p.oid) END), ('owner', p.proowner::regrole::text),
 	              ('privileges', (SELECT string_agg(a::text, ', ' ORDER BY a::text)
 	                                FROM unnest(coalesce(p.proacl, acldefault('f', p.proowner))) a))) w(what, value)},
 	qq{SELECT 'schema ' || nspname, w.what, w.value
