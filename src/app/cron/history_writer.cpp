@@ -6,6 +6,7 @@
 
 #include "securatlas/pg/border/error.hpp"
 #include "securatlas/pg/border/extension.hpp"
+#include "securatlas/pg/border/process.hpp"
 #include "securatlas/pg/cron/jobs.hpp"
 #include "securatlas/pg/cron/settings.hpp"
 
@@ -65,7 +66,7 @@ bool HistoryWriter::has_work() const {
            !started_.empty() || !changes_.empty();
 }
 
-HistoryWriter::Written HistoryWriter::flush(core::Instant planned_until,
+HistoryWriter::Written HistoryWriter::flush(core::Instant planned_until, bool is_behind,
                                             core::Duration monotonic_now) {
     Written written;
     const bool was_locked = !locked_.empty();
@@ -73,7 +74,7 @@ HistoryWriter::Written HistoryWriter::flush(core::Instant planned_until,
     if (tries_locked) changes_.append(std::exchange(locked_, {}));
     if (!has_work() || !pause_.is_over(monotonic_now)) return written;
     try {
-        const bool done = write_new(planned_until, written) && write_changes(written);
+        const bool done = write_new(planned_until, is_behind, written) && write_changes(written);
         if (done) {
             write_jobs();
             pause_.end();
@@ -97,7 +98,7 @@ HistoryWriter::Written HistoryWriter::flush(core::Instant planned_until,
 // portions in which roles take turns, so that the first runs do not wait for the claims of the
 // last, and nobody for the ten thousand of another role. Until planned_until moves, what keeps a
 // run from being claimed again is its row: a portion with runs that have none goes on to the end.
-bool HistoryWriter::write_new(core::Instant planned_until, Written& written) {
+bool HistoryWriter::write_new(core::Instant planned_until, bool is_behind, Written& written) {
     if (claims_.empty() && skips_.empty() && interrupted_.empty()) return true;
     pg::ExtensionTransaction transaction(pg::Tables::cron);
     if (!pg::runs::try_lock_history()) return false;
@@ -107,6 +108,7 @@ bool HistoryWriter::write_new(core::Instant planned_until, Written& written) {
     auto interrupted = interrupted_;
     std::vector<std::int64_t> followed;
     while (done < claims_.size() && (done == 0 || !all_logged)) {
+        pg::check_interrupts();
         const std::vector<core::ClaimRun> portion = claims_.at(done, kRowsAtOnce);
         write_claims(portion, here);
         done += portion.size();
@@ -122,6 +124,8 @@ bool HistoryWriter::write_new(core::Instant planned_until, Written& written) {
     if (!skips_.empty()) pg::runs::record_skips(skips_);
     if (done == claims_.size()) {
         pg::runs::set_planned_until(planned_until);
+    }
+    if (done == claims_.size() && !is_behind) {
         for (const auto& [next, run] : interrupted) followed.push_back(run);
         interrupted.clear();
     }

@@ -52,14 +52,15 @@ class HistoryWriter {
     std::size_t waiting_claims() const { return claims_.size(); }
 
     // Writes what was collected, unless it pauses. `planned_until` is stored together with the
-    // claims. Returns the results: `events` for the state machine, the claimed `runs`, and the
-    // `error` if one occurred; in that case a pause begins.
+    // claims; `is_behind` says that claims of what was due before are still to come. Returns the
+    // results: `events` for the state machine, the claimed `runs`, and the `error` if one occurred;
+    // in that case a pause begins.
     struct Written {
         std::vector<core::Event> events;
         std::vector<pg::runs::RunRow> runs;
         std::optional<pg::Error> error;
     };
-    Written flush(core::Instant planned_until, core::Duration monotonic_now);
+    Written flush(core::Instant planned_until, bool is_behind, core::Duration monotonic_now);
 
     // How long until the next attempt; nullopt if there is nothing to write.
     std::optional<core::Duration> next_try(core::Duration monotonic_now) const;
@@ -86,7 +87,7 @@ class HistoryWriter {
 
     bool has_work() const;
     // Each uses one transaction; false: the history is locked.
-    bool write_new(core::Instant planned_until, Written& written);
+    bool write_new(core::Instant planned_until, bool is_behind, Written& written);
     bool write_changes(Written& written);
     void write_jobs();
 

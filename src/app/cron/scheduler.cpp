@@ -121,7 +121,7 @@ void SchedulerProcess::plan() {
     step();
     // The machine may react to results with commands that have to be written, too.
     for (int round = 0; round < kRoundsPerTurn; ++round) {
-        handle_written(writer_.flush(planned_until_, pg::monotonic_now()));
+        handle_written(writer_.flush(planned_until_, machine_.is_behind(), pg::monotonic_now()));
         if (events_.empty()) break;
         step();
         // Hand out these runs first; the next portion of claims is written in the next turn.
@@ -275,7 +275,7 @@ void SchedulerProcess::step() {
     const std::vector<core::Event> events = std::move(events_);
     events_.clear();
     for (const core::Command& command : machine_.step(now, events)) carry_out(command);
-    planned_until_ = now;
+    planned_until_ = machine_.planned_until();
 }
 
 void SchedulerProcess::carry_out(const core::Command& command) {

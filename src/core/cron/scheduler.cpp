@@ -39,6 +39,8 @@ std::vector<Command> Scheduler::step(Instant now, std::span<const Event> events)
     State& state = *state_;
     state.now = now;
     state.countable = kMaxCountedInStep;
+    // What is late because other things were due before it was not missed.
+    if (!state.behind || now > state.last_step + kMissedAfter) state.seen_at = now;
     if (state.last_step != kLongAgo && now < state.last_step - kClockTolerance) {
         state.clock_set_back();
     }
@@ -52,7 +54,15 @@ std::vector<Command> Scheduler::step(Instant now, std::span<const Event> events)
     return std::exchange(state.commands, {});
 }
 
-Instant Scheduler::next_wake() const { return state_->timers.first_at(); }
+Instant Scheduler::planned_until() const { return state_->planned_until; }
+
+bool Scheduler::is_behind() const { return state_->behind; }
+
+// While too many claims are unanswered, their answers are what it waits for.
+Instant Scheduler::next_wake() const {
+    const bool waits = state_->behind && state_->claiming >= kMaxClaiming;
+    return waits ? kNever : state_->timers.first_at();
+}
 
 std::size_t Scheduler::job_count() const { return state_->present; }
 
@@ -87,7 +97,10 @@ void Scheduler::State::handle(const JobLoaded& event) {
         // A job that is resumed starts counting failures from zero.
         job.job.consecutive_failures = was_active ? failures : 0;
     }
-    if (!job.job.active) skip_waiting(job, reasons::kPaused, false);
+    if (!job.job.active) {
+        skip_waiting(job, reasons::kPaused, false);
+        repeats.erase(event.job.id);
+    }
     if (started) plan(job, first_unplanned(job));
     mark(job);
 }
@@ -101,6 +114,7 @@ void Scheduler::State::handle(const JobRemoved& event) {
     --present;
     job->gone = true;
     job->next = kNever;
+    repeats.erase(event.job);
     mark(*job);
     mark_dependents(event.job);
 }
@@ -108,6 +122,7 @@ void Scheduler::State::handle(const JobRemoved& event) {
 void Scheduler::State::handle(const Started& event) {
     if (started) return;
     started = true;
+    planned_until = std::min(event.planned_until.value_or(now), now);
     for (const AdoptedRun& adopted : event.adopted) {
         JobState* job = find(adopted.occurrence.job);
         if (job == nullptr || owners.contains(adopted.run)) continue;
@@ -140,7 +155,7 @@ void Scheduler::State::handle(const Started& event) {
             due.push_back(
                 {.job = &job, .occurrence = {.job = id, .scheduled_at = *event.server_start}});
         }
-        plan(job, std::max(now, job.job.planned_from));
+        plan(job, first_unplanned(job));
     }
 }
 
@@ -251,6 +266,7 @@ void Scheduler::State::pause(JobState& job, RunId last_failed) {
     // At once, without waiting for the change of its row, so that nothing is claimed in between.
     job.job.active = false;
     job.next = kNever;
+    repeats.erase(job.job.id);
     skip_waiting(job, reasons::kPaused, false);
 }
 

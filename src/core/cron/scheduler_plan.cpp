@@ -1,5 +1,6 @@
 // Which occurrences are due, which were missed, and what happens to them.
 #include <algorithm>
+#include <iterator>
 
 #include "cron/scheduler_state.hpp"
 #include "securatlas/core/cron/run_reasons.hpp"
@@ -42,26 +43,29 @@ bool is_reboot(const Job& job) {
     return job.schedule != nullptr && job.schedule->kind() == ScheduleKind::reboot;
 }
 
+// Planning goes on from the new time. What is still left of the time before it stays due.
 void Scheduler::State::clock_set_back() {
     const Duration back = last_step - now;
-    last_step = now;
+    last_step = seen_at = now;
+    planned_until = std::min(planned_until, now);
     for (auto& [id, job] : jobs) {
         for (ActiveRun& run : job.runs) {
             if (run.not_before != kLongAgo) run.not_before -= back;
         }
         job.last_due = std::min(job.last_due, now);
+        job.settled_until = std::min(job.settled_until, now);
+        job.missed_until = std::min(job.missed_until, now);
         if (job.job.planned_from > now + kMissedAfter) job.job.planned_from = now;
-        if (started) plan(job, std::max(now, job.job.planned_from));
+        if (started && job.next > now) plan(job, std::max(now, job.job.planned_from));
         mark(job);
     }
 }
 
-// The job's occurrences after this instant have to be planned. Those between the last step and this
-// one have not been claimed yet. The only occurrence of a one-off job must not be lost, however
-// late its transaction committed.
+// The job's occurrences after this instant have to be planned. The only occurrence of a one-off job
+// must not be lost, however late its transaction committed.
 Instant Scheduler::State::first_unplanned(const JobState& job) const {
-    if (is_once(job.job)) return std::max(job.last_due, job.job.planned_from);
-    return std::max(last_step == kLongAgo ? now : last_step, job.job.planned_from);
+    const Instant until = is_once(job.job) ? job.last_due : planned_until;
+    return std::max({until, job.settled_until, job.job.planned_from});
 }
 
 void Scheduler::State::plan(JobState& job, Instant after) {
@@ -69,32 +73,55 @@ void Scheduler::State::plan(JobState& job, Instant after) {
     set_timer(job);
 }
 
-void Scheduler::State::collect_due() {
-    while (timers.first_at() <= now) {
-        JobState& job = timers.pop();
-        if (job.next <= now) collect_due(job);
-        mark(job);
-    }
+Instant Scheduler::State::first_due(const JobState& job) const {
+    const auto repeated = repeats.find(job.job.id);
+    return repeated == repeats.end() ? job.next : std::min(job.next, repeated->second.back().at);
 }
 
-void Scheduler::State::collect_due(JobState& job) {
-    Instant at = job.next;
-    const Instant missed_until = now - kMissedAfter - kTick;
-    if (at <= missed_until) {
+// Occurrences of all jobs in one order, because planned_until is one instant for all of them, and
+// because a job waits for occurrences of other jobs that were decided before its own.
+void Scheduler::State::collect_due() {
+    behind = false;
+    Instant at = kLongAgo;
+    while (timers.first_at() <= now) {
+        const bool is_enough = due.size() >= kMaxDueInStep || claiming + due.size() >= kMaxClaiming;
+        behind = is_enough && timers.first_at() > at;
+        if (behind) break;
+        at = timers.first_at();
+        JobState& job = timers.pop();
+        if (first_due(job) <= at) collect_due(job, first_due(job));
+        timers.set(job, first_due(job));
+        mark(job);
+    }
+    planned_until = behind ? std::max(planned_until, at) : now;
+}
+
+// One occurrence, and plans the job's next one.
+void Scheduler::State::collect_due(JobState& job, Instant at) {
+    Due one{.job = &job, .occurrence = {.job = job.job.id, .scheduled_at = at}};
+    const Instant missed_until = seen_at - kMissedAfter - kTick;
+    const auto repeated = repeats.find(job.job.id);
+    const bool is_repeated = repeated != repeats.end() && repeated->second.back().at == at;
+    if (is_repeated) {
+        one.occurrence.attempt = repeated->second.back().attempt;
+        repeated->second.pop_back();
+        if (repeated->second.empty()) repeats.erase(repeated);
+    } else if (at > job.missed_until && at <= missed_until) {
         collect_missed(job, at - kTick, missed_until, {}, reasons::kClockStep);
-        at = next_after(job.job, missed_until);
+        job.next = next_after(job.job, job.settled_until);
+        return;
     }
-    const RunTrigger trigger = is_once(job.job) ? RunTrigger::once : RunTrigger::schedule;
-    for (std::size_t found = 0; at <= now && found < kMaxCounted; ++found) {
-        due.push_back({.job = &job,
-                       .occurrence = {.job = job.job.id, .scheduled_at = at, .trigger = trigger}});
-        at = next_after(job.job, at);
-    }
-    job.next = at > now ? at : next_after(job.job, now);
+    const bool is_missed = is_repeated || at <= job.missed_until;
+    one.keep = is_missed && job.job.missed == MissedPolicy::all;
+    one.occurrence.trigger = is_once(job.job) ? RunTrigger::once
+                             : is_missed      ? RunTrigger::catchup
+                                              : RunTrigger::schedule;
+    if (job.next == at) job.next = next_after(job.job, at);
+    due.push_back(one);
 }
 
 void Scheduler::State::collect_unfinished(JobState& job, const Unfinished& runs,
-                                          std::optional<Instant> planned_until, bool rebooted) {
+                                          std::optional<Instant> since, bool rebooted) {
     std::vector<MissedOccurrence> repeated;
     const auto repeat = [&](const auto& run) {
         const std::optional<MissedOccurrence> next = again(job, run);
@@ -104,9 +131,11 @@ void Scheduler::State::collect_unfinished(JobState& job, const Unfinished& runs,
     std::ranges::for_each(runs.interrupted, repeat);
     std::ranges::for_each(runs.failed, repeat);
     if (!job.job.active) return;
-    const Instant from = std::max(planned_until.value_or(now), job.job.planned_from);
+    const Instant from = std::max(since.value_or(now), job.job.planned_from);
     if (from < now || !repeated.empty()) {
         collect_missed(job, std::min(from, now), now, std::move(repeated), reasons::kSchedulerAway);
+    } else {
+        job.settled_until = now;
     }
 }
 
@@ -193,11 +222,13 @@ void Scheduler::State::collect_missed(JobState& job, Instant from, Instant until
                                       static_cast<std::int64_t>(total - run)});
         job.last_due = std::max(job.last_due, latest.at);
     }
-    for (auto made_up = first; made_up != candidates.end(); ++made_up) {
-        due.push_back({.job = &job,
-                       .occurrence = {job.job.id, made_up->at, made_up->attempt, trigger},
-                       .keep = job.job.missed == MissedPolicy::all});
-    }
+    job.missed_until = until;
+    job.settled_until = first == candidates.end() ? until : std::max(from, first->at - kTick);
+    std::vector<MissedOccurrence> again;
+    std::copy_if(first, candidates.end(), std::back_inserter(again),
+                 [](const MissedOccurrence& missed_one) { return missed_one.attempt > 1; });
+    std::ranges::reverse(again);
+    if (!again.empty()) repeats.insert_or_assign(job.job.id, std::move(again));
 }
 
 void Scheduler::State::decide_due() {

@@ -30,7 +30,7 @@ bool may_move(RunState from, RunState to) {
 }
 
 // Whether another run of the job has to end first. A manual run waits for running ones only.
-bool is_behind(const JobState& job, const ActiveRun& run) {
+bool is_behind_another(const JobState& job, const ActiveRun& run) {
     if (job.job.overlap == OverlapPolicy::allow) return false;
     if (!run.manual || run.occurrence.attempt > 1) {
         const auto first = std::ranges::find_if(
@@ -47,6 +47,8 @@ void Scheduler::State::move(JobState& job, ActiveRun& run, RunState to, std::str
     const RunState from = run.state;
     if (!may_move(from, to)) return;
     run.state = to;
+    if (from == RunState::claiming) --claiming;
+    if (to == RunState::claiming) ++claiming;
     switch (to) {
         case RunState::planned:
             break;
@@ -91,7 +93,7 @@ void Scheduler::State::claim(JobState& job, ActiveRun& run) {
 WaitReason Scheduler::State::wait_reason(const JobState& job, const ActiveRun& run) const {
     const WaitReason dependency = dependency_of(job, run);
     if (dependency.cause == WaitCause::failed) return dependency;
-    if (is_behind(job, run)) return {.cause = WaitCause::previous};
+    if (is_behind_another(job, run)) return {.cause = WaitCause::previous};
     if (dependency.cause != WaitCause::none) return dependency;
     if (run.not_before <= now) return {};
     const bool retry = run.occurrence.trigger == RunTrigger::retry;
@@ -223,7 +225,7 @@ void Scheduler::State::advance(JobState& job, ActiveRun& run) {
 }
 
 void Scheduler::State::set_timer(JobState& job) {
-    Instant at = job.next;
+    Instant at = first_due(job);
     for (const ActiveRun& run : job.runs) {
         const bool timed =
             run.shown_wait.cause == WaitCause::jitter || run.shown_wait.cause == WaitCause::retry;

@@ -69,7 +69,9 @@ struct ActiveRun {
 
 struct JobState : TimerNode {
     Job job;
-    Instant next = kNever;             // the next planned occurrence
+    Instant next = kNever;             // the next planned occurrence; see also State::repeats
+    Instant settled_until = kLongAgo;  // occurrences up to here were missed and will not run
+    Instant missed_until = kLongAgo;   // occurrences up to here were missed
     Instant last_due = kLongAgo;       // the latest occurrence that was due
     Instant last_finished = kLongAgo;  // the last occurrence that finished
     bool last_failed = false;          // that one did not succeed
@@ -86,6 +88,13 @@ struct Due {
     bool keep = false;  // it waits even where the overlap policy would skip it
     Instant not_before = kLongAgo;
 };
+
+// A step collects occurrences in the order of their instants. After so many it stops, but never
+// between those of one instant: what is left is for the next step.
+inline constexpr std::size_t kMaxDueInStep = 10000;
+
+// Nothing is collected while so many claims are unanswered, which bounds the memory that they use.
+inline constexpr std::size_t kMaxClaiming = 1000000;
 
 // The unfinished runs of one job at the start of the scheduler.
 struct Unfinished {
@@ -112,13 +121,15 @@ struct Scheduler::State {
     void clock_set_back();
     Instant first_unplanned(const JobState& job) const;
     void plan(JobState& job, Instant after);
+    Instant first_due(const JobState& job) const;
     void collect_due();
-    void collect_due(JobState& job);
+    void collect_due(JobState& job, Instant at);
+    // Which of the occurrences in (from, until] run. They become due like others, in their order.
     void collect_missed(JobState& job, Instant from, Instant until,
                         std::vector<MissedOccurrence> interrupted, const char* why);
     // What is left of a former life: interrupted runs, failed ones, missed occurrences.
-    void collect_unfinished(JobState& job, const Unfinished& runs,
-                            std::optional<Instant> planned_until, bool rebooted);
+    void collect_unfinished(JobState& job, const Unfinished& runs, std::optional<Instant> since,
+                            bool rebooted);
     std::optional<MissedOccurrence> again(JobState& job, const InterruptedRun& run);
     std::optional<MissedOccurrence> again(JobState& job, const FailedRun& run);
     void decide_due();
@@ -149,13 +160,19 @@ struct Scheduler::State {
     bool started = false;
     Instant now = kLongAgo;  // of the current step, else of the last one
     Instant last_step = kLongAgo;
-    std::size_t countable = 0;  // missed occurrences that this step may still count
+    Instant planned_until = kLongAgo;  // all occurrences up to here are decided
+    Instant seen_at = kLongAgo;        // when the scheduler first saw what is due now
+    bool behind = false;               // the last step left some of that
+    std::size_t claiming = 0;          // number of runs in this state
+    std::size_t countable = 0;         // missed occurrences that this step may still count
     std::uint64_t next_sequence = 1;
     std::size_t present = 0;  // jobs that are not gone
     std::unordered_map<JobId, JobState> jobs;
     std::set<std::pair<JobId, JobId>> dependents;  // (job, job that runs after it)
     std::unordered_map<RunId, JobId> owners;       // of runs that have an id
     TimerQueue<JobState> timers;
+    // Interrupted runs that run again, latest first, until they are due in their turn.
+    std::unordered_map<JobId, std::vector<MissedOccurrence>> repeats;
     std::vector<Due> due;
     std::vector<JobId> dirty;
     std::vector<Command> commands;

@@ -183,6 +183,14 @@ class Scheduler {
     // the last step, when the clock was set back: planning goes on from the new time.
     std::vector<Command> step(Instant now, std::span<const Event> events);
 
+    // Up to when all occurrences are decided: what a scheduler that starts has to be told if this
+    // one dies. Earlier than the last step while is_behind().
+    Instant planned_until() const;
+
+    // Whether the last step left occurrences that were due to later ones. A step claims only so
+    // many, all up to an instant, so that the process can react to signals between two steps.
+    bool is_behind() const;
+
     // When step() has to be called even if there is no event; kNever if nothing is planned.
     Instant next_wake() const;
 

@@ -147,12 +147,15 @@ class Simulator {
         for (const Command& command : last) {
             std::visit([this](const auto& what) { apply(what); }, command);
         }
-        planned_until = now;
+        planned_until = scheduler_->planned_until();
     }
 
     // Steps until nothing is left to be answered or to end, without moving the clock.
     void quiesce() {
-        for (int i = 0; i < 10000 && (i == 0 || !answers_.empty()); ++i) step();
+        for (int i = 0; i < 10000; ++i) {
+            if (i > 0 && answers_.empty() && !scheduler_->is_behind()) break;
+            step();
+        }
     }
 
     // Lives until `until`, waking when the scheduler wants to, or when a run ends.
