@@ -60,7 +60,8 @@ void replan_when_roles_change() {
     static constinit bool registered = false;
     if (registered) return;
     call([] {
-        const auto forget = [](Datum, int, uint32) { ResetPlanCache(); };
+        // The type of the cache's number differs between versions of PostgreSQL.
+        const auto forget = [](Datum, auto, uint32) { ResetPlanCache(); };
         CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, forget, Datum{0});
         CacheRegisterSyscacheCallback(AUTHOID, forget, Datum{0});
     });
