@@ -22,8 +22,8 @@ class QuietDatabase {
     pg::DatabaseOid database_ = 0;
 };
 
-// A database was created, and has the extension if its template has it; or a database accepts
-// connections that did not.
+// To be called when a database was created, which has the extension if its template has it, and
+// when a database accepts connections that it did not accept before.
 void database_opened(std::string_view name);
 
 }  // namespace securatlas::app

@@ -95,7 +95,9 @@ void check_length(WrittenJob& job, bool keeps) {
 
 void check_job(WrittenJob& job) {
     const bool replicated = pg::is_replicated_change();
-    // A dump, a copy of another table: all rows come in, and what cannot run is paused with a note.
+    // A dump is restored, or another table is copied: every row is accepted, and a job that cannot
+    // run
+    // is paused with a note.
     const bool keeps = pg::is_loading() || (job.is_new() && !pg::is_own_change());
     if (replicated) job.set_flag("replicated", true);
     check_length(job, keeps);

@@ -55,7 +55,7 @@ void HistoryWriter::Changes::append(Changes more) {
 void HistoryWriter::add_interrupted(const pg::runs::Interrupted& run) {
     core::Occurrence next = run.occurrence;
     ++next.attempt;
-    // Nothing follows an attempt that has been followed already.
+    // An attempt that has a successor already is only ended.
     if (!run.is_latest || !interrupted_.emplace(key_of(next), run.run).second) {
         changes_.interrupted.push_back(run.run);
     }
@@ -94,10 +94,11 @@ HistoryWriter::Written HistoryWriter::flush(core::Instant planned_until, bool is
     return written;
 }
 
-// New rows; with the last of them, how far they take the planning. Many claims are written in
-// portions in which roles take turns, so that the first runs do not wait for the claims of the
-// last, and nobody for the ten thousand of another role. Until planned_until moves, what keeps a
-// run from being claimed again is its row: a portion with runs that have none goes on to the end.
+// Writes new rows, and with the last of them planned_until. Many claims are written in portions, in
+// which roles take turns: so the first runs do not wait for the claims of the last ones, and no
+// role waits for ten thousand claims of another. Until planned_until is written, only its row
+// prevents a run from being claimed again. So once there are runs without a row, everything is
+// written in one transaction.
 bool HistoryWriter::write_new(core::Instant planned_until, bool is_behind, Written& written) {
     if (claims_.empty() && skips_.empty() && interrupted_.empty()) return true;
     pg::ExtensionTransaction transaction(pg::Tables::cron);
@@ -130,8 +131,9 @@ bool HistoryWriter::write_new(core::Instant planned_until, bool is_behind, Writt
         interrupted.clear();
     }
     const auto locked = followed.empty() ? followed : pg::runs::end_interrupted(followed);
-    // The outcome of a run with a row can not be durable before its claim. Of a run without one
-    // nothing is kept but planned_until: that it is not run twice has to be durable first.
+    // If a run has a row, its outcome cannot become durable before its claim. If it has none,
+    // planned_until is the only record that it must not run again, and has to be durable before the
+    // run starts.
     if (all_logged) {
         transaction.commit_asynchronously();
     } else {

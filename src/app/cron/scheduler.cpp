@@ -172,7 +172,7 @@ void SchedulerProcess::check_extension() {
         cron_ = found.cron;
         net_ = found.net;
         if (found.state == pg::InstalledExtension::State::absent) end_ = End::nothing_left;
-        // By which users of pg_cron look whether it is there.
+        // Users of pg_cron look for the scheduler by this name.
         pg::set_application_name(has_cron() ? "pg_cron scheduler" : "pg_net scheduler");
         return;
     }
@@ -185,8 +185,8 @@ void SchedulerProcess::check_extension() {
     if (has_net()) start_sending();
 }
 
-// What is in memory is of the schemas that were there. Runs and requests in flight outlive what
-// happens to the other schema.
+// The state in memory belongs to the schemas that existed when it was loaded. If only one schema
+// was created or dropped, runs or requests in progress for the other one go on.
 std::optional<SchedulerProcess::End> SchedulerProcess::end_by(const pg::InstalledExtension& found) {
     if (found.cron == 0 && found.net == 0) return End::nothing_left;
     if (found.cron == cron_) return std::nullopt;

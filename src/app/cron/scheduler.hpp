@@ -24,8 +24,8 @@ class SchedulerProcess {
     explicit SchedulerProcess(pg::DatabaseOid database);
 
     enum class End {
-        nothing_left,  // the database does not hold the extension any more
-        another,       // what was in memory is of tables that are gone: for the next scheduler
+        nothing_left,  // the database does not have the extension any more
+        another,       // the schemas were dropped and created again: another process has to start
         anew,          // schema cron was created or dropped: start again with a new object
     };
     End run();

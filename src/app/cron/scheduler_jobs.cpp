@@ -38,8 +38,8 @@ bool SchedulerProcess::start() {
     return true;
 }
 
-// Of what is there already: requests that are left from before, or while it was not known that
-// schema net is there.
+// For requests and callbacks that are there already, because they were made before this scheduler
+// started or knew of schema net.
 void SchedulerProcess::start_sending() {
     callbacks_.look_at_all();
     pg::Transaction transaction;
@@ -126,8 +126,8 @@ std::optional<core::Instant> SchedulerProcess::settle() {
     return start.planned_until;
 }
 
-// What somebody had locked is looked at again. Jobs that were moved are read again, as all that
-// have changed.
+// Tries again to move the jobs that were locked. Jobs that were moved are loaded again, like all
+// jobs that have changed.
 void SchedulerProcess::settle_rest() {
     if (is_settled_ || pg::monotonic_now() < settle_at_) return;
     pg::ExtensionTransaction transaction(pg::Tables::cron);

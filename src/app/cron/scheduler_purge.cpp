@@ -52,7 +52,7 @@ void SchedulerProcess::purge() {
     if (is_full(removed)) purge_at_ = monotonic + kShortestPause;
 }
 
-// Of all requests of the database: here, because the http worker is not there without requests.
+// Done by the scheduler, because the http worker runs only while there are requests.
 void SchedulerProcess::purge_responses() {
     const core::Duration monotonic = pg::monotonic_now();
     const unsigned version = pg::configuration_version();

@@ -122,7 +122,7 @@ class HostQueues {
     std::size_t waiting_ = 0;
     std::size_t bytes_ = 0;
     bool look_at_all_ = true;
-    std::string after_;     // the next read begins behind this host
+    std::string after_;     // the next read begins after this host
     std::size_t turn_ = 0;  // position of the host that is offered first
 };
 

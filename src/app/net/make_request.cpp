@@ -25,8 +25,8 @@ pg::Error null_argument(const char* name) {
     return pg::Error(kNull, std::string(name) + " cannot be NULL");
 }
 
-// What a request cannot be without, in the words of the table that it would be missing in: they are
-// what users of pg_net see.
+// The error for a required argument that is NULL. It is the same as in pg_net, where a constraint
+// of the table raises it.
 pg::Error null_in_queue(const char* column) {
     return pg::Error("23502",  // not_null_violation
                      "null value in column \"" + std::string(column) +

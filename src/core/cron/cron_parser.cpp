@@ -35,8 +35,7 @@ struct Value {
 
 class FieldsParser {
   public:
-    // Own: the language of this extension; of_pg_cron: whether pg_cron takes the text, whatever it
-    // means by it.
+    // own: what this extension accepts; of_pg_cron: what pg_cron accepts, whatever it makes of it.
     enum class Language { own, of_pg_cron };
     FieldsParser(std::string_view text, std::size_t position, Language language)
         : text_(text), position_(position), language_(language) {}
@@ -57,7 +56,7 @@ class FieldsParser {
 
     bool fail(std::string reason, std::size_t position, std::string_view of_pg_cron = {});
     bool fail_unexpected(const FieldRule& rule, std::string_view of_pg_cron = {});
-    bool take_rest_of_field(const FieldRule& rule);
+    bool skip_rest_of_field(const FieldRule& rule);
 
     char peek() const { return position_ < text_.size() ? text_[position_] : '\0'; }
     bool at_star() const { return peek() == '*' || peek() == '?'; }
@@ -107,14 +106,14 @@ bool FieldsParser::parse_fields() {
     return true;
 }
 
-// Parses a field and the blanks behind it.
+// Parses a field and the blanks after it.
 bool FieldsParser::parse_field(const FieldRule& rule, std::uint64_t& set) {
     do {
         if (!parse_item(rule, set)) return false;
         if (language_ == Language::of_pg_cron && !is_known_to_pg_cron_)
             return fail_unexpected(rule);
     } while (accept(','));
-    if (position_ < text_.size() && !is_blank(peek()) && !take_rest_of_field(rule)) return false;
+    if (position_ < text_.size() && !is_blank(peek()) && !skip_rest_of_field(rule)) return false;
     skip_blanks();
     return true;
 }
@@ -234,8 +233,9 @@ bool FieldsParser::fail_unexpected(const FieldRule& rule, std::string_view of_pg
                 of_pg_cron);
 }
 
-// pg_cron skips what follows an item in the field, unless it is a letter or digit behind another.
-bool FieldsParser::take_rest_of_field(const FieldRule& rule) {
+// pg_cron skips what follows an item in the field, unless it is a letter or digit that follows
+// another one.
+bool FieldsParser::skip_rest_of_field(const FieldRule& rule) {
     const char before = text_[position_ - 1];
     const bool is_word = is_digit(peek()) || is_letter(peek());
     const bool is_skipped = is_known_to_pg_cron_ && before != '$' && (!is_word || before == '*');
@@ -273,7 +273,7 @@ Result<CronFields, Fault> parse_cron_fields(std::string_view text, std::size_t p
     using Language = FieldsParser::Language;
     auto parsed = FieldsParser(text, position, Language::own).parse();
     if (parsed || parsed.error().of_pg_cron.empty()) return parsed;
-    // What else is in the text may be what pg_cron refuses it for.
+    // pg_cron may refuse the schedule because of something else in it.
     if (FieldsParser(text, position, Language::of_pg_cron).parse()) return parsed;
     Fault fault = parsed.error();
     fault.of_pg_cron = {};

@@ -27,7 +27,7 @@ constexpr bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' &&
 // A part of the text for an error message: in quotes, at most 20 characters.
 std::string in_quotes(std::string_view part);
 
-// Reads the digits at `position`, and moves `position` behind them. Fails if there are none or if
+// Reads the digits at `position`, and moves `position` past them. Fails if there are none or if
 // the number is not in [low, high]; any number of digits is safe. The reason contains `name`.
 Result<int, Fault> read_number(std::string_view text, std::size_t& position, std::string_view name,
                                int low, int high);

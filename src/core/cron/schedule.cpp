@@ -69,8 +69,8 @@ ScheduleError make_error(std::string_view text, const Fault& fault) {
 
 constexpr bool is_space(char c) { return is_blank(c) || c == '\n' || c == '\r'; }
 
-// Skips blanks, ends of lines, and comments: from a "#" behind one of the former to the end of the
-// line.
+// Skips blanks, ends of lines, and comments, which go from a "#" after one of these to the end of
+// the line.
 std::size_t skip_comments(std::string_view text, std::size_t position) {
     while (position < text.size() && (is_space(text[position]) || text[position] == '#')) {
         if (text[position] == '#') {
@@ -82,7 +82,7 @@ std::size_t skip_comments(std::string_view text, std::size_t position) {
     return position;
 }
 
-// Where the line ends that begins at `position`, or the comment begins that ends it.
+// The end of the line that begins at `position`, or the beginning of a comment in it.
 std::size_t find_end(std::string_view text, std::size_t position) {
     bool after_blank = true;
     for (; position < text.size() && text[position] != '\n'; ++position) {
@@ -92,7 +92,7 @@ std::size_t find_end(std::string_view text, std::size_t position) {
     return position;
 }
 
-// Of the part from `begin` on.
+// Checks the part of the text from `begin` on.
 std::optional<Fault> check_characters(std::string_view text, std::size_t begin) {
     const auto bad = std::find_if(text.begin() + static_cast<std::ptrdiff_t>(begin), text.end(),
                                   [](char c) { return (c < ' ' && c != '\t') || c > '~'; });
@@ -180,7 +180,8 @@ Parsed parse_body(std::string_view text, std::size_t begin, const LiteralParsers
     return Schedule::Body(*fields);
 }
 
-// The zone name in the prefix at `position`, which is moved behind it; empty if there is no prefix.
+// The zone name in the prefix at `position`, which is moved past the prefix; empty if there is
+// none.
 Result<std::string_view, Fault> parse_zone(std::string_view text, std::size_t& position) {
     for (const std::string_view prefix : {"CRON_TZ=", "TZ="}) {
         if (!text.substr(position).starts_with(prefix)) continue;

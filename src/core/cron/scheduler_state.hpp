@@ -127,7 +127,8 @@ struct Scheduler::State {
     // Which of the occurrences in (from, until] run. They become due like others, in their order.
     void collect_missed(JobState& job, Instant from, Instant until,
                         std::vector<MissedOccurrence> interrupted, const char* why);
-    // What is left of a former life: interrupted runs, failed ones, missed occurrences.
+    // What earlier scheduler processes have left: interrupted runs, failed ones, missed
+    // occurrences.
     void collect_unfinished(JobState& job, const Unfinished& runs, std::optional<Instant> since,
                             bool rebooted);
     std::optional<MissedOccurrence> again(JobState& job, const InterruptedRun& run);

@@ -52,7 +52,7 @@ std::optional<UrlError> check_length(std::string_view text) {
                     "A URL has at most " + std::to_string(kMaxUrlBytes) + " bytes."};
 }
 
-// What is no URL as a message can show it: without what may be a secret, and not at length.
+// The part of an invalid URL that a message may show: short, and without what may be a secret.
 std::string shown(std::string_view text) {
     constexpr std::size_t kShown = 64;
     const bool may_have_password = text.find('@') != std::string_view::npos;

@@ -237,7 +237,7 @@ PGDLLEXPORT Datum securatlas_start_scheduler(PG_FUNCTION_ARGS) {
     (void)fcinfo;
     return entry_point([] {
         pg::at_commit::want_scheduler(pg::current_database());
-        pg::at_commit::extension_changed();  // one that is there learns of a schema that is new
+        pg::at_commit::extension_changed();  // a running scheduler has to notice the new schema
         return void_datum();
     });
 }

@@ -61,8 +61,8 @@ HeapTuple check_state(const TriggerData* trigger) {
     return nullptr;
 }
 
-// C world. Who executes an unfinished run that a user has copied from elsewhere is not known here,
-// nor how it ends; but that it is not for this server to run it again.
+// C world. Ends an unfinished run that a user has copied from elsewhere: another server may be
+// executing it, and this one must not run it again.
 HeapTuple end_copied_run(const TriggerData* trigger) {
     const TupleDesc description = trigger->tg_relation->rd_att;
     const HeapTuple row = trigger->tg_trigtuple;

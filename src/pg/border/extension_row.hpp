@@ -1,6 +1,5 @@
 // Rows of pg_extension. C world. They are read from the table: before PostgreSQL 18 it has no
-// cache, and since then whoever is called by a commit may not have heard yet of what it has
-// changed.
+// cache, and since then the cache is not up to date yet in functions that are called by a commit.
 #pragma once
 
 #include "securatlas/pg/border/extension.hpp"
@@ -20,7 +19,8 @@ ExtensionRow read_extension(const char* name);
 // The extension with the name of the original (pg_cron or pg_net) of these tables.
 const char* name_of(Tables tables);
 
-// As read_extension(name_of(tables)); none, if what has the name is the original.
+// Like read_extension(name_of(tables)), but finds only this project's extension of that name, not
+// the original.
 ExtensionRow read_named_extension(Tables tables);
 
 // The oid of a schema; InvalidOid: there is none.

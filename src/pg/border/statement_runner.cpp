@@ -134,8 +134,8 @@ void run_statements(const char* command, StatementTag* tag) {
     arm_statement_timeout();
     MemoryContextSwitchTo(MessageContext);
     List* statements = pg_parse_query(command);
-    // No commit comes before what a prepared transaction does, in which could be said that it
-    // comes.
+    // Statements about prepared transactions have effects without a commit of the run before them,
+    // in which the run's row could be marked as not transactional. So mark it in a commit now.
     if (has_two_phase(statements)) {
         CommitTransactionCommand();
         StartTransactionCommand();

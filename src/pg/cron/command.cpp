@@ -167,7 +167,7 @@ bool is_transactional(const RunOrder& order) { return !state.marked && order.par
 
 Error cancelled() { return Error("57014", "canceling statement due to user request"); }
 
-// A run that was cancelled has ended by that, whatever error its command made of it.
+// A cancelled run ends as cancelled, whatever error its command has made of the cancellation.
 void set_cancel_reason(RunReport& report) {
     if (!WorkerSlot::begin_end(report.order.run)) {
         report.outcome = core::RunOutcome::cancelled;

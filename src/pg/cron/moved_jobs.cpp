@@ -1,4 +1,4 @@
-// Jobs that follow their role or their database, when that gets another name or number.
+// Jobs follow their role and their database when these get another name or oid.
 #include "border/spi.hpp"
 #include "securatlas/pg/cron/jobs.hpp"
 

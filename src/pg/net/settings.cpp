@@ -12,7 +12,7 @@ namespace {
 constexpr const char* kTtl = "6 hours";
 constexpr std::int64_t kTtlUs = std::int64_t{6} * 3600 * 1'000'000;
 constexpr int kMaxConnections = 256;
-// Of pg_net.
+// The defaults of pg_net.
 constexpr int kBatchSize = 200;
 constexpr const char* kDatabase = "postgres";
 
@@ -31,7 +31,7 @@ struct Variables {
     char* blocked_networks = nullptr;
     char* allowed_hosts = nullptr;
     std::int64_t ttl_us = 0;
-    // Of pg_net.*, which may not be declared.
+    // Of the settings pg_net.*, which are defined only if the library is preloaded as pg_net.
     char* pg_net_ttl = nullptr;
     int pg_net_batch_size = kBatchSize;
     char* pg_net_ignored[2] = {};

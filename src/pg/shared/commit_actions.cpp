@@ -50,7 +50,7 @@ void forget() {
     pending.scheduler = 0;
 }
 
-void tell() noexcept {
+void notify_processes() noexcept {
     if (pending.scheduler != 0) DatabaseTable::want_scheduler(pending.scheduler);
     if (pending.roles) DatabaseTable::notify_everywhere();
     if (pending.extension) DatabaseTable::notify_extension_changed(MyDatabaseId);
@@ -100,7 +100,7 @@ extern "C" void securatlas_at_transaction_end(XactEvent event, void*) {
 // still held, and the invalidations of other processes' catalog caches have not been sent yet.
 extern "C" void securatlas_after_locks(ResourceReleasePhase phase, bool, bool, void*) {
     if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !pending.committed) return;
-    tell();
+    notify_processes();
     forget();
 }
 

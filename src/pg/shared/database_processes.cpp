@@ -42,7 +42,8 @@ void leave_as_http_worker(int, Datum database) {
     if (entry == nullptr || entry->http_pid != MyProcPid) return;
     entry->http_pid = 0;
     entry->http_bell.latch = nullptr;
-    // An idle worker detaches before it exits, so that this one may still have had work.
+    // A worker without work detaches before it exits. This one did not, so that it may have left
+    // work.
     entry->http_wanted = true;
     wake_scheduler(state, entry->database);
 }
@@ -167,7 +168,7 @@ bool DatabaseTable::attach_http_worker(DatabaseOid database) {
         SharedLock lock(state);
         DatabaseState* entry = find_database(state, database);
         if (entry == nullptr || is_blocked(*entry) || entry->http_pid != 0) return false;
-        // One of the future was set before the clock was put back.
+        // A time in the future was set before the clock was set back: ignore it.
         if (entry->http_restart_at <= now() &&
             to_instant(MyStartTimestamp) < entry->http_restart_at) {
             entry->http_wanted = true;

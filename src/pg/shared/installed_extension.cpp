@@ -49,7 +49,7 @@ const char* library_version(const std::string& name) {
     return SECURATLAS_VERSION;
 }
 
-void take(InstalledExtension& found, const char* name, const char* version) {
+void compare_version(InstalledExtension& found, const char* name, const char* version) {
     using State = InstalledExtension::State;
     if (found.state == State::other_version) return;  // one is enough to stop everything
     found.name = name;
@@ -71,12 +71,12 @@ InstalledExtension installed_extension() {
     });
     InstalledExtension found{InstalledExtension::State::absent, {}, {}};
     const bool has_all = OidIsValid(rows.all.id);
-    if (has_all) take(found, kExtension, rows.all.version);
+    if (has_all) compare_version(found, kExtension, rows.all.version);
     if (has_all || OidIsValid(rows.cron.id)) found.cron = rows.cron_schema;
     if (has_all || OidIsValid(rows.net.id)) found.net = rows.net_schema;
     if (has_all) return found;
-    if (found.cron != 0) take(found, name_of(Tables::cron), rows.cron.version);
-    if (found.net != 0) take(found, name_of(Tables::net), rows.net.version);
+    if (found.cron != 0) compare_version(found, name_of(Tables::cron), rows.cron.version);
+    if (found.net != 0) compare_version(found, name_of(Tables::net), rows.net.version);
     return found;
 }
 

@@ -41,7 +41,7 @@ class IpAddress {
   private:
     IpAddress() = default;
 
-    std::array<std::uint8_t, 16> bytes_{};  // zero behind size_
+    std::array<std::uint8_t, 16> bytes_{};  // zero after size_
     std::uint8_t size_ = 0;
 };
 
@@ -54,7 +54,7 @@ struct NetworkError {
 // A network: all addresses that share a prefix.
 class Network {
   public:
-    // "10.0.0.0/8", "fe80::/10"; a single address is a network of one. Bits set behind the prefix
+    // "10.0.0.0/8", "fe80::/10"; a single address is a network of one. Bits set after the prefix
     // are an error, since they are probably a mistake.
     static Result<Network, NetworkError> parse(std::string_view text);
 

@@ -128,7 +128,7 @@ inline constexpr AclMode kLockPrivileges = ACL_UPDATE | ACL_DELETE | ACL_TRUNCAT
 #endif
     ;
 
-// What PostgreSQL's functions that walk through a query take for a visitor.
+// The type of the callback of PostgreSQL's functions that walk through a query.
 #if PG_VERSION_NUM < 160000
 using TreeWalker = bool (*)();
 #else
@@ -202,7 +202,7 @@ inline void insert_index_entries(ResultRelInfo* target, TupleTableSlot* slot, ES
 #endif
 }
 
-// Identifies the current transaction of this session; each has another one.
+// A number that identifies the current transaction among those of this session.
 inline LocalTransactionId current_local_transaction() {
 #if PG_VERSION_NUM < 170000
     return MyProc->lxid;

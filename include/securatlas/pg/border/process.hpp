@@ -68,7 +68,7 @@ void heed_signals();
 // restarts a worker that has a restart time.
 [[noreturn]] void exit_process(bool failed);
 
-// Makes pg_stat_activity show this process as idle, and the statistics of tables what it has done.
+// Makes pg_stat_activity show this process as idle, and reports its statistics of tables.
 void report_idle();
 
 // As active, with a text in place of a query.

@@ -12,7 +12,7 @@ bool is_replicated_change();
 // session_replication_role = replica. False for what the functions of the extension write.
 bool is_loading();
 
-// A function or process of the extension writes.
+// True while a function or process of the extension writes.
 bool is_own_change();
 
 }  // namespace securatlas::pg

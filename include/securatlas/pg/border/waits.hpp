@@ -21,8 +21,8 @@ enum class Wait {
 // waits of extensions, all are "Extension".
 std::uint32_t wait_event(Wait wait) noexcept;
 
-// Gives the names to PostgreSQL; for the postmaster when it makes shared memory. Processes inherit
-// what comes of it. C world.
+// Registers the names with PostgreSQL. The postmaster calls it when it creates shared memory, and
+// its processes inherit the result. C world.
 void name_waits();
 
 }  // namespace securatlas::pg

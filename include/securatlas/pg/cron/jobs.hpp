@@ -127,7 +127,8 @@ struct Changes {
 void remove_of_roles(const std::vector<RoleOid>& roles);
 void give_to_role(const std::vector<RoleOid>& roles, RoleOid to);
 
-// After triggers of one of schema cron's tables were enabled by hand: see cron._arm_triggers().
+// To be called after a user has enabled triggers of a table of schema cron: see
+// cron._arm_triggers().
 void triggers_enabled(std::uint32_t table);
 
 void change(std::int64_t id, const Changes& changes);

@@ -1,4 +1,4 @@
-// What a scheduler that starts finds in the history of the life before it.
+// What a starting scheduler finds in the history that earlier schedulers have left.
 #pragma once
 
 #include <cstdint>
@@ -16,18 +16,18 @@ struct Interrupted {
     bool is_latest;  // no later attempt has a row
 };
 
-// All unfinished rows but those in `alive`, and those that came by replication. Not among them are
-// manual runs that were asked for since the server started and have not begun: they go on waiting,
-// as the scheduler may not have been there yet.
+// All unfinished rows except those in `alive` and replicated ones. Manual runs that were requested
+// since the server started and have not begun are not among them: they go on waiting, because the
+// scheduler may not have been there when they were requested.
 std::vector<Interrupted> find_interrupted(const std::vector<std::int64_t>& alive,
                                           core::Instant server_start);
 
-// Ends those rows as failed, "server restarted". Returns those that are left because somebody has
-// locked them. A row's end belongs into the transaction that claims the run's next attempt: after
-// it nothing tells a later scheduler that the attempt is due.
+// Ends these rows as failed, "server restarted". Returns those that are locked and therefore not
+// ended. Call it in the transaction that claims the next attempts of the runs: once a row is ended,
+// a later scheduler does not see that a next attempt is due.
 std::vector<std::int64_t> end_interrupted(const std::vector<std::int64_t>& runs);
 
-// A failed attempt that may have a retry, of which nothing was written: the scheduler may have died
+// A failed attempt that may be retried, but whose retry has no row: the scheduler may have died
 // before it claimed the retry.
 struct Failed {
     core::Occurrence occurrence;

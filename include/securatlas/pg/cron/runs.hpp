@@ -122,7 +122,8 @@ void mark_not_transactional(const RunOrder& order, Pid pid, core::Instant starte
 
 // Inserts a waiting manual run of the job. Returns its id.
 std::int64_t request(std::int64_t job);
-// Whether it is under way: all other unfinished rows that a session writes are of other servers.
+// True while request() inserts its row. All other unfinished rows that a session inserts are copies
+// of rows of other servers.
 bool is_requesting();
 
 struct Owner {

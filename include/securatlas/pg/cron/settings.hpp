@@ -27,7 +27,7 @@ Settings settings();
 // while shared_preload_libraries is processed.
 void define_settings();
 
-// Gives those that are not set the values that pg_cron has, where programs rely on these.
+// Changes the defaults of settings to those of pg_cron, where programs rely on them.
 void use_defaults_of_pg_cron();
 
 // The variable of cron.max_running_jobs, for the size of shared memory.

@@ -64,7 +64,8 @@ void prepare_process();
 // Locks both tables for writing. False if somebody has locked one of them. Never waits.
 bool try_lock();
 
-// After triggers of one of schema net's tables were enabled by hand: see net._arm_triggers().
+// To be called after a user has enabled triggers of a table of schema net: see
+// net._arm_triggers().
 void triggers_enabled(std::uint32_t table);
 
 // Whether the queue has any rows. Also true if it cannot be read now.
@@ -89,7 +90,7 @@ struct QueuedRequest {
     std::string problem;   // why the row cannot be sent; empty if it can
 };
 
-// What to read: for each host behind `after_host` (all hosts if that is empty) the oldest requests
+// What to read: for each host after `after_host` (all hosts if that is empty) the oldest requests
 // that may be sent at `now`, except those in `excluded`.
 struct ReadPlan {
     struct Host {
@@ -109,7 +110,7 @@ struct ReadPlan {
 struct Ready {
     std::vector<QueuedRequest> requests;  // host after host
     std::set<std::string> partial;        // hosts with more requests than were read
-    bool is_cut = false;                  // hosts behind the last one were not examined
+    bool is_cut = false;                  // hosts after the last one were not examined
 };
 Ready read_ready(const ReadPlan& plan);
 

@@ -38,8 +38,8 @@ std::shared_ptr<const core::EgressPolicy> egress_policy();
 // Defines the settings; for _PG_init.
 void define_net_settings();
 
-// Declares pg_net.*, which act through those of this extension where these are not set. For a
-// server that preloads the library under the name pg_net.
+// Defines the settings pg_net.*, whose values are used as long as the corresponding settings net.*
+// have their defaults. For a server that preloads the library under the name pg_net.
 void define_pg_net_settings();
 
 }  // namespace securatlas::pg

@@ -15,8 +15,8 @@ struct InstalledExtension {
     State state;
     std::string name;     // securatlas_sched, or, where that is absent, pg_cron or pg_net
     std::string version;  // of the extension of this name; empty if it is absent
-    // Numbers of the schemas that it has, 0: it has not. Another one if a schema was dropped and
-    // made again.
+    // Oids of its schemas; 0: it does not have the schema. A schema that was dropped and created
+    // again has another oid.
     std::uint32_t cron = 0;
     std::uint32_t net = 0;
 };
