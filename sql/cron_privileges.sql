@@ -243,7 +243,7 @@ CALL pg_temp.wait_for_end(:runid);
 SELECT status, return_message FROM cron.job_run_details WHERE runid = :runid;
 SELECT cron.unschedule('safe');
 RESET ROLE;
--- A role that can not log in, or is not there any more, has no runs: its own say so.
+-- A role that cannot log in, or is not there any more, has no runs: its own say so.
 SELECT cron.schedule_in_database('nologin', '0 0 1 1 *', 'SELECT 1', current_database(), 'regress_cron_nologin') > 0 AS made;
 SELECT cron.run_job('nologin') AS runid \gset
 CALL pg_temp.wait_for_end(:runid);

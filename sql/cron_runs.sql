@@ -134,7 +134,7 @@ CALL pg_temp.run('SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; INSERT INTO regr
 CALL pg_temp.run('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; INSERT INTO regress_log (t) VALUES (''repeatable read'')');
 SELECT t FROM regress_log ORDER BY id;
 TRUNCATE regress_log;
--- Statements that can not be in a transaction.
+-- Statements that cannot be in a transaction.
 CALL pg_temp.run('VACUUM regress_log');
 CALL pg_temp.run('CREATE INDEX CONCURRENTLY regress_log_t ON regress_log (t)');
 SELECT indisvalid FROM pg_index WHERE indexrelid = 'regress_log_t'::regclass;
@@ -157,7 +157,7 @@ SELECT s.job_id = d.jobid::text AS job_id, s.run_id = d.runid::text AS run_id, j
        search_path, s.pid = d.job_pid AS pid
   FROM regress_seen s, cron.job_run_details d WHERE d.runid = :runid;
 SELECT cron.unschedule('who is it');
--- It can not be changed.
+-- It cannot be changed.
 CALL pg_temp.run('SET cron.run_id = ''1''');
 CALL pg_temp.run('SELECT set_config(''cron.job_id'', ''1'', true)');
 
@@ -303,7 +303,7 @@ TRUNCATE regress_log;
 SELECT cron.schedule_once('at once', clock_timestamp(), 'INSERT INTO regress_log (t) VALUES (''at once'')') AS jobid \gset
 CALL pg_temp.wait_for('NOT EXISTS (SELECT FROM cron.job WHERE jobname = ''at once'')');
 SELECT trigger, attempt, status, return_message FROM cron.job_run_details WHERE jobid = :jobid;
--- Retries: a row each; not after an error that they can not mend.
+-- Retries: a row each; not after an error that they cannot mend.
 CREATE FUNCTION regress_third_time() RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
     IF current_setting('cron.attempt')::int < 3 THEN

@@ -75,7 +75,7 @@ for my $name (sort keys %expected)
 		 WHERE jobname = '$name' AND status = 'failed' ORDER BY runid DESC LIMIT 1}),
 		$message, "$name: says what to do");
 }
-healthy_goes_on('with jobs that can not run');
+healthy_goes_on('with jobs that cannot run');
 is(scheduler_pid($node), $scheduler, 'the scheduler is the same');
 is($node->safe_psql('postgres', "SELECT string_agg(jobname, ',') FROM cron.job WHERE NOT active"), 'dropped',
 	'only the job of a dropped role is paused');

@@ -146,7 +146,7 @@ $node->safe_psql('postgres', "SELECT cron.configure_job('third time', max_retrie
 wait_for($node, q{
 	SELECT string_agg(attempt || ' ' || trigger || ' ' || status, ', ' ORDER BY attempt)
 	  FROM cron.job_run_details WHERE jobname = 'third time'},
-	'1 once failed', 'division by zero is an error that a retry can not mend');
+	'1 once failed', 'division by zero is an error that a retry cannot mend');
 
 $node->safe_psql('postgres', q{
 	CREATE FUNCTION fail_twice() RETURNS void LANGUAGE plpgsql AS $$
