@@ -151,7 +151,8 @@ mirror() {
     apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -v security | sort -u | head -1
 }
 
-# make_root SUITE DIRECTORY: fails if the mirror cannot be reached.
+# make_root SUITE DIRECTORY: fails if the mirror cannot be reached. The suite experimental is sid with
+# the PostgreSQL that is to come.
 make_root() {
     local suite=$1 root=$2
     [ -e "$root/.complete" ] && return
@@ -160,8 +161,21 @@ make_root() {
     # debootstrap checks signatures; a mirror that is a copy of a past day is as good.
     mkdir -p "$root/etc/apt/apt.conf.d"
     echo 'Acquire::Check-Valid-Until "false";' >"$root/etc/apt/apt.conf.d/10past-day"
-    debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" "$(mirror)" || return
+    debootstrap --variant=minbase --include=ca-certificates "${suite/#experimental/sid}" "$root" "$(mirror)" ||
+        return
+    [ "$suite" != experimental ] || add_experimental "$root" || return
     touch "$root/.complete"
+}
+
+# add_experimental DIRECTORY: the newest PostgreSQL of experimental, and nothing else of that suite.
+add_experimental() {
+    local root=$1 major
+    echo "deb $(mirror) experimental main" >"$root/etc/apt/sources.list.d/experimental.list"
+    update_packages "$root" || return
+    major=$(in_root "$root" apt-cache pkgnames postgresql-server-dev- | sed -n 's/.*-\([0-9]*\)$/\1/p' | sort -n | tail -1)
+    printf '%s\n' "Package: postgresql*-$major libpq* libecpg* libpgtypes*" \
+        'Pin: release a=experimental' 'Pin-Priority: 500' >"$root/etc/apt/preferences.d/postgresql"
+    in_root "$root" apt-get install -y -q --no-install-recommends "postgresql-$major" "postgresql-server-dev-$major"
 }
 
 # copy_project DIRECTORY: the tree as it is, without what was built.
