@@ -49,8 +49,8 @@ constinit State state;
 // ---- signals -------------------------------------------------------------------------------
 
 void cancel_command() {
-    InterruptPending = true;
-    QueryCancelPending = true;
+    InterruptPending = 1;
+    QueryCancelPending = 1;
     SetLatch(MyLatch);
 }
 
