@@ -85,9 +85,13 @@ TEST(SchedulerLoad, AYearAwayIsCountedInPart) {
         }
         Scheduler scheduler([] { return 0.5; });
         const Instant latest = kDay + 24h * 365;
-        const std::vector<Command> said = scheduler.step(latest + 30s, events);
+        std::vector<Command> said = scheduler.step(latest + 30s, events);
         EXPECT_GT(zone->asked, static_cast<std::int64_t>(kMaxCountedInStep));
         EXPECT_LT(zone->asked, 10000000);
+        while (scheduler.is_behind()) {
+            const std::vector<Command> more = scheduler.step(latest + 30s, {});
+            said.insert(said.end(), more.begin(), more.end());
+        }
 
         const std::int64_t runs = missed == MissedPolicy::all ? 2 : 1;
         std::int64_t claims = 0;
