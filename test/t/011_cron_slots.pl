@@ -67,15 +67,16 @@ wait_for($node, workers('target'), '0', 'its worker ends with the database that 
 my $scheduler = scheduler_pid($node);
 $node->safe_psql('postgres', "ALTER SYSTEM SET cron.worker_idle_timeout = 0; SELECT pg_reload_conf()");
 wait_for($node, workers('postgres'), '0', 'idle workers learn of it and end');
-my $lock = $node->background_psql('postgres');
+my $lock = $node->background_psql('target');
 $lock->query_safe('SELECT pg_advisory_lock(1)');
-run_now('postgres', 'waits', 'SELECT pg_advisory_xact_lock(1)');
+run_now('postgres', 'waits', 'SELECT pg_advisory_xact_lock(1)', 'target');
 wait_for($node, "SELECT status FROM cron.job_run_details WHERE command LIKE '%advisory%'", 'running', 'a run waits');
 my $worker = $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity
 	WHERE backend_type = 'securatlas_sched job worker'");
 asleep($scheduler, 'CronSchedulerMain');
 kill 'STOP', $scheduler;
 $lock->query_safe('SELECT pg_advisory_unlock(1)');
+# Of a run in another database, whose outcome the scheduler writes.
 wait_for($node, "SELECT state, wait_event FROM pg_stat_activity WHERE pid = $worker", 'idle|' . wait_name('CronWorkerIdle'),
 	'a worker whose report nobody collects sleeps');
 kill 'TERM', $worker;
@@ -84,6 +85,16 @@ pass('and ends when it is asked to');
 kill 'CONT', $scheduler;
 wait_for($node, "SELECT status FROM cron.job_run_details WHERE command LIKE '%advisory%'", 'succeeded',
 	'its report is collected all the same');
+# A recorded one needs nobody.
+my $local = $node->background_psql('postgres');
+$local->query_safe('SELECT pg_advisory_lock(2)');
+run_now('postgres', 'recorded', 'SELECT pg_advisory_xact_lock(2)');
+wait_for($node, "SELECT status FROM cron.job_run_details WHERE jobname = 'recorded'", 'running', 'another run waits');
+asleep($scheduler, 'CronSchedulerMain');
+kill 'STOP', $scheduler;
+$local->query_safe('SELECT pg_advisory_unlock(2)');
+wait_for($node, workers('postgres'), '0', 'a worker that has recorded its run leaves although nobody collects its report');
+kill 'CONT', $scheduler;
 run_now('postgres', 'short', 'SELECT 1');
 wait_for($node, "SELECT status FROM cron.job_run_details WHERE command = 'SELECT 1'", 'succeeded', 'a run without idle time');
 wait_for($node, workers('postgres'), '0', 'its worker leaves as soon as its report is collected');

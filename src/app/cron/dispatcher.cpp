@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "securatlas/core/cron/run_reasons.hpp"
+#include "securatlas/core/cron/worker_need.hpp"
 #include "securatlas/pg/border/error.hpp"
 #include "securatlas/pg/border/extension.hpp"
 #include "securatlas/pg/border/identity.hpp"
@@ -134,6 +135,7 @@ void Dispatcher::hand_out(core::Duration monotonic_now,
                           const std::function<void(const pg::RunReport&)>& report) {
     end_parking(monotonic_now);
     at_share_.clear();
+    has_queued_ = false;
     std::set<pg::Target> passed;  // targets that cannot get a worker now
     for (auto queue = oldest_queue(passed); queue != ready_.end(); queue = oldest_queue(passed)) {
         const Item item = queue->second.begin()->second;
@@ -199,41 +201,24 @@ void Dispatcher::end_parking(core::Duration monotonic_now) {
 Dispatcher::Handed Dispatcher::hand(Entry& entry, core::Duration monotonic_now) {
     using enum pg::WorkerTable::Assignment;
     const bool slots_are_out_now = monotonic_now < try_at_;
-    const auto room = pg::WorkerTable::room_for(database_, entry.target);
-    if (room == share) {
-        at_share_.insert(entry.target);
-        return Handed::not_now;
-    }
-    if (slots_are_out_now && room != handed) {
-        // Otherwise a younger run would get the next free slot, and a role with many runs would
-        // keep others out.
-        pg::WorkerTable::make_room();
-        return Handed::not_now;
-    }
-    if (room == waiting || room == full) return Handed::no_room;
-
     auto* run = std::get_if<pg::RunOrder>(&entry.order);
-    if (run != nullptr && entry.target.database != database_ && run->parcel == 0) {
+    const bool is_elsewhere = entry.target.database != database_;
+    if (run != nullptr && is_elsewhere && run->parcel == 0) {
+        const auto room = pg::WorkerTable::room_for(database_, entry.target);
+        const bool is_there = room == handed || (room == reserved && !slots_are_out_now);
+        if (!is_there) return has_to_wait(entry, room, slots_are_out_now);
         if (!pack_for_elsewhere(entry, *run)) return Handed::parked;
         if (entry.failure) return Handed::refused;
     }
-    if (slots_are_out_now) {
-        return pg::WorkerTable::assign_to_idle(database_, entry.target, entry.order)
-                   ? Handed::yes
-                   : Handed::not_now;
-    }
     pending_.reserve(pending_.size() + 1);
-    const auto assigned = pg::WorkerTable::assign(database_, entry.target, entry.order);
-    switch (assigned.assignment) {
-        case handed:
-            return Handed::yes;
-        case waiting:
-        case full:
-            return Handed::no_room;
-        case share:
-            return Handed::not_now;
-        case reserved:
-            break;
+    const auto assigned = pg::WorkerTable::assign(database_, entry.target, entry.order,
+                                                  {.queue = run != nullptr && !is_elsewhere,
+                                                   .reserve = !slots_are_out_now,
+                                                   .now = monotonic_now});
+    if (assigned.assignment == queued) has_queued_ = true;
+    if (assigned.assignment == handed || assigned.assignment == queued) return Handed::yes;
+    if (assigned.assignment != reserved) {
+        return has_to_wait(entry, assigned.assignment, slots_are_out_now);
     }
     if (auto launched = pg::launch_job_worker(assigned.slot, assigned.generation)) {
         pending_.push_back({assigned.slot, assigned.generation, std::move(*launched), entry.order});
@@ -244,6 +229,25 @@ Dispatcher::Handed Dispatcher::hand(Entry& entry, core::Duration monotonic_now) 
     pg::WorkerTable::release_reserved(assigned.slot, assigned.generation);
     pg::WorkerTable::make_room();
     slots_are_out(monotonic_now);
+    return Handed::not_now;
+}
+
+Dispatcher::Handed Dispatcher::has_to_wait(const Entry& entry,
+                                           pg::WorkerTable::Assignment assignment,
+                                           bool slots_are_out_now) {
+    using enum pg::WorkerTable::Assignment;
+    if (assignment == share) {
+        at_share_.insert(entry.target);
+        return Handed::not_now;
+    }
+    if (assignment == enough) {
+        has_queued_ = true;
+        return Handed::not_now;
+    }
+    if (!slots_are_out_now) return Handed::no_room;
+    // Otherwise a younger run would get the next free slot, and a role with many runs would keep
+    // others out.
+    pg::WorkerTable::make_room();
     return Handed::not_now;
 }
 
@@ -358,6 +362,7 @@ std::vector<core::ExplainWait> Dispatcher::explain_waits(core::Duration since,
 std::optional<core::Duration> Dispatcher::next_try(core::Duration monotonic_now) const {
     std::optional<core::Duration> next;
     if (ready_count_ > 0 && try_at_ > monotonic_now) next = try_at_ - monotonic_now;
+    if (has_queued_) next = (std::min)(next.value_or(core::kSoon), core::kSoon);
     // The postmaster reports a worker that failed to start by setting the latch only, which may be
     // lost.
     if (!pending_.empty()) next = (std::min)(next.value_or(kFollowPause), kFollowPause);

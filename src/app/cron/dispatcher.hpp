@@ -47,6 +47,9 @@ class Dispatcher {
     // An order that was handed out was given back unbegun: it is handed out again.
     void returned(const pg::ReturnedOrder& returned, core::Duration monotonic_now);
 
+    // Whether the last hand_out() has left runs behind others, in queues of workers or for them.
+    bool has_queued() const { return has_queued_; }
+
     // A run has ended: releases what was kept for it.
     void ended(const pg::RunOrder& order);
 
@@ -98,6 +101,8 @@ class Dispatcher {
     };
     Handed try_to_hand(Entry& entry, core::Duration monotonic_now);
     Handed hand(Entry& entry, core::Duration monotonic_now);
+    Handed has_to_wait(const Entry& entry, pg::WorkerTable::Assignment assignment,
+                       bool slots_are_out_now);
     bool pack_for_elsewhere(Entry& entry, pg::RunOrder& order);
     static void park(Entry& entry, std::string reason, core::Duration monotonic_now);
     void end_parking(core::Duration monotonic_now);
@@ -117,6 +122,7 @@ class Dispatcher {
     core::Duration pause_{0};
     core::Duration try_at_{0};
     bool slots_are_out_ = false;
+    bool has_queued_ = false;
 };
 
 }  // namespace securatlas::app

@@ -1,7 +1,12 @@
 // A job worker: bound to one database and one role for life. It executes runs and callbacks one
 // after another, and exits when it has been idle for a while or when its slot is needed.
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
 #include "net/callback_runner.hpp"
 #include "securatlas/app/processes.hpp"
+#include "securatlas/core/cron/worker_need.hpp"
 #include "securatlas/pg/border/error.hpp"
 #include "securatlas/pg/border/extension.hpp"
 #include "securatlas/pg/border/process.hpp"
@@ -15,18 +20,36 @@ namespace {
 
 constexpr core::Duration kPauseForLocks = std::chrono::milliseconds(20);
 
-// While the extension is locked by another session, waits without locking anything itself.
-pg::runs::Task read_task(const pg::RunOrder& order) {
-    for (;; pg::wait(pg::Wait::worker_lock, kPauseForLocks)) {
-        pg::Transaction transaction;
-        if (!pg::try_keep_extension(pg::Tables::cron) && pg::has_tables(pg::Tables::cron)) {
-            continue;
-        }
-        pg::runs::Task task = pg::runs::read_task(order);
-        transaction.commit();
-        return task;
+// Reads what the worker has to execute, of all runs in its queue at once.
+class Tasks {
+  public:
+    pg::runs::Task of(const pg::RunOrder& order) {
+        if (order.parcel != 0) return pg::runs::receive_task(order.parcel);
+        // What was read stays true for the time in which a queue stays with its worker.
+        const bool is_fresh = pg::monotonic_now() < read_at_ + core::kSoon;
+        if (!is_fresh || !tasks_.contains(order.run)) read(pg::WorkerSlot::runs_ahead());
+        const auto task = tasks_.extract(order.run);
+        return task.empty() ? pg::runs::Task{} : std::move(task.mapped());
     }
-}
+
+  private:
+    // While the extension is locked by another session, waits without locking anything itself.
+    void read(const std::vector<pg::RunOrder>& orders) {
+        for (;; pg::wait(pg::Wait::worker_lock, kPauseForLocks)) {
+            pg::Transaction transaction;
+            if (!pg::try_keep_extension(pg::Tables::cron) && pg::has_tables(pg::Tables::cron)) {
+                continue;
+            }
+            tasks_ = pg::runs::read_tasks(orders);
+            transaction.commit();
+            read_at_ = pg::monotonic_now();
+            return;
+        }
+    }
+
+    std::unordered_map<core::RunId, pg::runs::Task> tasks_;
+    core::Duration read_at_{0};
+};
 
 // The run was cancelled or its job was deleted after it was handed out, and its row says so
 // already. A run of another database is not wanted if its scheduler has ended, and its parcel with
@@ -43,18 +66,31 @@ pg::RunReport unwanted_report(const pg::RunOrder& order) {
     return report;
 }
 
-pg::RunReport execute_run(const pg::RunOrder& order) {
+pg::RunReport execute_run(const pg::RunOrder& order, Tasks& tasks) {
     try {
-        const pg::runs::Task task = read_task(order);
+        const pg::runs::Task task = tasks.of(order);
         return task.wanted ? pg::execute_run(order, task) : unwanted_report(order);
     } catch (const std::exception& error) {
         return pg::failed_report(order, error);
     }
 }
 
-pg::WorkerReport execute(const pg::Order& order, CallbackRunner& callbacks) {
-    if (const auto* run = std::get_if<pg::RunOrder>(&order)) return execute_run(*run);
-    return callbacks.execute(std::get<pg::CallbackOrder>(order));
+// Has slept, and not only for a moment: half of the time since `began` or more.
+bool has_waited(const pg::Usage& before, core::Duration began) {
+    const pg::Usage after = pg::usage_so_far();
+    return after.sleeps > before.sleeps &&
+           pg::monotonic_now() - began > 2 * (after.processor - before.processor);
+}
+
+void execute(const pg::RunOrder& order, Tasks& tasks) {
+    const pg::Usage before = pg::usage_so_far();
+    const core::Duration began = pg::monotonic_now();
+    const pg::RunReport report = execute_run(order, tasks);
+    if (!report.recorded ||
+        !pg::WorkerSlot::report_recorded({order, report.outcome, report.sqlstate},
+                                         has_waited(before, began))) {
+        pg::WorkerSlot::report(report);
+    }
 }
 
 // Waits for the next order. False: the worker must exit.
@@ -81,11 +117,16 @@ void run_job_worker(int slot, std::uint32_t generation) {
     pg::prepare_for_commands();
     const pg::SessionBasis basis;
     CallbackRunner callbacks;
+    Tasks tasks;
     while (const auto order = pg::WorkerSlot::take_order()) {
         // If the role has lost rights since this process connected, or settings have changed, this
         // session must not execute anything any more.
         if (!basis.holds() && pg::WorkerSlot::give_back()) return;
-        pg::WorkerSlot::report(execute(*order, callbacks));
+        if (const auto* run = std::get_if<pg::RunOrder>(&*order)) {
+            execute(*run, tasks);
+        } else {
+            pg::WorkerSlot::report(callbacks.execute(std::get<pg::CallbackOrder>(*order)));
+        }
         pg::reset_session();
         if (!wait_for_order()) return;
     }

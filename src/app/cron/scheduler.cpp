@@ -7,6 +7,7 @@
 #include <random>
 
 #include "securatlas/app/processes.hpp"
+#include "securatlas/core/cron/worker_need.hpp"
 #include "securatlas/pg/border/error.hpp"
 #include "securatlas/pg/border/extension.hpp"
 #include "securatlas/pg/border/identity.hpp"
@@ -26,6 +27,7 @@ constexpr core::Duration kShowAfter = std::chrono::milliseconds(500);
 constexpr core::Duration kExplainAfter = std::chrono::seconds(2);
 // Limits how often an http worker that fails at once is started.
 constexpr core::Duration kPauseBetweenLaunches = std::chrono::seconds(1);
+constexpr core::Duration kGather = std::chrono::microseconds(500);
 constexpr core::Duration kPauseAfterError = std::chrono::milliseconds(500);
 // If the wall clock and the monotonic clock differ by more than this between two turns, the wall
 // clock was set.
@@ -83,13 +85,25 @@ SchedulerProcess::End SchedulerProcess::run() {
             if (!is_started_) is_started_ = start();
             if (is_started_) turn();
             if (end_) return *end_;
-            pg::wait(pg::Wait::scheduler, is_started_ ? sleep_time() : kPauseAfterError);
+            rest();
         } catch (const pg::Error& error) {
             note_error(error);
             if (end_) return *end_;
             pg::pause(kPauseAfterError);
         }
     }
+}
+
+// While workers have runs in their queues, nobody waits for this process: reports gather for a
+// moment without waking it.
+void SchedulerProcess::rest() {
+    if (!is_started_) return pg::wait(pg::Wait::scheduler, kPauseAfterError);
+    core::Duration sleep = sleep_time();
+    if (dispatcher_.has_queued()) {
+        pg::sleep_through(pg::Wait::scheduler, (std::min)(sleep, kGather));
+        sleep = core::Duration(0);
+    }
+    pg::wait(pg::Wait::scheduler, sleep);
 }
 
 // ---- a turn --------------------------------------------------------------------------------
@@ -206,7 +220,7 @@ bool SchedulerProcess::settings_changed() {
 }
 
 void SchedulerProcess::collect_reports() {
-    pg::WorkerTable::collect(database_, reports_);
+    runs_are_queued_ = pg::WorkerTable::collect(database_, pg::monotonic_now(), reports_);
     dispatcher_.follow_launches(reports_);
     while (!reports_.empty()) {
         std::visit([this](const auto& report) { handle_report(report); }, reports_.back());
@@ -220,6 +234,12 @@ void SchedulerProcess::handle_report(const pg::CallbackReport& report) {
 
 void SchedulerProcess::handle_report(const pg::ReturnedOrder& returned) {
     dispatcher_.returned(returned, pg::monotonic_now());
+}
+
+void SchedulerProcess::handle_report(const pg::RecordedEnd& end) {
+    shown_.erase(static_cast<std::int64_t>(end.order.run));
+    events_.push_back(
+        core::RunEnded{end.order.run, end.outcome, core::is_retryable(end.sqlstate.data())});
 }
 
 void SchedulerProcess::handle_report(const pg::RunReport& report) {
@@ -411,6 +431,7 @@ core::Duration SchedulerProcess::sleep_time() {
     if (const auto next = dispatcher_.next_try(monotonic)) sleep = (std::min)(sleep, *next);
     if (const auto next = callbacks_.time_left()) sleep = (std::min)(sleep, *next);
     if (next_show_) sleep = (std::min)(sleep, *next_show_);
+    if (runs_are_queued_) sleep = (std::min)(sleep, core::kSoon);
     if (roles_changed_) sleep = (std::min)(sleep, kPauseAfterError);
     sleep = (std::min)(sleep, purge_responses_at_ - monotonic);
     if (!is_settled_) sleep = (std::min)(sleep, settle_at_ - monotonic);

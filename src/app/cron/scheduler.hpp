@@ -48,6 +48,7 @@ class SchedulerProcess {
     void follow_roles();
 
     void turn();
+    void rest();
     void take_notices();
     void check_extension();
     std::optional<End> end_by(const pg::InstalledExtension& found);
@@ -57,6 +58,7 @@ class SchedulerProcess {
     bool settings_changed();
     void collect_reports();
     void handle_report(const pg::RunReport& report);
+    void handle_report(const pg::RecordedEnd& end);
     void add_outcome(const pg::RunReport& report);
     void handle_report(const pg::CallbackReport& report);
     void handle_report(const pg::ReturnedOrder& returned);
@@ -109,6 +111,7 @@ class SchedulerProcess {
     bool is_started_ = false;
     bool is_settled_ = true;  // false: a row of another database was locked
     bool http_wanted_ = false;
+    bool runs_are_queued_ = false;  // behind others, in the slots of workers
 
     std::unordered_set<std::int64_t> known_jobs_;
     std::unordered_set<std::int64_t> unsettled_jobs_;  // may be another database's

@@ -106,6 +106,13 @@ std::vector<core::AdoptedRun> SchedulerProcess::adopt_runs() {
             // too.
             const bool is_in_its_row = report->order.logged && report->order.parcel == 0;
             if (!report->died || !is_in_its_row) former_reports_.push_back(*report);
+        } else if (const auto* end = std::get_if<pg::RecordedEnd>(&one)) {
+            pg::RunReport recorded;
+            recorded.order = end->order;
+            recorded.outcome = end->outcome;
+            recorded.recorded = true;
+            recorded.sqlstate = end->sqlstate;
+            former_reports_.push_back(recorded);
         } else if (const auto* callbacks = std::get_if<pg::CallbackReport>(&one)) {
             handle_report(*callbacks);
         }

@@ -1,5 +1,7 @@
 #include "securatlas/pg/border/process.hpp"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 
 #include "securatlas/pg/border/convert.hpp"
@@ -147,6 +149,20 @@ void nap(Wait what, core::Duration time) {
         pgstat_report_wait_end();
         CHECK_FOR_INTERRUPTS();
     });
+}
+
+void sleep_through(Wait what, core::Duration time) {
+    pgstat_report_wait_start(wait_event(what));
+    pg_usleep(static_cast<long>(time.count()));
+    pgstat_report_wait_end();
+}
+
+Usage usage_so_far() noexcept {
+    rusage usage{};
+    if (getrusage(RUSAGE_SELF, &usage) != 0) return {};
+    const auto seconds = std::chrono::seconds(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec);
+    const auto rest = std::chrono::microseconds(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+    return {seconds + rest, usage.ru_nvcsw};
 }
 
 void check_interrupts() {

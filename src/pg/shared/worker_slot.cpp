@@ -62,6 +62,22 @@ CallbackReport death_report(const WorkerSlotState& slot, const CallbackOrder& or
     return report;
 }
 
+// Of the order in progress. A worker that dies between two runs has not begun the second.
+WorkerReport what_is_left(const WorkerSlotState& slot) {
+    if (slot.was_queued && slot.started_at == core::kLongAgo && slot.cancel_run == 0) {
+        return ReturnedOrder{slot.order, slot.target};
+    }
+    return std::visit(
+        [&slot](const auto& order) -> WorkerReport { return death_report(slot, order); },
+        slot.order);
+}
+
+// The worker ends: the slot is free, or kept for what has to be collected.
+void release(WorkerSlotState& slot) {
+    const bool is_empty = !slot.has_report && slot.queued == 0 && slot.ended == 0;
+    slot.state = slot.owner == 0 || is_empty ? SlotState::free : SlotState::dead;
+}
+
 // Detaches this process from the slot.
 void let_go(SharedState& state, WorkerSlotState& slot) {
     slot.pid = 0;
@@ -78,18 +94,11 @@ void leave_slot(int, Datum) {
     if (state == nullptr || self.slot == nullptr) return;
     SharedLock lock(*state);
     WorkerSlotState& slot = *self.slot;
-    if (slot.owner == 0) {
-        slot.state = SlotState::free;
-    } else if (slot.state == SlotState::busy) {
-        slot.report = std::visit(
-            [&slot](const auto& order) -> WorkerReport { return death_report(slot, order); },
-            slot.order);
-        slot.state = SlotState::dead;
-    } else if (slot.state == SlotState::done) {
-        slot.state = SlotState::dead;
-    } else {
-        slot.state = SlotState::free;
+    if (slot.state == SlotState::busy) {
+        slot.report = what_is_left(slot);
+        slot.has_report = true;
     }
+    release(slot);
     let_go(*state, slot);
 }
 
@@ -121,9 +130,21 @@ Target WorkerSlot::target() { return self.slot->target; }
 DatabaseOid WorkerSlot::owner() { return self.slot->owner; }
 
 std::optional<Order> WorkerSlot::take_order() {
+    const core::Duration now = monotonic_now();
     SharedLock lock(require_shared_state());
     if (self.slot->state != SlotState::busy) return std::nullopt;
+    if (self.slot->taken_at == core::Duration(0)) self.slot->taken_at = now;
     return self.slot->order;
+}
+
+std::vector<RunOrder> WorkerSlot::runs_ahead() {
+    std::vector<RunOrder> runs;
+    runs.reserve(1 + kQueueLength);
+    SharedLock lock(require_shared_state());
+    const WorkerSlotState& slot = *self.slot;
+    if (const auto* run = std::get_if<RunOrder>(&slot.order)) runs.push_back(*run);
+    for (int i = 0; i < slot.queued; ++i) runs.push_back(slot.queue[i].order);
+    return runs;
 }
 
 bool WorkerSlot::leave(bool is_overdue) {
@@ -141,7 +162,8 @@ bool WorkerSlot::give_back() {
     const auto* run = std::get_if<RunOrder>(&slot.order);
     if (run != nullptr && cancel_requested(run->run)) return false;
     slot.report = ReturnedOrder{slot.order, slot.target};
-    slot.state = slot.owner == 0 ? SlotState::free : SlotState::dead;
+    slot.has_report = true;
+    release(slot);
     let_go(state, slot);
     return true;
 }
@@ -160,9 +182,28 @@ void WorkerSlot::report(const WorkerReport& report) {
     SharedState& state = require_shared_state();
     SharedLock lock(state);
     self.slot->report = report;
+    self.slot->has_report = true;
     self.slot->overdue = false;
     self.slot->state = SlotState::done;
     wake_scheduler(state, self.slot->owner);
+}
+
+bool WorkerSlot::report_recorded(const RecordedEnd& end, bool has_waited) {
+    const core::Duration now = monotonic_now();
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    WorkerSlotState& slot = *self.slot;
+    if (slot.ended == kEndsCapacity) return false;
+    slot.ends[slot.ended++] = end;
+    slot.overdue = false;
+    // A worker's first run waits for what all others find in its caches.
+    slot.waiting_runs =
+        slot.waiting_runs < 0
+            ? 0.5F
+            : slot.waiting_runs + ((has_waited ? 1.0F : 0.0F) - slot.waiting_runs) / 8;
+    if (!give_next(slot, now)) slot.state = SlotState::idle;
+    wake_scheduler(state, slot.owner);
+    return true;
 }
 
 bool WorkerSlot::begin_end(core::RunId run) {

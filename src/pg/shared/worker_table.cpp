@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <csignal>
+#include <thread>
 
 #include "securatlas/core/cron/slot_share.hpp"
+#include "securatlas/core/cron/worker_need.hpp"
 #include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/shared/shared_memory.hpp"
 
@@ -24,25 +26,61 @@ bool same_target(const WorkerSlotState& slot, DatabaseOid owner, const Target& t
     return slot.owner == owner && slot.target == target;
 }
 
-void give(WorkerSlotState& slot, const Order& order) {
-    slot.order = order;
-    slot.started_at = core::kLongAgo;
-    slot.calling.reset();
-    slot.overdue = false;
-    slot.cancel_run = 0;
-    slot.is_ending = false;
-}
-
-bool give_to_idle(SharedState& state, DatabaseOid owner, const Target& target, const Order& order) {
+// Gives the order to an idle worker of the target.
+bool give_to_idle(SharedState& state, DatabaseOid owner, const Target& target, const Order& order,
+                  core::Duration now) {
     for (int i = 0; i < state.slot_count; ++i) {
         WorkerSlotState& slot = state.slots[i];
         if (slot.state != SlotState::idle || !same_target(slot, owner, target)) continue;
-        give(slot, order);
+        give(slot, order, now);
         slot.state = SlotState::busy;
         slot.bell.ring();
         return true;
     }
     return false;
+}
+
+core::BusyWorkers busy_workers(const SharedState& state, DatabaseOid owner, const Target& target,
+                               core::Duration now) {
+    core::BusyWorkers workers;
+    float waiting_runs = 0;
+    int known = 0;
+    for (int i = 0; i < state.slot_count; ++i) {
+        const WorkerSlotState& slot = state.slots[i];
+        if (!same_target(slot, owner, target) || slot.pid == 0) continue;
+        if (slot.waiting_runs < 0) continue;
+        waiting_runs += slot.waiting_runs;
+        ++known;
+    }
+    workers.waits = waiting_runs > 0.5F * static_cast<float>(known);
+    for (int i = 0; i < state.slot_count; ++i) {
+        const WorkerSlotState& slot = state.slots[i];
+        if (!same_target(slot, owner, target)) continue;
+        if (slot.state == SlotState::reserved ||
+            (slot.state == SlotState::busy && slot.taken_at == core::Duration(0))) {
+            ++workers.launching;
+        } else if (is_soon_free(slot, now)) {
+            ++workers.soon_free;
+        } else if (slot.state == SlotState::busy) {
+            ++workers.occupied;
+        }
+    }
+    return workers;
+}
+
+// Puts the run into the shortest queue of the target.
+bool give_to_queue(SharedState& state, DatabaseOid owner, const Target& target, const RunOrder& run,
+                   core::Duration now) {
+    WorkerSlotState* shortest = nullptr;
+    for (int i = 0; i < state.slot_count; ++i) {
+        WorkerSlotState& slot = state.slots[i];
+        if (!same_target(slot, owner, target) || !is_soon_free(slot, now)) continue;
+        if (slot.queued == kQueueLength) continue;
+        if (shortest == nullptr || slot.queued < shortest->queued) shortest = &slot;
+    }
+    if (shortest == nullptr) return false;
+    shortest->queue[shortest->queued++] = {run, false};
+    return true;
 }
 
 bool is_used(const WorkerSlotState& slot) {
@@ -103,8 +141,12 @@ WorkerTable::Assigned reserve(SharedState& state, DatabaseOid owner, const Targe
     for (int i = 0; i < state.slot_count; ++i) {
         WorkerSlotState& slot = state.slots[i];
         if (slot.state != SlotState::free) continue;
-        give(slot, order);
+        give(slot, order, core::Duration(0));
         slot.state = SlotState::reserved;
+        slot.queued = 0;
+        slot.ended = 0;
+        slot.has_report = false;
+        slot.waiting_runs = -1;
         slot.owner = owner;
         slot.target = target;
         slot.pid = 0;
@@ -115,47 +157,89 @@ WorkerTable::Assigned reserve(SharedState& state, DatabaseOid owner, const Targe
                                   : WorkerTable::Assignment::full};
 }
 
-std::size_t slot_count(const SharedState& state) {
-    return static_cast<std::size_t>(state.slot_count);
-}
-
-// Appends the reports of ended orders, and clears the orders of their slots.
-void collect(SharedState& state, DatabaseOid owner, std::vector<WorkerReport>& reports) {
-    for (int i = 0; i < state.slot_count; ++i) {
-        WorkerSlotState& slot = state.slots[i];
-        if (slot.owner != owner) continue;
-        if (slot.state == SlotState::done) {
-            slot.state = SlotState::idle;
-            if (slot.overdue) slot.bell.ring();
-        } else if (slot.state == SlotState::dead) {
-            slot.state = SlotState::free;
-        } else {
-            continue;
+// What is known of the run in a slot of its owner; nullopt: nothing.
+std::optional<WorkerTable::Cancelled> cancel_in(WorkerSlotState& slot, core::RunId run) {
+    using Cancelled = WorkerTable::Cancelled;
+    const auto is_it = [run](const RunOrder& order) { return order.run == run; };
+    for (int i = 0; i < slot.ended; ++i) {
+        if (is_it(slot.ends[i].order)) return Cancelled::too_late;
+    }
+    const auto* report = slot.has_report ? std::get_if<RunReport>(&slot.report) : nullptr;
+    if (report != nullptr && is_it(report->order)) return Cancelled::too_late;
+    // What is left in the slot of a worker that has ended is for another worker.
+    if (slot.state != SlotState::dead) {
+        for (int i = 0; i < slot.queued; ++i) {
+            if (!is_it(slot.queue[i].order)) continue;
+            slot.queue[i].cancelled = true;
+            return Cancelled::asked;
         }
-        reports.push_back(slot.report);
     }
-}
-
-void find_in_progress(const SharedState& state, DatabaseOid owner,
-                      std::vector<OrderInProgress>& orders) {
-    for (int i = 0; i < state.slot_count; ++i) {
-        const WorkerSlotState& slot = state.slots[i];
-        if (slot.owner != owner) continue;
-        if (slot.state != SlotState::busy && slot.state != SlotState::reserved) continue;
-        orders.push_back({slot.order, slot.pid, slot.started_at});
-    }
+    if (slot.state != SlotState::busy && slot.state != SlotState::reserved) return std::nullopt;
+    const auto* order = std::get_if<RunOrder>(&slot.order);
+    if (order == nullptr || !is_it(*order)) return std::nullopt;
+    if (slot.is_ending) return Cancelled::too_late;
+    slot.cancel_run = static_cast<std::int64_t>(run);
+    if (slot.pid != 0) kill(slot.pid, SIGUSR2);
+    return Cancelled::asked;
 }
 
 }  // namespace
 
+bool is_soon_free(const WorkerSlotState& slot, core::Duration now) noexcept {
+    return slot.state == SlotState::busy && std::holds_alternative<RunOrder>(slot.order) &&
+           slot.taken_at != core::Duration(0) && now - slot.taken_at < core::kSoon;
+}
+
+void give(WorkerSlotState& slot, const Order& order, core::Duration now) noexcept {
+    slot.order = order;
+    slot.taken_at = now;
+    slot.was_queued = false;
+    slot.started_at = core::kLongAgo;
+    slot.calling.reset();
+    slot.overdue = false;
+    slot.cancel_run = 0;
+    slot.is_ending = false;
+}
+
+bool give_next(WorkerSlotState& slot, core::Duration now) noexcept {
+    if (slot.queued == 0) return false;
+    const QueuedRun next = slot.queue[0];
+    std::copy(slot.queue + 1, slot.queue + slot.queued, slot.queue);
+    --slot.queued;
+    give(slot, next.order, now);
+    slot.was_queued = true;
+    if (next.cancelled) slot.cancel_run = static_cast<std::int64_t>(next.order.run);
+    slot.state = SlotState::busy;
+    return true;
+}
+
 WorkerTable::Assigned WorkerTable::assign(DatabaseOid owner, const Target& target,
-                                          const Order& order) {
+                                          const Order& order, const Ways& ways) {
+    static const int processors = static_cast<int>(std::thread::hardware_concurrency());
     SharedState& state = require_shared_state();
     SharedLock lock(state);
     if (!collects(state, owner)) return {Assignment::full};
-    if (has_its_share(state, target.role)) return {Assignment::share};
-    if (give_to_idle(state, owner, target, order)) return {Assignment::handed};
-    return reserve(state, owner, target, order);
+    const bool share = has_its_share(state, target.role);
+    const auto* run = ways.queue ? std::get_if<RunOrder>(&order) : nullptr;
+    const bool wants_worker =
+        run == nullptr ||
+        core::wants_worker(busy_workers(state, owner, target, ways.now), processors);
+    const auto to_idle = [&] {
+        return !share && give_to_idle(state, owner, target, order, ways.now);
+    };
+    if (wants_worker && to_idle()) return {Assignment::handed};
+    if (run != nullptr && (share || !ways.reserve || !wants_worker)) {
+        if (give_to_queue(state, owner, target, *run, ways.now)) return {Assignment::queued};
+        if (to_idle()) return {Assignment::handed};
+        if (!share && ways.reserve) return {Assignment::enough};
+    }
+    if (share) return {Assignment::share};
+    if (!ways.reserve) return {Assignment::full};
+    const Assigned reserved = reserve(state, owner, target, order);
+    if (reserved.assignment == Assignment::reserved || run == nullptr) return reserved;
+    // No slot is free: as long as its own workers are soon free, it waits for them.
+    if (give_to_queue(state, owner, target, *run, ways.now)) return {Assignment::queued};
+    return reserved;
 }
 
 WorkerTable::Assignment WorkerTable::room_for(DatabaseOid owner, const Target& target) {
@@ -174,12 +258,6 @@ WorkerTable::Assignment WorkerTable::room_for(DatabaseOid owner, const Target& t
     return make_one_leave(state) ? Assignment::waiting : Assignment::full;
 }
 
-bool WorkerTable::assign_to_idle(DatabaseOid owner, const Target& target, const Order& order) {
-    SharedState& state = require_shared_state();
-    SharedLock lock(state);
-    return collects(state, owner) && give_to_idle(state, owner, target, order);
-}
-
 void WorkerTable::make_room() {
     SharedState& state = require_shared_state();
     SharedLock lock(state);
@@ -193,37 +271,6 @@ bool WorkerTable::release_reserved(int index, std::uint32_t generation) {
     if (slot.state != SlotState::reserved || slot.generation != generation) return false;
     slot.state = SlotState::free;
     return true;
-}
-
-void WorkerTable::collect(DatabaseOid owner, std::vector<WorkerReport>& reports) {
-    SharedState& state = require_shared_state();
-    reports.reserve(reports.size() + slot_count(state));  // nothing allocates under the lock
-    SharedLock lock(state);
-    pg::collect(state, owner, reports);
-}
-
-std::vector<OrderInProgress> WorkerTable::in_progress(DatabaseOid owner) {
-    SharedState& state = require_shared_state();
-    std::vector<OrderInProgress> orders;
-    orders.reserve(slot_count(state));
-    SharedLock lock(state);
-    find_in_progress(state, owner, orders);
-    return orders;
-}
-
-WorkerTable::Adopted WorkerTable::adopt(DatabaseOid owner) {
-    SharedState& state = require_shared_state();
-    Adopted adopted;
-    adopted.reports.reserve(slot_count(state));
-    adopted.in_progress.reserve(slot_count(state));
-    SharedLock lock(state);
-    for (int i = 0; i < state.slot_count; ++i) {
-        WorkerSlotState& slot = state.slots[i];
-        if (slot.owner == owner && slot.state == SlotState::reserved) slot.state = SlotState::free;
-    }
-    pg::collect(state, owner, adopted.reports);
-    find_in_progress(state, owner, adopted.in_progress);
-    return adopted;
 }
 
 WorkerCounts WorkerTable::counts(DatabaseOid owner) {
@@ -246,15 +293,7 @@ WorkerTable::Cancelled WorkerTable::cancel(DatabaseOid owner, core::RunId run) {
     for (int i = 0; i < state.slot_count; ++i) {
         WorkerSlotState& slot = state.slots[i];
         if (slot.owner != owner) continue;
-        const bool has_ended = slot.state == SlotState::done || slot.state == SlotState::dead;
-        const bool is_held = slot.state == SlotState::busy || slot.state == SlotState::reserved;
-        if (!is_held && !(has_ended && std::holds_alternative<RunReport>(slot.report))) continue;
-        const auto* order = std::get_if<RunOrder>(&slot.order);
-        if (order == nullptr || order->run != run) continue;
-        if (has_ended || slot.is_ending) return Cancelled::too_late;
-        slot.cancel_run = static_cast<std::int64_t>(run);
-        if (slot.pid != 0) kill(slot.pid, SIGUSR2);
-        return Cancelled::asked;
+        if (const auto cancelled = cancel_in(slot, run)) return *cancelled;
     }
     return Cancelled::no_worker_has_it;
 }
@@ -264,6 +303,9 @@ void abandon_slots(SharedState& state, DatabaseOid owner) noexcept {
         WorkerSlotState& slot = state.slots[i];
         if (slot.owner != owner) continue;
         slot.owner = 0;
+        slot.queued = 0;
+        slot.ended = 0;
+        slot.has_report = false;
         if (slot.pid != 0) {
             kill(slot.pid, SIGTERM);
         } else {

@@ -40,6 +40,8 @@ inline std::string dependency_failed(const std::string& job) { return job + " fa
 // ---- of a failed run -----------------------------------------------------------------------
 
 inline constexpr const char* kCancelled = "cancelled";
+// Its message, if it did not start. Repeated in the statement that cancels a waiting run.
+inline constexpr const char* kCancelledBefore = "cancelled before it started";
 inline constexpr const char* kMaxRuntime = "max_runtime";
 inline constexpr const char* kCouldNotStart = "could not start";
 

@@ -58,6 +58,16 @@ int acquire_descriptors(int wanted);
 // Error.
 void nap(Wait what, core::Duration time);
 
+// Sleeps for a few milliseconds at most, whatever happens. Signals are heeded by the next wait().
+void sleep_through(Wait what, core::Duration time);
+
+// What this process has used since it started: processor time, and how often it has slept.
+struct Usage {
+    core::Duration processor{0};
+    long sleeps = 0;
+};
+Usage usage_so_far() noexcept;
+
 // CHECK_FOR_INTERRUPTS(): ends the process, or throws Error for a query cancellation.
 void check_interrupts();
 

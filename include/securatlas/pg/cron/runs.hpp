@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "securatlas/core/cron/scheduler.hpp"
@@ -108,7 +109,9 @@ struct Task {
     bool keep_success =
         true;  // false: the row of a successful run is deleted (log_runs = failures)
 };
-Task read_task(const RunOrder& order);
+std::unordered_map<core::RunId, Task> read_tasks(const std::vector<RunOrder>& orders);
+// Of a run in another database.
+Task receive_task(std::uint32_t parcel);
 
 // Writes the outcome of a run in the current transaction, with the rights of the extension's owner.
 // Throws Error 57014 if somebody else has ended the run.

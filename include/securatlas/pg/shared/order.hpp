@@ -81,13 +81,20 @@ struct CallbackReport {
     std::array<char, kReportTextSize> message{};
 };
 
-// An order that its worker has not begun and gives back, for another worker of this target.
+// A run whose end is in its row, so that the scheduler needs to know little of it.
+struct RecordedEnd {
+    RunOrder order;
+    core::RunOutcome outcome = core::RunOutcome::failed;
+    std::array<char, 6> sqlstate{};
+};
+
+// An order that its worker has not begun, for another worker of this target.
 struct ReturnedOrder {
     Order order;
     Target target;
 };
 
-using WorkerReport = std::variant<RunReport, CallbackReport, ReturnedOrder>;
+using WorkerReport = std::variant<RunReport, CallbackReport, ReturnedOrder, RecordedEnd>;
 
 static_assert(std::is_trivially_copyable_v<Order>);
 static_assert(std::is_trivially_copyable_v<WorkerReport>);

@@ -18,6 +18,10 @@ namespace securatlas::pg {
 inline constexpr int kMaxDatabases = 128;
 inline constexpr int kNoticeCapacity = 512;
 inline constexpr int kCancelledCapacity = 512;
+// Runs that may wait in the slot of a worker that executes another one.
+inline constexpr int kQueueLength = 16;
+// Ends of runs that may wait in a slot to be collected while its worker goes on.
+inline constexpr int kEndsCapacity = 2 * kQueueLength;
 
 enum class SlotState : std::int32_t {
     free,
@@ -25,8 +29,14 @@ enum class SlotState : std::int32_t {
     idle,      // its worker waits for an order
     leaving,   // its idle worker was asked to exit
     busy,      // its worker executes its order
-    done,      // the order has ended, and its report waits to be collected
-    dead,      // the worker has ended, and its report waits to be collected
+    done,      // the order has ended, and the worker waits until its report is collected
+    dead,      // the worker has ended, and what it has left waits to be collected
+};
+
+// A run that waits in a slot behind the order in progress.
+struct QueuedRun {
+    RunOrder order;
+    bool cancelled;
 };
 
 // All fields are protected by SharedState::lock, except where noted.
@@ -38,12 +48,22 @@ struct WorkerSlotState {
     DatabaseOid owner;
     Target target;
     Pid pid;
-    Bell bell;     // of the worker
-    bool overdue;  // in `done`: the worker ends as soon as its report is collected
-    Order order;
-    core::Instant started_at;             // of a run
-    bool is_ending;                       // of a run: how it ends is decided
+    Bell bell;                 // of the worker
+    bool overdue;              // in `done`: the worker ends as soon as its report is collected
+    Order order;               // in progress; else the last one
+    core::Duration taken_at;   // monotonic: when the worker took `order`; 0: not yet
+    bool was_queued;           // `order` came from the queue
+    core::Instant started_at;  // of a run
+    bool is_ending;            // of a run: how it ends is decided
     std::optional<CallbackCall> calling;  // for an order for callbacks
+    std::int32_t queued;                  // runs in the queue, the next one first
+    QueuedRun queue[kQueueLength];
+    std::int32_t ended;  // ends that were not collected, the first one first
+    RecordedEnd ends[kEndsCapacity];
+    // How many of the worker's last runs have waited, as a moving average of 0 and 1; negative: it
+    // has ended none yet.
+    float waiting_runs;
+    bool has_report;  // in `done` and `dead`
     WorkerReport report;
     // Read by the worker's signal handler without the lock, which is safe for an aligned 8-byte
     // value.
@@ -159,6 +179,15 @@ DatabaseState* find_database(SharedState& state, DatabaseOid database) noexcept;
 
 // Wakes the scheduler of the database, if it has one.
 void wake_scheduler(SharedState& state, DatabaseOid owner) noexcept;
+
+// Whether the worker executes a run that is soon over, as far as is known.
+bool is_soon_free(const WorkerSlotState& slot, core::Duration now) noexcept;
+
+// Makes an order the one in progress. Its worker takes it now, or later (`now` is 0).
+void give(WorkerSlotState& slot, const Order& order, core::Duration now) noexcept;
+
+// Takes the next run from the queue, if there is one, and makes it the one in progress.
+bool give_next(WorkerSlotState& slot, core::Duration now) noexcept;
 
 // Ends the ownership of all slots of this owner, whose reports nobody will collect: slots without a
 // worker become free now, the others when their workers, which get SIGTERM, have ended.

@@ -39,10 +39,12 @@ struct WorkerCounts {
 class WorkerTable {
   public:
     enum class Assignment {
-        handed,    // an idle worker of the target got the order
+        handed,    // a worker of the target has the order
+        queued,    // so it has, but executes another one first
+        enough,    // workers enough of the target are executing runs that are soon over
         reserved,  // slot() is reserved for a new worker, which the caller launches
         waiting,   // no slot is free; an idle worker of another target was asked to end
-        full,      // all slots are busy
+        full,      // all slots are busy; or, if none may be reserved, no worker of it is idle
         share,     // the role has used its share of the slots (core::may_have_slot)
     };
     struct Assigned {
@@ -51,15 +53,18 @@ class WorkerTable {
         std::uint32_t generation = 0;
     };
 
-    static Assigned assign(DatabaseOid owner, const Target& target, const Order& order);
+    // What may be done for an order beside giving it to an idle worker.
+    struct Ways {
+        bool queue = false;     // let it wait behind a short run
+        bool reserve = true;    // reserve a slot for a new worker
+        core::Duration now{0};  // monotonic
+    };
+    static Assigned assign(DatabaseOid owner, const Target& target, const Order& order,
+                           const Ways& ways);
 
-    // What assign() would return now (`reserved` if a slot is free), without reserving anything.
-    // For orders that are expensive to prepare.
+    // What assign() would return now (`reserved` if a slot is free), without queueing or reserving
+    // anything. For orders that are expensive to prepare.
     static Assignment room_for(DatabaseOid owner, const Target& target);
-
-    // Gives the order to an idle worker only, for when no new one can be launched. False: there is
-    // none.
-    static bool assign_to_idle(DatabaseOid owner, const Target& target, const Order& order);
 
     // The server has no worker slot left (max_worker_processes): asks an idle worker of any target
     // to end.
@@ -69,9 +74,10 @@ class WorkerTable {
     // reserved.
     static bool release_reserved(int slot, std::uint32_t generation);
 
-    // Appends the reports of ended orders to `reports`; their workers are idle (or gone)
-    // afterwards. If there is not enough memory for all of them, throws and collects none.
-    static void collect(DatabaseOid owner, std::vector<WorkerReport>& reports);
+    // Appends the reports of ended orders to `reports`, and the runs that wait behind a run that is
+    // not soon over, as ReturnedOrder. True if runs are left that wait in a queue: look again after
+    // core::kSoon. If there is not enough memory, throws and collects none.
+    static bool collect(DatabaseOid owner, core::Duration now, std::vector<WorkerReport>& reports);
 
     static std::vector<OrderInProgress> in_progress(DatabaseOid owner);
     static WorkerCounts counts(DatabaseOid owner);
@@ -81,9 +87,9 @@ class WorkerTable {
     enum class Cancelled { asked, too_late, no_worker_has_it };
     static Cancelled cancel(DatabaseOid owner, core::RunId run);
 
-    // What a new scheduler finds in the slots of its database, atomically: orders in progress, and
-    // reports that were not collected; it collects them. Reserved slots are freed: whether their
-    // workers will come is not known, and one that does ends at once.
+    // What a new scheduler finds in the slots of its database, atomically: orders in progress and
+    // in queues, and reports that were not collected; it collects them. Reserved slots are freed:
+    // whether their workers will come is not known, and one that does ends at once.
     struct Adopted {
         std::vector<OrderInProgress> in_progress;
         std::vector<WorkerReport> reports;
@@ -118,7 +124,15 @@ class WorkerSlot {
     static void report_started(core::Instant at);
     // Sets the callback that is being called; nullopt: none.
     static void report_calling(std::optional<CallbackCall> call);
+    // The runs that the worker has: the one in progress, and those that follow it.
+    static std::vector<RunOrder> runs_ahead();
+
+    // Ends the order in progress; the worker gets the next one when the report is collected.
     static void report(const WorkerReport& report);
+    // Ends a run that is recorded; the worker may go on at once. False: the ends before it have to
+    // be collected first, so that it has to be reported by report().
+    // `has_waited`: most of its time the run has slept, for the disk, for a lock or on purpose.
+    static bool report_recorded(const RecordedEnd& end, bool has_waited);
 
     // Makes it too late to cancel the run. False: cancellation was requested before.
     static bool begin_end(core::RunId run);
