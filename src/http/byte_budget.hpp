@@ -33,8 +33,8 @@ class ByteBudget {
     // The body is complete.
     void complete(Ticket ticket);
 
-    // All complete bodies were handed out and do not count any more.
-    void hand_out() { complete_ = 0; }
+    // So many bytes of complete bodies were handed out and do not count any more.
+    void hand_out(std::size_t bytes) { complete_ -= bytes; }
 
     std::size_t used() const { return growing_bytes_ + complete_; }
 

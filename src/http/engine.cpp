@@ -31,7 +31,8 @@ class CurlEngine : public Engine {
     void start(std::vector<Request> requests) override;
     bool drive() override;
     bool cancel(core::RequestId id) override;
-    std::vector<Completed> take_completed() override;
+    std::vector<Completed> take_completed() override { return std::exchange(completed_, {}); }
+    void release(std::size_t bytes) override;
 
     int wait_fd() const override { return epoll_.fd(); }
     std::optional<Clock::time_point> deadline() const override {
@@ -158,12 +159,10 @@ bool CurlEngine::cancel(core::RequestId id) {
     return true;
 }
 
-std::vector<Completed> CurlEngine::take_completed() {
-    std::vector<Completed> completed = std::exchange(completed_, {});
-    state_.budget.hand_out();
+void CurlEngine::release(std::size_t bytes) {
+    state_.budget.hand_out(bytes);
     const SignalBlock signals;
     resume_paused();
-    return completed;
 }
 
 // A resumed transfer immediately receives the data that libcurl has buffered for it, and may pause

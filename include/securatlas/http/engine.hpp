@@ -5,7 +5,7 @@
 //     engine.start(request);
 //     wait(engine.wait_fd(), engine.deadline());
 //     engine.drive();
-//     for (Completed& completed : engine.take_completed()) ...
+//     for (Completed& completed : engine.take_completed()) ...; engine.release(...)
 //
 // The owner must ignore SIGPIPE. All signals are blocked while libcurl works, so that the threads
 // of its resolver get none. An engine must be used by one thread only.
@@ -35,7 +35,7 @@ struct EngineOptions {
     // File of PEM certificates of authorities that are trusted in addition to the system's. Empty:
     // the system's only.
     std::string ca_file = {};
-    // Maximal number of bytes of response bodies in memory, in flight or not yet taken. Further
+    // Maximal number of bytes of response bodies in memory, in flight or not yet released. Further
     // data waits at the servers, except that one body always goes on and may exceed the limit.
     std::size_t max_buffered_bytes = 40 * 1024 * 1024;
 };
@@ -64,14 +64,17 @@ class Engine {
     // call. False: there was nothing to do.
     virtual bool drive() = 0;
 
-    // Returns the requests that have ended since the last call, in that order. To be called after
-    // each drive(): bodies that are not taken count for max_buffered_bytes.
+    // Returns the requests that have ended since the last call, in that order. Their bodies count
+    // for max_buffered_bytes until they are released.
     virtual std::vector<Completed> take_completed() = 0;
+
+    // So many bytes of bodies of take_completed() do not count any more.
+    virtual void release(std::size_t bytes) = 0;
 
     // Requests that were started and have neither ended nor been cancelled.
     virtual std::size_t in_flight() const = 0;
 
-    // Bytes of the bodies in flight or not yet taken.
+    // Bytes of the bodies in flight or not yet released.
     virtual std::size_t buffered_bytes() const = 0;
 
     // Aborts a request; its connection is closed. False: it is not in flight.

@@ -4,19 +4,19 @@
 // arguments.
 #pragma once
 
-#include "securatlas/http/engine.hpp"
+#include "securatlas/http/sender.hpp"
 
 namespace securatlas::http {
 
 #define SECURATLAS_JOIN_TEXTS(a, b) a##b
 #define SECURATLAS_JOIN(a, b) SECURATLAS_JOIN_TEXTS(a, b)
-#define SECURATLAS_MAKE_ENGINE SECURATLAS_JOIN(securatlas_make_engine_, SECURATLAS_INTERFACE)
+#define SECURATLAS_MAKE_SENDER SECURATLAS_JOIN(securatlas_make_sender_, SECURATLAS_INTERFACE)
 #define SECURATLAS_TEXT_OF(a) #a
 #define SECURATLAS_TEXT(a) SECURATLAS_TEXT_OF(a)
 
 inline constexpr const char* kEngineLibrary = "securatlas_sched_http";
-inline constexpr const char* kMakeEngine = SECURATLAS_TEXT(SECURATLAS_MAKE_ENGINE);
-// Like make_engine(); the caller owns the result.
-using MakeEngine = Engine* (*)(EngineOptions* options);
+inline constexpr const char* kMakeSender = SECURATLAS_TEXT(SECURATLAS_MAKE_SENDER);
+// Like make_sender(); the caller owns the result.
+using MakeSender = Sender* (*)(SenderOptions* options);
 
 }  // namespace securatlas::http

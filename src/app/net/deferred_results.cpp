@@ -29,8 +29,8 @@ void move_all(std::vector<Result>& from, std::vector<Result>& to) {
 }  // namespace
 
 void DeferredResults::defer(const std::vector<std::int64_t>& ids,
-                            std::vector<pg::requests::Response>& responses,
-                            std::vector<pg::requests::Retry>& retries, core::Duration now) {
+                            std::vector<core::EndedRequest>& responses,
+                            std::vector<core::RetriedRequest>& retries, core::Duration now) {
     if (ids.empty()) return;
     if (empty()) time_ = now + kPause;
     const Ids locked(ids.begin(), ids.end());
@@ -38,8 +38,8 @@ void DeferredResults::defer(const std::vector<std::int64_t>& ids,
     move_those(locked, retries, retries_);
 }
 
-void DeferredResults::take_due(std::vector<pg::requests::Response>& responses,
-                               std::vector<pg::requests::Retry>& retries, core::Duration now) {
+void DeferredResults::take_due(std::vector<core::EndedRequest>& responses,
+                               std::vector<core::RetriedRequest>& retries, core::Duration now) {
     if (empty() || now < time_) return;
     move_all(responses_, responses);
     move_all(retries_, retries);

@@ -6,20 +6,20 @@
 #include <optional>
 #include <vector>
 
+#include "securatlas/core/net/outbox.hpp"
 #include "securatlas/core/time.hpp"
-#include "securatlas/pg/net/requests.hpp"
 
 namespace securatlas::app {
 
 class DeferredResults {
   public:
     // Moves the results of these requests from `responses` and `retries` here. Times are monotonic.
-    void defer(const std::vector<std::int64_t>& ids, std::vector<pg::requests::Response>& responses,
-               std::vector<pg::requests::Retry>& retries, core::Duration now);
+    void defer(const std::vector<std::int64_t>& ids, std::vector<core::EndedRequest>& responses,
+               std::vector<core::RetriedRequest>& retries, core::Duration now);
 
     // Moves all of them back when time() is reached.
-    void take_due(std::vector<pg::requests::Response>& responses,
-                  std::vector<pg::requests::Retry>& retries, core::Duration now);
+    void take_due(std::vector<core::EndedRequest>& responses,
+                  std::vector<core::RetriedRequest>& retries, core::Duration now);
 
     // When they are to be tried again; nullopt: there are none.
     std::optional<core::Duration> time() const;
@@ -29,8 +29,8 @@ class DeferredResults {
   private:
     bool empty() const { return responses_.empty() && retries_.empty(); }
 
-    std::vector<pg::requests::Response> responses_;
-    std::vector<pg::requests::Retry> retries_;
+    std::vector<core::EndedRequest> responses_;
+    std::vector<core::RetriedRequest> retries_;
     core::Duration time_{0};
 };
 

@@ -24,24 +24,29 @@ pg::HostStatus host_status(core::HostStatistics host, core::Duration monotonic, 
 }  // namespace
 
 void HttpWorker::publish(bool at_once) {
-    if (is_shown_) return;
+    if (!state_.figures_changed) return;
     const core::Duration monotonic = pg::monotonic_now();
     if (!at_once && monotonic < published_at_ + kPauseBetweenPublishing) return;
     published_at_ = monotonic;
-    is_shown_ = true;
-    shown_.waiting = static_cast<std::int64_t>(queues_.waiting());
-    shown_.in_flight = ids_in_flight();
-    shown_.hosts.clear();
+    state_.figures_changed = false;
+    http::SenderStatistics figures = sender_->statistics(monotonic, pg::kMaxHosts);
+    pg::HttpStatus shown;
+    shown.waiting = static_cast<std::int64_t>(figures.waiting);
+    shown.sent = figures.sent;
+    shown.failed = figures.failed;
+    shown.last_error = std::move(figures.last_error);
+    const bool has_slots = figures.in_flight.size() < slots_;
+    shown.in_flight = std::move(figures.in_flight);
     const core::Instant now = pg::now();
-    for (core::HostStatistics& host : limits_.statistics(monotonic, pg::kMaxHosts)) {
+    for (http::SenderStatistics::Host& host : figures.hosts) {
         pg::HostStatus& status =
-            shown_.hosts.emplace_back(host_status(std::move(host), monotonic, now));
+            shown.hosts.emplace_back(host_status(std::move(host.is), monotonic, now));
         // If all slots are in use, the host itself is not limited.
-        const bool could_start = attempts_.size() < slots_ || status.next_try != core::kNever;
-        status.limited = status.breaker == core::BreakerState::closed && could_start &&
-                         queues_.is_waited_for(status.host, monotonic);
+        const bool could_start = has_slots || status.next_try != core::kNever;
+        status.limited =
+            status.breaker == core::BreakerState::closed && could_start && host.waited_for;
     }
-    pg::HttpTable::publish(shown_);
+    pg::HttpTable::publish(shown);
 }
 
 }  // namespace securatlas::app

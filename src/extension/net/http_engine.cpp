@@ -1,7 +1,7 @@
 // The entry point of securatlas_sched_http, the library that links libcurl. Only the http worker
 // loads it, so that the postmaster and the backends are free of libcurl and its dependencies.
-#include "securatlas/http/engine.hpp"
 #include "securatlas/http/engine_library.hpp"
+#include "securatlas/http/sender.hpp"
 #include "securatlas/pg/border/prelude.hpp"
 
 namespace http = securatlas::http;
@@ -10,11 +10,11 @@ extern "C" {
 
 PG_MODULE_MAGIC;
 
-PGDLLEXPORT http::Engine* SECURATLAS_MAKE_ENGINE(http::EngineOptions* options);
+PGDLLEXPORT http::Sender* SECURATLAS_MAKE_SENDER(http::SenderOptions* options);
 
 // Called from C++: exceptions may leave it.
-http::Engine* SECURATLAS_MAKE_ENGINE(http::EngineOptions* options) {
-    return http::make_engine(std::move(*options)).release();
+http::Sender* SECURATLAS_MAKE_SENDER(http::SenderOptions* options) {
+    return http::make_sender(std::move(*options)).release();
 }
 
 }  // extern "C"

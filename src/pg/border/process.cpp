@@ -29,6 +29,7 @@ constexpr core::Duration kLongestSleep = std::chrono::minutes(1);
 
 constinit unsigned version = 0;  // of the configuration
 constinit int descriptors = 0;   // that were acquired
+constinit ExitFunction before_exit = nullptr;
 
 // What wait() waits for.
 struct Waiting {
@@ -186,6 +187,11 @@ void heed_signals() {
 void exit_process(bool failed) {
     proc_exit(failed ? 1 : 0);
     pg_unreachable();
+}
+
+void call_before_exit(ExitFunction function) {
+    before_exit = function;
+    call([] { before_shmem_exit([](int, Datum) { before_exit(); }, 0); });
 }
 
 void report_idle() {

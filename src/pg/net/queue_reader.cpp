@@ -25,7 +25,7 @@ constexpr const char* kDamagedHeaders = "headers are not an object of texts";
 constexpr const char* kForeignSeal =
     "sealed headers cannot be decrypted: they were sealed with another key";
 
-void read_headers(QueuedRequest& request, const Row& row, int plain, int sealed) {
+void read_headers(core::QueuedRequest& request, const Row& row, int plain, int sealed) {
     if (!row.is_null(plain)) {
         auto members = read_json_object(row.value(plain));
         if (!members) {
@@ -46,22 +46,22 @@ void read_headers(QueuedRequest& request, const Row& row, int plain, int sealed)
     std::move(opened->begin(), opened->end(), std::back_inserter(request.headers));
 }
 
-QueuedRequest queued_request(const Row& row) {
-    QueuedRequest request{.id = core::RequestId{row.as_int64(1)},
-                          .host = row.as_text(2),
-                          .method = core::Method::get,
-                          .url = std::nullopt,
-                          .headers = {},
-                          .body = row.as_bytes(6),
-                          .timeout = std::chrono::milliseconds(row.as_int32(7)),
-                          .ready_at = row.as_instant(8),
-                          .attempts = row.as_int32(9),
-                          .max_attempts = row.as_int32(10),
-                          .retry = core::RetryMode::never,
-                          .expires_at = row.is_null(12) ? core::kNever : row.as_instant(12),
-                          .idempotency_key = row.as_text(13),
-                          .own_key = row.as_bool(14),
-                          .problem = {}};
+core::QueuedRequest queued_request(const Row& row) {
+    core::QueuedRequest request{.id = core::RequestId{row.as_int64(1)},
+                                .host = row.as_text(2),
+                                .method = core::Method::get,
+                                .url = std::nullopt,
+                                .headers = {},
+                                .body = row.as_bytes(6),
+                                .timeout = std::chrono::milliseconds(row.as_int32(7)),
+                                .ready_at = row.as_instant(8),
+                                .attempts = row.as_int32(9),
+                                .max_attempts = row.as_int32(10),
+                                .retry = core::RetryMode::never,
+                                .expires_at = row.is_null(12) ? core::kNever : row.as_instant(12),
+                                .idempotency_key = row.as_text(13),
+                                .own_key = row.as_bool(14),
+                                .problem = {}};
     if (const auto method = core::parse_method(row.as_text(3))) {
         request.method = *method;
     } else {
@@ -82,7 +82,7 @@ QueuedRequest queued_request(const Row& row) {
 }
 
 // Checks the headers after secrets were inserted, which may contain anything.
-void finish_headers(QueuedRequest& request) {
+void finish_headers(core::QueuedRequest& request) {
     if (!request.idempotency_key.empty() &&
         core::find_header(request.headers, core::kIdempotencyKey) == nullptr) {
         request.headers.push_back({core::kIdempotencyKey, request.idempotency_key});
@@ -100,7 +100,7 @@ Needs needs_of(const Row& row) {
     return needs;
 }
 
-void put_secrets(QueuedRequest& request, const Needs& needs,
+void put_secrets(core::QueuedRequest& request, const Needs& needs,
                  const std::map<secrets::Wanted, std::string>& values) {
     const auto value_of = [&](const std::string& name) -> const std::string* {
         const auto found = values.find({name, needs.role});
@@ -127,7 +127,7 @@ void put_secrets(QueuedRequest& request, const Needs& needs,
     }
 }
 
-void put_all_secrets(std::vector<QueuedRequest>& requests, const std::vector<Needs>& needs) {
+void put_all_secrets(std::vector<core::QueuedRequest>& requests, const std::vector<Needs>& needs) {
     std::vector<secrets::Wanted> wanted;
     for (const Needs& one : needs) {
         for (const auto* names : {&one.header_secrets, &one.form_secrets}) {
@@ -169,7 +169,7 @@ class Portion {
 };
 
 // Executes the query of read_ready() and leaves its result in SPI.
-std::uint64_t query_ready(const ReadPlan& plan) {
+std::uint64_t query_ready(const core::ReadPlan& plan) {
     static Statement query(R"(
 WITH RECURSIVE found (host) AS (
     (SELECT q.host FROM net.http_request_queue q WHERE q.host > $1 ORDER BY q.host LIMIT 1)
@@ -194,7 +194,7 @@ SELECT r.id, r.host, r.method, r.url, r.headers, r.body, r.timeout_milliseconds,
     std::vector<std::string> hosts;
     std::vector<core::Instant> since;
     std::vector<std::int32_t> rooms;
-    for (const ReadPlan::Host& host : plan.hosts) {
+    for (const core::ReadPlan::Host& host : plan.hosts) {
         hosts.push_back(host.host);
         since.push_back(host.since);
         rooms.push_back(host.room);
@@ -207,8 +207,8 @@ SELECT r.id, r.host, r.method, r.url, r.headers, r.body, r.timeout_milliseconds,
 
 }  // namespace
 
-Ready read_ready(const ReadPlan& plan) {
-    Ready ready;
+core::ReadRequests read_ready(const core::ReadPlan& plan) {
+    core::ReadRequests ready;
     std::vector<Needs> needs;
     {
         Spi spi;
@@ -231,7 +231,7 @@ Ready read_ready(const ReadPlan& plan) {
         });
     }
     put_all_secrets(ready.requests, needs);
-    for (QueuedRequest& request : ready.requests) finish_headers(request);
+    for (core::QueuedRequest& request : ready.requests) finish_headers(request);
     return ready;
 }
 

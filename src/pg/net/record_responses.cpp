@@ -60,7 +60,7 @@ RETURNING id, method, url, runid, created_by, idempotency_key, on_response, stor
     return all;
 }
 
-std::optional<std::string> body_text(const Response& response) {
+std::optional<std::string> body_text(const core::EndedRequest& response) {
     const std::string charset = core::charset(response.content_type.value_or(""));
     return to_database_text(response.body, charset, response.truncated);
 }
@@ -82,7 +82,7 @@ Parameter text_unless_empty(const std::string& text) {
     return text.empty() ? Parameter::null(TEXTOID) : Parameter::of(std::string_view(text));
 }
 
-const char* state_of(const Response& response) {
+const char* state_of(const core::EndedRequest& response) {
     if (response.expired) return "expired";
     return response.status_code && *response.status_code < 400 ? "succeeded" : "failed";
 }
@@ -95,7 +95,7 @@ struct Body {
     std::string error;  // why the body is missing
 };
 
-Body sealed_body(const Response& response) {
+Body sealed_body(const core::EndedRequest& response) {
     Body body;
     const SealPurpose purpose{"response", std::to_string(static_cast<std::int64_t>(response.id))};
     try {
@@ -110,7 +110,7 @@ Body sealed_body(const Response& response) {
     return body;
 }
 
-Body body_of(const Response& response, StoreResponse store) {
+Body body_of(const core::EndedRequest& response, StoreResponse store) {
     if (!response.error.empty()) return {};
     switch (store) {
         case StoreResponse::headers:
@@ -187,7 +187,7 @@ void set_callback(ResponseRow& row, const Ended& ended, TimestampTz now) {
     row.set(kCallbackAt, TimestampTzGetDatum(now));
 }
 
-void set_body(ResponseRow& row, const Response& response, StoreResponse store) {
+void set_body(ResponseRow& row, const core::EndedRequest& response, StoreResponse store) {
     const Body body = body_of(response, store);
     set(row, kContent, body.text);
     set(row, kContentBytes, body.bytes);
@@ -195,7 +195,7 @@ void set_body(ResponseRow& row, const Response& response, StoreResponse store) {
     set(row, kErrorMsg, message_unless_empty(response.error.empty() ? body.error : response.error));
 }
 
-ResponseRow make_row(const Response& response, const Ended& ended) {
+ResponseRow make_row(const core::EndedRequest& response, const Ended& ended) {
     ResponseRow row;
     const TimestampTz now = GetCurrentTimestamp();
     row.set(kId, Int64GetDatum(static_cast<std::int64_t>(response.id)));
@@ -239,18 +239,18 @@ Oid response_table() {
 
 }  // namespace
 
-std::vector<RoleOid> record_responses(const std::vector<Response>& responses) {
+std::vector<RoleOid> record_responses(const std::vector<core::EndedRequest>& responses) {
     std::vector<RoleOid> roles;
     if (responses.empty()) return roles;
     std::vector<std::int64_t> ids;
     ids.reserve(responses.size());
-    for (const Response& response : responses) {
+    for (const core::EndedRequest& response : responses) {
         ids.push_back(static_cast<std::int64_t>(response.id));
     }
     const auto all = remove_requests(ids);
     const auto there = already_there(ids);
     std::vector<ResponseRow> rows;
-    for (const Response& response : responses) {
+    for (const core::EndedRequest& response : responses) {
         const auto id = static_cast<std::int64_t>(response.id);
         const auto ended = all.find(id);
         if (ended == all.end() || there.contains(id)) continue;

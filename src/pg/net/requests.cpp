@@ -77,7 +77,7 @@ SELECT id FROM net.http_request_queue
     return Statement::ids();
 }
 
-void record_retries(const std::vector<Retry>& retries) {
+void record_retries(const std::vector<core::RetriedRequest>& retries) {
     static Statement statement(R"(
 UPDATE net.http_request_queue q
    SET attempts = r.attempts, ready_at = r.ready_at, last_error = r.error
@@ -88,7 +88,7 @@ UPDATE net.http_request_queue q
     std::vector<std::int32_t> attempts;
     std::vector<core::Instant> ready_at;
     std::vector<std::string> errors;
-    for (const Retry& retry : retries) {
+    for (const core::RetriedRequest& retry : retries) {
         ids.push_back(number(retry.id));
         attempts.push_back(retry.attempts);
         ready_at.push_back(retry.ready_at);

@@ -135,7 +135,7 @@ TEST_F(EngineBombTest, TakesNoMoreThanItsShareOfATurn) {
         turn();
         ASSERT_LE(engine_->buffered_bytes(), held + kMegabyte + CURL_MAX_WRITE_SIZE + 5);
         held = engine_->buffered_bytes();
-        for (Completed& one : engine_->take_completed()) {
+        for (Completed& one : take_completed()) {
             if (one.id != core::RequestId{1}) {
                 ++quick;
                 continue;
@@ -160,7 +160,7 @@ TEST_F(EngineBombTest, WaitsPackedWhileMemoryIsShort) {
     int ended = 0;
     ASSERT_TRUE(turn_until([&] {
         EXPECT_LE(engine_->buffered_bytes(), 3 * kMegabyte);
-        for (const Completed& one : engine_->take_completed()) {
+        for (const Completed& one : take_completed()) {
             EXPECT_EQ(one.body.size(), 2 * kMegabyte);
             ++ended;
         }

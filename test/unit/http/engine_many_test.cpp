@@ -90,10 +90,10 @@ TEST_F(EngineManyTest, ASlowRequestDoesNotHoldTheOthers) {
     start(request(server.url("/slow")));
     start(request(server.url("/quick")));
     EXPECT_TRUE(turn_until([this] { return engine_->in_flight() == 1; }));
-    const std::vector<Completed> completed = engine_->take_completed();
+    const std::vector<Completed> completed = take_completed();
     ASSERT_EQ(completed.size(), 1U);
     EXPECT_EQ(completed.front().id, core::RequestId{2});
-    EXPECT_TRUE(engine_->take_completed().empty());
+    EXPECT_TRUE(take_completed().empty());
 }
 
 TEST_F(EngineManyTest, ACancelledRequestClosesItsConnectionAndIsForgotten) {
@@ -117,7 +117,7 @@ TEST_F(EngineManyTest, ACancelledRequestClosesItsConnectionAndIsForgotten) {
     EXPECT_FALSE(engine_->cancel(id));
     EXPECT_EQ(engine_->in_flight(), 0U);
     ASSERT_TRUE(turn_until([&] { return closed.load(); }));
-    EXPECT_TRUE(engine_->take_completed().empty());
+    EXPECT_TRUE(take_completed().empty());
     EXPECT_EQ(get(server.url("/other")).body, "other");
 }
 
@@ -153,7 +153,7 @@ TEST_F(EngineManyTest, AnIdleEngineAsksForNothing) {
     EXPECT_EQ(engine_->deadline(), std::nullopt);
     engine_->drive();
     EXPECT_EQ(engine_->deadline(), std::nullopt);
-    EXPECT_TRUE(engine_->take_completed().empty());
+    EXPECT_TRUE(take_completed().empty());
 
     const LoopbackServer server([](Connection& connection, const ReceivedRequest&) {
         connection.answer("");

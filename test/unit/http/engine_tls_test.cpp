@@ -143,7 +143,7 @@ TEST_F(EngineTlsTest, BigBodiesOfOneConnectionEndWithinTheBudget) {
     std::size_t most_held = 0;
     EXPECT_TRUE(turn_until([&] {
         most_held = std::max(most_held, engine_->buffered_bytes());
-        for (const Completed& completed : engine_->take_completed()) {
+        for (const Completed& completed : take_completed()) {
             EXPECT_EQ(completed.error, "");
             EXPECT_EQ(completed.body, std::string(kSize, 'x'));
             ++whole;

@@ -78,6 +78,11 @@ void heed_signals();
 // restarts a worker that has a restart time.
 [[noreturn]] void exit_process(bool failed);
 
+// The function is called when the process exits, before anything that it uses is released; not when
+// the server crashes or shuts down immediately.
+using ExitFunction = void (*)() noexcept;
+void call_before_exit(ExitFunction function);
+
 // Makes pg_stat_activity show this process as idle, and reports its statistics of tables.
 void report_idle();
 

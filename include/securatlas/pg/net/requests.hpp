@@ -4,14 +4,13 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "securatlas/core/net/outbox.hpp"
 #include "securatlas/core/net/request.hpp"
 #include "securatlas/core/net/retry_policy.hpp"
-#include "securatlas/core/net/url.hpp"
 #include "securatlas/core/time.hpp"
 #include "securatlas/pg/shared/shared_state.hpp"
 
@@ -71,69 +70,13 @@ void triggers_enabled(std::uint32_t table);
 // Whether the queue has any rows. Also true if it cannot be read now.
 bool may_have_requests();
 
-// A row of the queue, ready to be sent: with its sealed headers decrypted and its secrets inserted.
-struct QueuedRequest {
-    core::RequestId id{};
-    std::string host;
-    core::Method method = core::Method::get;
-    std::optional<core::Url> url;  // set if `problem` is empty
-    std::vector<core::Header> headers;
-    std::string body;
-    std::chrono::milliseconds timeout{};
-    core::Instant ready_at = core::kLongAgo;
-    int attempts = 0;  // that have ended
-    int max_attempts = 0;
-    core::RetryMode retry = core::RetryMode::never;
-    core::Instant expires_at = core::kNever;
-    std::string idempotency_key;
-    bool own_key = false;  // the caller has given the key
-    std::string problem;   // why the row cannot be sent; empty if it can
-};
-
-// What to read: for each host after `after_host` (all hosts if that is empty) the oldest requests
-// that may be sent at `now`, except those in `excluded`.
-struct ReadPlan {
-    struct Host {
-        std::string host;
-        core::Instant since = core::kLongAgo;  // only requests that became ready then or later
-        int room = 0;                          // how many
-    };
-    core::Instant now;
-    std::string after_host;
-    std::vector<Host> hosts;
-    int room = 1;   // of hosts that are not in `hosts`
-    int limit = 1;  // for all hosts together
-    std::size_t max_bytes =
-        0;  // of bodies; one host gets half of it, and the last body may exceed it
-    std::vector<std::int64_t> excluded;
-};
-struct Ready {
-    std::vector<QueuedRequest> requests;  // host after host
-    std::set<std::string> partial;        // hosts with more requests than were read
-    bool is_cut = false;                  // hosts after the last one were not examined
-};
-Ready read_ready(const ReadPlan& plan);
+core::ReadRequests read_ready(const core::ReadPlan& plan);
 
 // Those of the ids that are not in the queue any more.
 std::vector<std::int64_t> not_in_queue(const std::vector<std::int64_t>& ids);
 
 // When the next request that may not be sent at `now` becomes ready; nullopt if there is none.
 std::optional<core::Instant> next_ready(core::Instant now);
-
-// How a request ended: with a response or with an error.
-struct Response {
-    core::RequestId id{};
-    std::optional<int> status_code;
-    std::optional<std::string> content_type;
-    std::vector<core::Header> headers;
-    std::string body;  // any bytes
-    bool truncated = false;
-    bool timed_out = false;
-    std::string error;     // empty: there is a response
-    bool expired = false;  // expires_at was reached before it was sent
-    int attempts = 0;
-    std::optional<core::Duration> duration;  // of the last attempt
-};
 
 // Locks these requests, and returns those that somebody else has locked: to record anything about
 // them would mean to wait.
@@ -142,16 +85,10 @@ struct Response {
 // Removes requests from the queue and inserts their responses. Does nothing for a request that is
 // not in the queue any more. If a request has on_response, its response waits for the callback.
 // Returns the roles of those requests, of which the scheduler must be notified after the commit.
-[[nodiscard]] std::vector<RoleOid> record_responses(const std::vector<Response>& responses);
+[[nodiscard]] std::vector<RoleOid> record_responses(
+    const std::vector<core::EndedRequest>& responses);
 
-// A request that is to be tried again.
-struct Retry {
-    core::RequestId id{};
-    int attempts = 0;
-    core::Instant ready_at;
-    std::string error;
-};
-void record_retries(const std::vector<Retry>& retries);
+void record_retries(const std::vector<core::RetriedRequest>& retries);
 
 // Deletes up to `limit` responses that were recorded before this instant, except those whose
 // callback waits and those that are locked; returns their number.

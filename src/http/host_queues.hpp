@@ -13,10 +13,10 @@
 #include <unordered_map>
 #include <vector>
 
+#include "securatlas/core/net/outbox.hpp"
 #include "securatlas/core/time.hpp"
-#include "securatlas/pg/net/requests.hpp"
 
-namespace securatlas::app {
+namespace securatlas::http {
 
 class HostQueues {
   public:
@@ -24,7 +24,12 @@ class HostQueues {
     // host may use as many as are still free, so that a busy one leaves room for others.
     static constexpr std::size_t kMaxBytes = 24 * 1024 * 1024;
 
-    // `rows`: about how many rows are read ahead, for all hosts together.
+    // A host that has used up its rows before more were read gets twice as many the next time, up
+    // to this many times its share.
+    static constexpr std::size_t kMaxHaste = 8;
+
+    // `rows`: about how many rows are read ahead, for all hosts together, unless they are used up
+    // faster.
     explicit HostQueues(std::size_t rows) : most_rows_(rows) {}
     void set_rows(std::size_t rows) { most_rows_ = rows; }
 
@@ -35,11 +40,10 @@ class HostQueues {
     bool wants_to_read(core::Duration monotonic) const;
     // There may be rows to read later, even without a notification.
     bool has_more() const;
-    pg::requests::ReadPlan plan(core::Instant now, core::Duration monotonic,
-                                const std::vector<std::int64_t>& in_flight) const;
+    core::ReadPlan plan(core::Instant now, core::Duration monotonic,
+                        std::vector<std::int64_t> known);
     // Adds the rows that were read for the plan.
-    void add(pg::requests::Ready ready, const pg::requests::ReadPlan& plan,
-             core::Duration monotonic);
+    void add(core::ReadRequests ready, const core::ReadPlan& plan, core::Duration monotonic);
 
     // ---- starting --------------------------------------------------------------------------
 
@@ -94,11 +98,12 @@ class HostQueues {
 
   private:
     struct Queue {
-        std::deque<pg::requests::QueuedRequest> rows;
+        std::deque<core::QueuedRequest> rows;
         std::size_t in_flight = 0;
         std::size_t bytes = 0;  // of bodies of waiting rows and of those in flight
         bool has_more = true;   // the table may have more rows
         bool is_down = false;
+        std::size_t haste = 1;  // how many times its share it gets
         core::Duration closed_until{0};
         // A long queue is read on from the last row read, because the index still has entries of
         // removed rows at its start; sometimes it is read from the start, to find rows that were
@@ -126,4 +131,4 @@ class HostQueues {
     std::size_t turn_ = 0;  // position of the host that is offered first
 };
 
-}  // namespace securatlas::app
+}  // namespace securatlas::http

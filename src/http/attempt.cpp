@@ -1,19 +1,19 @@
-#include "net/http_attempt.hpp"
+#include "attempt.hpp"
 
 #include "securatlas/core/backoff.hpp"
 
-namespace securatlas::app {
+namespace securatlas::http {
 namespace {
 
 // The wait that the response asks for, else backoff.
-core::Duration delay(const http::Completed& completed, const Attempt& attempt, double random) {
+core::Duration delay(const Completed& completed, const Attempt& attempt, double random) {
     if (completed.retry_after) {
         if (const auto asked = core::capped_retry_after(*completed.retry_after)) return *asked;
     }
     return core::request_retry_delay(attempt.number, random);
 }
 
-std::string failure_text(const http::Completed& completed) {
+std::string failure_text(const Completed& completed) {
     if (completed.status_code) return "status " + std::to_string(*completed.status_code);
     if (completed.error_detail.empty()) return completed.error;
     return completed.error + ": " + completed.error_detail;
@@ -21,7 +21,7 @@ std::string failure_text(const http::Completed& completed) {
 
 }  // namespace
 
-core::Result<Prepared, std::string> prepare_attempt(pg::requests::QueuedRequest row,
+core::Result<Prepared, std::string> prepare_attempt(core::QueuedRequest row,
                                                     std::size_t max_response_bytes) {
     if (!row.problem.empty()) {
         return core::Failure{"request cannot be sent: " + row.problem};
@@ -47,49 +47,49 @@ core::Result<Prepared, std::string> prepare_attempt(pg::requests::QueuedRequest 
                      .may_resend = may_resend}};
 }
 
-Verdict judge(http::Completed completed, const Attempt& attempt, core::Instant now, double random) {
+Verdict judge(Completed completed, const Attempt& attempt, core::Instant now, double random) {
     const bool again =
         attempt.number < attempt.max &&
         core::should_retry(attempt.retry, completed.outcome, attempt.method, attempt.own_key);
     if (again) {
-        return pg::requests::Retry{.id = completed.id,
-                                   .attempts = attempt.number,
-                                   .ready_at = now + delay(completed, attempt, random),
-                                   .error = failure_text(completed)};
+        return core::RetriedRequest{.id = completed.id,
+                                    .attempts = attempt.number,
+                                    .ready_at = now + delay(completed, attempt, random),
+                                    .error = failure_text(completed)};
     }
-    return pg::requests::Response{.id = completed.id,
-                                  .status_code = completed.status_code,
-                                  .content_type = std::move(completed.content_type),
-                                  .headers = std::move(completed.headers),
-                                  .body = std::move(completed.body),
-                                  .truncated = completed.truncated,
-                                  .timed_out = completed.timed_out,
-                                  .error = std::move(completed.error),
-                                  .attempts = attempt.number,
-                                  .duration = completed.duration};
+    return core::EndedRequest{.id = completed.id,
+                              .status_code = completed.status_code,
+                              .content_type = std::move(completed.content_type),
+                              .headers = std::move(completed.headers),
+                              .body = std::move(completed.body),
+                              .truncated = completed.truncated,
+                              .timed_out = completed.timed_out,
+                              .error = std::move(completed.error),
+                              .attempts = attempt.number,
+                              .duration = completed.duration};
 }
 
-http::Completed not_sent(core::RequestId id, std::string error) {
-    http::Completed completed;
+Completed not_sent(core::RequestId id, std::string error) {
+    Completed completed;
     completed.id = id;
     completed.outcome = core::Outcome::unsent;
     completed.error = std::move(error);
     return completed;
 }
 
-pg::requests::Response expired_response(core::RequestId id, int attempts) {
-    pg::requests::Response response =
+core::EndedRequest expired_response(core::RequestId id, int attempts) {
+    core::EndedRequest response =
         failed_response(id, attempts, "request expired before it was sent");
     response.expired = true;
     return response;
 }
 
-pg::requests::Response failed_response(core::RequestId id, int attempts, std::string error) {
-    pg::requests::Response response;
+core::EndedRequest failed_response(core::RequestId id, int attempts, std::string error) {
+    core::EndedRequest response;
     response.id = id;
     response.error = std::move(error);
     response.attempts = attempts;
     return response;
 }
 
-}  // namespace securatlas::app
+}  // namespace securatlas::http

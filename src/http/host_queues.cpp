@@ -1,8 +1,9 @@
-#include "net/host_queues.hpp"
+#include "host_queues.hpp"
 
 #include <algorithm>
+#include <utility>
 
-namespace securatlas::app {
+namespace securatlas::http {
 namespace {
 
 constexpr core::Duration kReadFromStart = std::chrono::seconds(1);
@@ -28,18 +29,21 @@ std::size_t HostQueues::room(const Queue& queue, std::size_t most, core::Duratio
     const std::size_t left = kMaxBytes - std::min(kMaxBytes, bytes_);
     if (queue.bytes >= left) return 0;
     if (queue.is_down) return kRowsOfDownHost;
+    most *= queue.haste;
     return most - std::min(most, queue.rows.size());
 }
 
 // Reading again is not worth it for every single row that was started.
 bool HostQueues::wants_refill(const Queue& queue, std::size_t most,
                               core::Duration monotonic) const {
-    return queue.has_more && 2 * room(queue, most, monotonic) >= most;
+    const std::size_t free = room(queue, most, monotonic);
+    if (!queue.has_more || free == 0) return false;
+    return queue.is_down || 2 * free >= most * queue.haste;
 }
 
 bool HostQueues::wants_to_read(core::Duration monotonic) const {
     if (bytes_ >= kMaxBytes) return false;
-    if (look_at_all_ && waiting_ < 2 * most_rows_) return true;
+    if (look_at_all_ && waiting_ < 2 * kMaxHaste * most_rows_) return true;
     const std::size_t most = share();
     return std::any_of(queues_.begin(), queues_.end(), [&](const auto& entry) {
         return wants_refill(entry.second, most, monotonic);
@@ -51,22 +55,26 @@ bool HostQueues::has_more() const {
                                        [](const auto& entry) { return entry.second.has_more; });
 }
 
-pg::requests::ReadPlan HostQueues::plan(core::Instant now, core::Duration monotonic,
-                                        const std::vector<std::int64_t>& in_flight) const {
-    pg::requests::ReadPlan plan;
+core::ReadPlan HostQueues::plan(core::Instant now, core::Duration monotonic,
+                                std::vector<std::int64_t> known) {
+    core::ReadPlan plan;
     plan.now = now;
     plan.after_host = after_;
     const std::size_t most = share();
     plan.room = static_cast<int>(most);
-    plan.limit = static_cast<int>(2 * most_rows_ + kRowsOfDownHost);
     plan.max_bytes = kMaxBytes - std::min(kMaxBytes, bytes_);
-    plan.excluded = in_flight;
-    for (const auto& [host, queue] : queues_) {
+    plan.excluded = std::move(known);
+    std::size_t hasty = 0;
+    for (auto& [host, queue] : queues_) {
+        const bool is_used_up = queue.rows.empty() && queue.in_flight > 0 && queue.has_more;
+        if (is_used_up) queue.haste = std::min(2 * queue.haste, kMaxHaste);
+        hasty += most * (queue.haste - 1);
         const core::Instant since = monotonic >= queue.from_start_at ? core::kLongAgo : queue.since;
         plan.hosts.push_back({host, since, static_cast<int>(room(queue, most, monotonic))});
         for (const auto& row : queue.rows)
             plan.excluded.push_back(static_cast<std::int64_t>(row.id));
     }
+    plan.limit = static_cast<int>(2 * most_rows_ + hasty + kRowsOfDownHost);
     return plan;
 }
 
@@ -85,7 +93,7 @@ void HostQueues::note_read(Queue& queue, std::size_t room, std::size_t count, co
     }
 }
 
-void HostQueues::add(pg::requests::Ready ready, const pg::requests::ReadPlan& plan,
+void HostQueues::add(core::ReadRequests ready, const core::ReadPlan& plan,
                      core::Duration monotonic) {
     struct Found {
         std::size_t count = 0;
@@ -93,7 +101,7 @@ void HostQueues::add(pg::requests::Ready ready, const pg::requests::ReadPlan& pl
     };
     std::map<std::string, Found> found;
     std::string last_host;
-    for (pg::requests::QueuedRequest& row : ready.requests) {
+    for (core::QueuedRequest& row : ready.requests) {
         Found& of_host = found[row.host];
         ++of_host.count;
         of_host.last = row.ready_at;
@@ -163,6 +171,7 @@ void HostQueues::drop_rows(Queue& queue) {
     }
     waiting_ -= queue.rows.size();
     queue.rows.clear();
+    queue.haste = 1;
     queue.has_more = true;
     queue.since = core::kLongAgo;
 }
@@ -208,4 +217,4 @@ std::optional<core::Duration> HostQueues::next_opening(core::Duration monotonic)
     return next;
 }
 
-}  // namespace securatlas::app
+}  // namespace securatlas::http

@@ -5,12 +5,12 @@
 #include <string>
 #include <variant>
 
+#include "securatlas/core/net/outbox.hpp"
 #include "securatlas/core/net/retry_policy.hpp"
 #include "securatlas/core/result.hpp"
 #include "securatlas/http/exchange.hpp"
-#include "securatlas/pg/net/requests.hpp"
 
-namespace securatlas::app {
+namespace securatlas::http {
 
 // What the worker keeps of a request while the engine has it.
 struct Attempt {
@@ -26,24 +26,24 @@ struct Attempt {
 
 struct Prepared {
     Attempt attempt;
-    http::Request request;
+    Request request;
 };
 
 // The error says what is wrong with the row.
-core::Result<Prepared, std::string> prepare_attempt(pg::requests::QueuedRequest row,
+core::Result<Prepared, std::string> prepare_attempt(core::QueuedRequest row,
                                                     std::size_t max_response_bytes);
 
 // The end of the request, or its next attempt. `random` is in [0, 1).
-using Verdict = std::variant<pg::requests::Response, pg::requests::Retry>;
-Verdict judge(http::Completed completed, const Attempt& attempt, core::Instant now, double random);
+using Verdict = std::variant<core::EndedRequest, core::RetriedRequest>;
+Verdict judge(Completed completed, const Attempt& attempt, core::Instant now, double random);
 
 // The result of an attempt that was not made, because a probe of its host has just failed.
-http::Completed not_sent(core::RequestId id, std::string error);
+Completed not_sent(core::RequestId id, std::string error);
 
 // The end of a request that cannot be sent; `attempts` is the number of earlier attempts.
-pg::requests::Response failed_response(core::RequestId id, int attempts, std::string error);
+core::EndedRequest failed_response(core::RequestId id, int attempts, std::string error);
 
 // The same for a request that expired before it was sent.
-pg::requests::Response expired_response(core::RequestId id, int attempts);
+core::EndedRequest expired_response(core::RequestId id, int attempts);
 
-}  // namespace securatlas::app
+}  // namespace securatlas::http
