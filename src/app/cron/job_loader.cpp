@@ -50,26 +50,26 @@ core::Result<core::Job, std::string> JobLoader::load(const pg::jobs::PlanRow& ro
         return core::Failure{core::reasons::paused_because(pg::schedule_problem(error))};
     }
     const pg::Settings settings = pg::settings();
-    return core::Job{
-        .id = core::JobId{row.id},
-        .owner = core::OwnerId{row.role},
-        .name = row.name.empty() ? std::to_string(row.id) : row.name,
-        .schedule = std::move(zoned.schedule),
-        .zone = std::move(zoned.zone),
-        .planned_from = row.planned_from,
-        .active = row.active && !row.replicated && settings.launch_active_jobs,
-        .overlap = overlap_of(row.overlap),
-        .missed = missed_of(row.missed),
-        .catchup_window = row.catchup_window.value_or(settings.catchup_window),
-        .jitter = row.jitter,
-        .max_retries = row.max_retries,
-        .retry_period = row.retry_period,
-        .max_failures = row.max_failures,
-        .consecutive_failures = row.consecutive_failures,
-        .after = dependencies_of(row),
-        .last_occurrence = row.last_occurrence,
-        .last_failed = row.last_failed,
-    };
+    core::Job job;
+    job.id = core::JobId{row.id};
+    job.owner = core::OwnerId{row.role};
+    job.name = row.name.empty() ? std::to_string(row.id) : row.name;
+    job.schedule = std::move(zoned.schedule);
+    job.zone = std::move(zoned.zone);
+    job.planned_from = row.planned_from;
+    job.active = row.active && !row.replicated && settings.launch_active_jobs;
+    job.overlap = overlap_of(row.overlap);
+    job.missed = missed_of(row.missed);
+    job.catchup_window = row.catchup_window.value_or(settings.catchup_window);
+    job.jitter = row.jitter;
+    job.max_retries = row.max_retries;
+    job.retry_period = row.retry_period;
+    job.max_failures = row.max_failures;
+    job.consecutive_failures = row.consecutive_failures;
+    job.after = dependencies_of(row);
+    job.last_occurrence = row.last_occurrence;
+    job.last_failed = row.last_failed;
+    return job;
 }
 
 pg::ZonedSchedule JobLoader::schedule_of(const pg::jobs::PlanRow& row) {

@@ -2,6 +2,7 @@
 // plans nothing, and does what is to be done for requests.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -41,7 +42,14 @@ class SchedulerProcess {
     std::optional<core::Instant> settle();
     void settle_rest();
 
-    void load_all_jobs();
+    // What loading all jobs has found in their rows: jobs whose roles were renamed or dropped, and
+    // jobs that perhaps are one-offs.
+    struct Found {
+        bool foreign_roles = false;
+        bool one_offs = false;
+    };
+    void load_jobs_at_start();
+    Found load_all_jobs(const std::function<void()>& after_page);
     void load_job(const pg::jobs::PlanRow& row);
     void forget_job(std::int64_t id);
     void reload_changed_jobs();
@@ -113,7 +121,6 @@ class SchedulerProcess {
     bool http_wanted_ = false;
     bool runs_are_queued_ = false;  // behind others, in the slots of workers
 
-    std::unordered_set<std::int64_t> known_jobs_;
     std::unordered_set<std::int64_t> unsettled_jobs_;  // may be another database's
     core::Duration settle_at_{0};
     std::unordered_set<std::int64_t> shown_;  // runs with status `running` in their rows

@@ -1,4 +1,6 @@
 // How the scheduler loads its state: at its start, and when jobs have changed.
+#include <algorithm>
+#include <functional>
 #include <optional>
 #include <unordered_set>
 #include <utility>
@@ -51,7 +53,6 @@ void SchedulerProcess::start_sending() {
 bool SchedulerProcess::start_planning() {
     (void)settings_changed();  // the jobs are loaded with the current settings
     events_.clear();           // of an earlier start() that failed
-    known_jobs_.clear();
     pg::ExtensionTransaction transaction(pg::Tables::cron);
     if (!pg::runs::try_lock_history()) return false;
     const auto adopted = adopt_runs();
@@ -64,9 +65,7 @@ bool SchedulerProcess::start_planning() {
     std::vector<std::int64_t> alive;
     alive.reserve(adopted.size());
     for (const auto& run : adopted) alive.push_back(static_cast<std::int64_t>(run.run));
-    pg::jobs::remove_finished_one_offs();
-    roles_changed_ = !pg::jobs::follow_roles();
-    load_all_jobs();
+    load_jobs_at_start();
     const auto interrupted = pg::runs::find_interrupted(alive, pg::server_start());
     for (const pg::runs::Interrupted& run : interrupted) {
         if (run.is_latest) started.interrupted.push_back({run.occurrence, run.transactional});
@@ -148,16 +147,50 @@ void SchedulerProcess::settle_rest() {
 
 // ---- jobs ----------------------------------------------------------------------------------
 
-void SchedulerProcess::load_all_jobs() {
-    std::unordered_set<std::int64_t> gone = known_jobs_;
+// What has to be done before the jobs are loaded would cost more than loading them, and rarely is
+// anything to do. So they are loaded, and again if something was done. The machine takes them in
+// pages: it starts nothing before Started.
+void SchedulerProcess::load_jobs_at_start() {
+    const auto load = [this] {
+        return load_all_jobs([this] {
+            for (const core::Command& command : machine_.step(pg::now(), events_)) {
+                carry_out(command);
+            }
+            events_.clear();
+        });
+    };
+    const Found found = load();
+    const bool removed = found.one_offs && pg::jobs::remove_finished_one_offs() > 0;
+    roles_changed_ = found.foreign_roles && !pg::jobs::follow_roles();
+    if (removed || found.foreign_roles) (void)load();
+}
+
+SchedulerProcess::Found SchedulerProcess::load_all_jobs(const std::function<void()>& after_page) {
+    std::vector<core::JobId> known = machine_.job_ids();
+    for (const core::Event& event : events_) {
+        if (const auto* loaded = std::get_if<core::JobLoaded>(&event))
+            known.push_back(loaded->job.id);
+    }
+    std::ranges::sort(known);
+    std::vector<bool> is_there(known.size());
+    Found found;
     pg::jobs::read_all(kJobsPerPage, [&](const std::vector<pg::jobs::PlanRow>& rows) {
         for (const pg::jobs::PlanRow& row : rows) {
-            gone.erase(row.id);
+            for (auto [place, end] = std::ranges::equal_range(known, core::JobId{row.id});
+                 place != end; ++place) {
+                is_there[static_cast<std::size_t>(place - known.begin())] = true;
+            }
+            found.foreign_roles = found.foreign_roles || row.differs_from_role;
+            found.one_offs = found.one_offs || row.schedule.find('@') != std::string::npos;
             load_job(row);
         }
         pg::check_interrupts();
+        after_page();
     });
-    for (const std::int64_t id : gone) forget_job(id);
+    for (std::size_t i = 0; i < known.size(); ++i) {
+        if (!is_there[i]) forget_job(static_cast<std::int64_t>(known[i]));
+    }
+    return found;
 }
 
 void SchedulerProcess::load_job(const pg::jobs::PlanRow& row) {
@@ -169,13 +202,11 @@ void SchedulerProcess::load_job(const pg::jobs::PlanRow& row) {
         // The server lacks a resource, and the row may be valid: load this job again later. The
         // transaction goes on, because nothing is left behind in it.
         show_error(error);
-        known_jobs_.insert(row.id);
         jobs_to_reload_.push_back(row.id);
         reload_at_ = pg::monotonic_now() + kLookAgain;
         return;
     }
     if (job) {
-        known_jobs_.insert(row.id);
         events_.emplace_back(core::JobLoaded{std::move(job).value()});
         return;
     }
@@ -183,8 +214,9 @@ void SchedulerProcess::load_job(const pg::jobs::PlanRow& row) {
     if (row.active) writer_.add(core::PauseJob{core::JobId{row.id}, job.error()});
 }
 
+// The machine ignores that a job is gone that it does not know.
 void SchedulerProcess::forget_job(std::int64_t id) {
-    if (known_jobs_.erase(id) > 0) events_.emplace_back(core::JobRemoved{core::JobId{id}});
+    events_.emplace_back(core::JobRemoved{core::JobId{id}});
 }
 
 // The rows that it changes are loaded again like rows changed by users.
@@ -205,7 +237,7 @@ void SchedulerProcess::reload_changed_jobs() {
     pg::ExtensionTransaction transaction(pg::Tables::cron);
     if (reload_all_) {
         (void)settle();
-        load_all_jobs();
+        (void)load_all_jobs([] {});
     } else {
         std::unordered_set<std::int64_t> gone(changed_jobs_.begin(), changed_jobs_.end());
         const std::vector<std::int64_t> ids(gone.begin(), gone.end());

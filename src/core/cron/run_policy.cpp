@@ -127,10 +127,10 @@ std::size_t missed_to_run(MissedPolicy policy, Duration window, Instant now,
     return std::min(most, static_cast<std::size_t>(candidates.end() - oldest));
 }
 
-std::optional<Instant> retry_time(const Job& job, int attempt, Instant now, Instant next_occurrence,
-                                  double random) {
-    if (attempt > job.max_retries) return std::nullopt;
-    const Instant at = now + retry_delay(job.retry_period, attempt, random);
+std::optional<Instant> retry_time(const JobRules& rules, int attempt, Instant now,
+                                  Instant next_occurrence, double random) {
+    if (attempt > rules.max_retries) return std::nullopt;
+    const Instant at = now + retry_delay(rules.retry_period, attempt, random);
     if (at >= next_occurrence) return std::nullopt;
     return at;
 }

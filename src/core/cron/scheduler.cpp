@@ -13,7 +13,14 @@ namespace {
 // Longer durations are cut to this one, so that adding them to an instant cannot overflow.
 constexpr Duration kLongestDuration = std::chrono::days(366 * 100);
 
-void limit(Duration& duration) { duration = std::clamp(duration, Duration(0), kLongestDuration); }
+Duration limited(Duration duration) { return std::clamp(duration, Duration(0), kLongestDuration); }
+
+JobRules limited(JobRules rules) {
+    rules.catchup_window = limited(rules.catchup_window);
+    rules.jitter = limited(rules.jitter);
+    rules.retry_period = limited(rules.retry_period);
+    return rules;
+}
 
 std::string in_single_quotes(const std::string& text) {
     std::string result = "'";
@@ -66,10 +73,24 @@ Instant Scheduler::next_wake() const {
 
 std::size_t Scheduler::job_count() const { return state_->present; }
 
+std::vector<JobId> Scheduler::job_ids() const {
+    std::vector<JobId> ids;
+    ids.reserve(state_->present);
+    for (const auto& [id, job] : state_->jobs) {
+        if (!job.gone) ids.push_back(id);
+    }
+    return ids;
+}
+
 std::optional<Instant> Scheduler::next_run(JobId job) const {
     const JobState* found = std::as_const(*state_).find(job);
     if (found == nullptr || found->next == kNever) return std::nullopt;
     return found->next;
+}
+
+void Scheduler::State::forget_dependencies(const JobState& job) {
+    if (job.rules == nullptr) return;
+    for (const Dependency& old : job.rules->after) dependents.erase({old.after, job.job.id});
 }
 
 void Scheduler::State::handle(const JobLoaded& event) {
@@ -79,20 +100,25 @@ void Scheduler::State::handle(const JobLoaded& event) {
     const bool known = !fresh && !job.gone;
     const int failures = job.job.consecutive_failures;
 
-    for (const Dependency& old : job.job.after) dependents.erase({old.after, event.job.id});
-    job.job = event.job;
-    for (const Dependency& added : job.job.after) dependents.insert({added.after, event.job.id});
-    limit(job.job.catchup_window);
-    limit(job.job.jitter);
-    limit(job.job.retry_period);
+    forget_dependencies(job);
+    job.job = {.id = event.job.id,
+               .name = event.job.name,
+               .planned_from = event.job.planned_from,
+               .owner = event.job.owner,
+               .consecutive_failures = event.job.consecutive_failures,
+               .active = event.job.active};
+    job.rules = pool.share(limited(event.job));
+    for (const Dependency& added : job.rules->after) {
+        dependents.insert({added.after, event.job.id});
+    }
     // The job was created while the clock was wrong and ahead. Do not wait until that instant.
     if (job.job.planned_from > now + kMissedAfter) job.job.planned_from = now;
 
     if (!known) {
         ++present;
         job.gone = false;
-        job.last_due = job.last_finished = job.job.last_occurrence;
-        job.last_failed = job.job.last_failed;
+        job.last_due = job.last_finished = event.job.last_occurrence;
+        job.last_failed = event.job.last_failed;
     } else {
         // A job that is resumed starts counting failures from zero.
         job.job.consecutive_failures = was_active ? failures : 0;
@@ -108,8 +134,10 @@ void Scheduler::State::handle(const JobLoaded& event) {
 void Scheduler::State::handle(const JobRemoved& event) {
     JobState* job = find(event.job);
     if (job == nullptr || job->gone) return;
-    for (const Dependency& old : job->job.after) dependents.erase({old.after, event.job});
-    job->job.after.clear();
+    forget_dependencies(*job);
+    JobRules alone = *job->rules;
+    alone.after.clear();
+    job->rules = pool.share(alone);
     skip_waiting(*job, reasons::kUnscheduled, true);
     --present;
     job->gone = true;
@@ -146,7 +174,7 @@ void Scheduler::State::handle(const Started& event) {
     std::ranges::sort(ids);
     for (const JobId id : ids) {
         JobState& job = *find(id);
-        const bool rebooted = event.server_start.has_value() && is_reboot(job.job) &&
+        const bool rebooted = event.server_start.has_value() && is_reboot(*job.rules) &&
                               *event.server_start > job.job.planned_from;
         const auto runs = unfinished.find(id);
         collect_unfinished(job, runs == unfinished.end() ? Unfinished{} : runs->second,
@@ -225,13 +253,13 @@ void Scheduler::State::succeeded(JobState& job, const ActiveRun& run) {
     finish(job, run.occurrence.scheduled_at, true);
     if (run.manual) return;
     job.job.consecutive_failures = 0;
-    if (is_once(job.job)) commands.push_back(DeleteJob{job.job.id});
+    if (is_once(*job.rules)) commands.push_back(DeleteJob{job.job.id});
 }
 
 void Scheduler::State::failed(JobState& job, ActiveRun& run, bool retryable) {
     std::optional<Instant> at;
     if (retryable && job.job.active) {
-        at = retry_time(job.job, run.occurrence.attempt, now, job.next, random());
+        at = retry_time(*job.rules, run.occurrence.attempt, now, job.next, random());
     }
     if (at.has_value()) {
         // In place of the failed attempt, because runs that wait for this run wait for its retries
@@ -251,8 +279,8 @@ void Scheduler::State::failed(JobState& job, ActiveRun& run, bool retryable) {
     finish(job, run.occurrence.scheduled_at, false);
     if (run.manual) return;
     ++job.job.consecutive_failures;
-    const bool too_many = job.job.max_failures > 0 && job.job.active &&
-                          job.job.consecutive_failures >= job.job.max_failures;
+    const bool too_many = job.rules->max_failures > 0 && job.job.active &&
+                          job.job.consecutive_failures >= job.rules->max_failures;
     if (too_many) pause(job, run.id);
 }
 

@@ -29,7 +29,7 @@ void order_instant(std::span<Due> group) {
         stack.push_back({start});
         while (!stack.empty()) {
             Visit& visit = stack.back();
-            const std::vector<Dependency>& after = group[visit.index].job->job.after;
+            const std::vector<Dependency>& after = group[visit.index].job->rules->after;
             if (visit.next_dependency == after.size()) {
                 ordered.push_back(group[visit.index]);
                 stack.pop_back();
@@ -60,7 +60,7 @@ void order_due(std::vector<Due>& due) {
             return candidate.occurrence.scheduled_at != first->occurrence.scheduled_at;
         });
         const bool ordered = std::none_of(
-            first, last, [](const Due& candidate) { return !candidate.job->job.after.empty(); });
+            first, last, [](const Due& candidate) { return !candidate.job->rules->after.empty(); });
         if (!ordered) order_instant({first, last});
         first = last;
     }

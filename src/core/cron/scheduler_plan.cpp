@@ -28,19 +28,19 @@ void merge(std::vector<MissedOccurrence>& candidates, std::vector<MissedOccurren
 
 }  // namespace
 
-Instant next_after(const Job& job, Instant after) {
-    if (job.schedule == nullptr || job.zone == nullptr) return kNever;
+Instant next_after(const JobState& job, Instant after) {
+    if (job.rules->schedule == nullptr || job.rules->zone == nullptr) return kNever;
     const std::optional<Instant> next =
-        next_occurrence(*job.schedule, *job.zone, job.planned_from, after);
+        next_occurrence(*job.rules->schedule, *job.rules->zone, job.job.planned_from, after);
     return next.has_value() && *next > after ? *next : kNever;
 }
 
-bool is_once(const Job& job) {
-    return job.schedule != nullptr && job.schedule->kind() == ScheduleKind::at;
+bool is_once(const JobRules& rules) {
+    return rules.schedule != nullptr && rules.schedule->kind() == ScheduleKind::at;
 }
 
-bool is_reboot(const Job& job) {
-    return job.schedule != nullptr && job.schedule->kind() == ScheduleKind::reboot;
+bool is_reboot(const JobRules& rules) {
+    return rules.schedule != nullptr && rules.schedule->kind() == ScheduleKind::reboot;
 }
 
 // Planning goes on from the new time. What is still left of the time before it stays due.
@@ -64,12 +64,12 @@ void Scheduler::State::clock_set_back() {
 // The job's occurrences after this instant have to be planned. The only occurrence of a one-off job
 // must not be lost, however late its transaction committed.
 Instant Scheduler::State::first_unplanned(const JobState& job) const {
-    const Instant until = is_once(job.job) ? job.last_due : planned_until;
+    const Instant until = is_once(*job.rules) ? job.last_due : planned_until;
     return std::max({until, job.settled_until, job.job.planned_from});
 }
 
 void Scheduler::State::plan(JobState& job, Instant after) {
-    job.next = job.job.active && !job.gone ? next_after(job.job, after) : kNever;
+    job.next = job.job.active && !job.gone ? next_after(job, after) : kNever;
     set_timer(job);
 }
 
@@ -108,15 +108,15 @@ void Scheduler::State::collect_due(JobState& job, Instant at) {
         if (repeated->second.empty()) repeats.erase(repeated);
     } else if (at > job.missed_until && at <= missed_until) {
         collect_missed(job, at - kTick, missed_until, {}, reasons::kClockStep);
-        job.next = next_after(job.job, job.settled_until);
+        job.next = next_after(job, job.settled_until);
         return;
     }
     const bool is_missed = is_repeated || at <= job.missed_until;
-    one.keep = is_missed && job.job.missed == MissedPolicy::all;
-    one.occurrence.trigger = is_once(job.job) ? RunTrigger::once
-                             : is_missed      ? RunTrigger::catchup
-                                              : RunTrigger::schedule;
-    if (job.next == at) job.next = next_after(job.job, at);
+    one.keep = is_missed && job.rules->missed == MissedPolicy::all;
+    one.occurrence.trigger = is_once(*job.rules) ? RunTrigger::once
+                             : is_missed         ? RunTrigger::catchup
+                                                 : RunTrigger::schedule;
+    if (job.next == at) job.next = next_after(job, at);
     due.push_back(one);
 }
 
@@ -144,13 +144,13 @@ void Scheduler::State::collect_unfinished(JobState& job, const Unfinished& runs,
 std::optional<MissedOccurrence> Scheduler::State::again(JobState& job, const InterruptedRun& run) {
     const MissedOccurrence next{run.occurrence.scheduled_at, run.occurrence.attempt + 1};
     const bool wanted =
-        job.job.active && (run.transactional || run.occurrence.attempt <= job.job.max_retries);
+        job.job.active && (run.transactional || run.occurrence.attempt <= job.rules->max_retries);
     if (!wanted) {
         finish(job, next.at, false);
         return std::nullopt;
     }
     if (run.occurrence.trigger != RunTrigger::manual) return next;
-    if (missed_to_run(job.job.missed, job.job.catchup_window, now, {&next, 1}) > 0) {
+    if (missed_to_run(job.rules->missed, job.rules->catchup_window, now, {&next, 1}) > 0) {
         due.push_back({.job = &job,
                        .occurrence = {.job = job.job.id,
                                       .scheduled_at = next.at,
@@ -167,8 +167,8 @@ std::optional<MissedOccurrence> Scheduler::State::again(JobState& job, const Fai
     const MissedOccurrence next{run.occurrence.scheduled_at, run.occurrence.attempt + 1};
     const bool manual = run.occurrence.trigger == RunTrigger::manual;
     const std::optional<Instant> at =
-        job.job.active ? retry_time(job.job, run.occurrence.attempt, run.ended_at,
-                                    next_after(job.job, run.ended_at), random())
+        job.job.active ? retry_time(*job.rules, run.occurrence.attempt, run.ended_at,
+                                    next_after(job, run.ended_at), random())
                        : std::nullopt;
     if (!at.has_value()) return std::nullopt;
     // The occurrence has failed only when its retries have.
@@ -187,11 +187,11 @@ std::optional<MissedOccurrence> Scheduler::State::again(JobState& job, const Fai
 
 void Scheduler::State::collect_missed(JobState& job, Instant from, Instant until,
                                       std::vector<MissedOccurrence> interrupted, const char* why) {
-    const auto next = [&job](Instant after) { return next_after(job.job, after); };
-    std::size_t limit = missed_limit(job.job.missed);
-    if (job.job.missed == MissedPolicy::all) {
+    const auto next = [&job](Instant after) { return next_after(job, after); };
+    std::size_t limit = missed_limit(job.rules->missed);
+    if (job.rules->missed == MissedPolicy::all) {
         // Only occurrences inside the window may run, and usually they are few.
-        const Instant window = std::max(from, now - job.job.catchup_window - kTick);
+        const Instant window = std::max(from, now - job.rules->catchup_window - kTick);
         if (window < until) {
             limit = std::min(limit, find_missed(next, window, until, 1, kMaxBuffered).count + 1);
         } else {
@@ -206,8 +206,9 @@ void Scheduler::State::collect_missed(JobState& job, Instant from, Instant until
     const std::size_t looked_at = candidates.size();
     merge(candidates, std::move(interrupted));
     const std::size_t total = missed.count - std::min(missed.count, looked_at) + candidates.size();
-    const std::size_t run = missed_to_run(job.job.missed, job.job.catchup_window, now, candidates);
-    const RunTrigger trigger = is_once(job.job) ? RunTrigger::once : RunTrigger::catchup;
+    const std::size_t run =
+        missed_to_run(job.rules->missed, job.rules->catchup_window, now, candidates);
+    const RunTrigger trigger = is_once(*job.rules) ? RunTrigger::once : RunTrigger::catchup;
 
     const auto first = candidates.end() - static_cast<std::ptrdiff_t>(run);
     for (auto dropped = candidates.begin(); dropped != first; ++dropped) {
@@ -261,7 +262,7 @@ void Scheduler::State::decide(const Due& one) {
         return;
     }
 
-    OverlapPolicy policy = job.job.overlap;
+    OverlapPolicy policy = job.rules->overlap;
     if (one.manual || (one.keep && policy != OverlapPolicy::allow)) {
         policy = OverlapPolicy::buffer_all;
     }
@@ -282,8 +283,8 @@ void Scheduler::State::decide(const Due& one) {
     run.manual = one.manual;
     run.replaces = decision == OverlapDecision::replace;
     run.not_before = one.not_before;
-    if (occurrence.trigger == RunTrigger::schedule && job.job.jitter > Duration(0)) {
-        const Duration most = std::min(job.job.jitter, next_after(job.job, at) - at);
+    if (occurrence.trigger == RunTrigger::schedule && job.rules->jitter > Duration(0)) {
+        const Duration most = std::min(job.rules->jitter, next_after(job, at) - at);
         run.not_before = at + std::chrono::floor<Duration>(random() * most);
     }
     claim(job, run);

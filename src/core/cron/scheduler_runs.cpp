@@ -31,7 +31,7 @@ bool may_move(RunState from, RunState to) {
 
 // Whether another run of the job has to end first. A manual run waits for running ones only.
 bool is_behind_another(const JobState& job, const ActiveRun& run) {
-    if (job.job.overlap == OverlapPolicy::allow) return false;
+    if (job.rules->overlap == OverlapPolicy::allow) return false;
     if (!run.manual || run.occurrence.attempt > 1) {
         const auto first = std::ranges::find_if(
             job.runs, [](const ActiveRun& other) { return !is_over(other.state); });
@@ -105,7 +105,7 @@ WaitReason Scheduler::State::dependency_of(const JobState& job, const ActiveRun&
         return at > run.since && at <= run.occurrence.scheduled_at;
     };
     WaitReason failed;
-    for (const auto& [after, condition] : job.job.after) {
+    for (const auto& [after, condition] : job.rules->after) {
         const JobState* other = find(after);
         if (other == nullptr || other->gone) continue;
         for (const ActiveRun& earlier : other->runs) {

@@ -15,10 +15,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -67,17 +69,52 @@ struct ActiveRun {
     const char* doom = nullptr;  // while claiming: skip it for this reason once it is claimed
 };
 
+// What is a job's own. A million jobs are kept in memory, each with these and with shared rules;
+// the members are in an order without gaps.
+struct OwnFacts {
+    JobId id{};
+    std::string name;
+    Instant planned_from;
+    OwnerId owner{};
+    int consecutive_failures = 0;
+    bool active = true;
+};
+
 struct JobState : TimerNode {
-    Job job;
-    Instant next = kNever;             // the next planned occurrence; see also State::repeats
-    Instant settled_until = kLongAgo;  // occurrences up to here were missed and will not run
-    Instant missed_until = kLongAgo;   // occurrences up to here were missed
-    Instant last_due = kLongAgo;       // the latest occurrence that was due
-    Instant last_finished = kLongAgo;  // the last occurrence that finished
-    bool last_failed = false;          // that one did not succeed
-    bool gone = false;                 // removed, but some of its runs have not ended
-    bool dirty = false;                // in State::dirty
-    std::vector<ActiveRun> runs;       // unfinished runs, in the order in which they run
+    bool gone = false;         // removed, but some of its runs have not ended
+    bool dirty = false;        // in State::dirty
+    bool last_failed = false;  // the last occurrence that finished did not succeed
+    OwnFacts job;
+    std::shared_ptr<const JobRules> rules;  // never null in State::jobs
+    Instant next = kNever;                  // the next planned occurrence; see also State::repeats
+    Instant settled_until = kLongAgo;       // occurrences up to here were missed and will not run
+    Instant missed_until = kLongAgo;        // occurrences up to here were missed
+    Instant last_due = kLongAgo;            // the latest occurrence that was due
+    Instant last_finished = kLongAgo;       // the last occurrence that finished
+    std::vector<ActiveRun> runs;            // unfinished runs, in the order in which they run
+};
+
+// Rules that some job has, each once.
+class RulesPool {
+  public:
+    std::shared_ptr<const JobRules> share(const JobRules& rules);
+
+  private:
+    using Shared = std::shared_ptr<const JobRules>;
+    static const JobRules& rules_of(const JobRules& rules) { return rules; }
+    static const JobRules& rules_of(const Shared& shared) { return *shared; }
+    struct Hash {
+        using is_transparent = void;
+        std::size_t operator()(const auto& rules) const { return hash(rules_of(rules)); }
+    };
+    struct Equal {
+        using is_transparent = void;
+        bool operator()(const auto& a, const auto& b) const { return rules_of(a) == rules_of(b); }
+    };
+    static std::size_t hash(const JobRules& rules);
+
+    std::unordered_set<Shared, Hash, Equal> pool_;
+    std::size_t sweep_at_ = 1024;
 };
 
 // An occurrence that is due in this step.
@@ -106,6 +143,7 @@ struct Scheduler::State {
     explicit State(Random source) : random(std::move(source)) {}
 
     // ---- events: scheduler.cpp
+    void forget_dependencies(const JobState& job);
     void handle(const JobLoaded& event);
     void handle(const JobRemoved& event);
     void handle(const Started& event);
@@ -169,6 +207,7 @@ struct Scheduler::State {
     std::uint64_t next_sequence = 1;
     std::size_t present = 0;  // jobs that are not gone
     std::unordered_map<JobId, JobState> jobs;
+    RulesPool pool;
     std::set<std::pair<JobId, JobId>> dependents;  // (job, job that runs after it)
     std::unordered_map<RunId, JobId> owners;       // of runs that have an id
     TimerQueue<JobState> timers;
@@ -183,10 +222,10 @@ struct Scheduler::State {
 void order_due(std::vector<Due>& due);
 
 // The job's first occurrence after `after`; kNever if there is none.
-Instant next_after(const Job& job, Instant after);
+Instant next_after(const JobState& job, Instant after);
 
-bool is_once(const Job& job);    // "@at"
-bool is_reboot(const Job& job);  // "@reboot"
+bool is_once(const JobRules& rules);    // "@at"
+bool is_reboot(const JobRules& rules);  // "@reboot"
 
 // True for runs that were handed out and have not ended.
 constexpr bool is_under_way(RunState state) {

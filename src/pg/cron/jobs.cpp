@@ -8,29 +8,32 @@
 namespace securatlas::pg::jobs {
 namespace {
 
+// Columns of fixed length that are never NULL come first: the offsets of these are known.
 constexpr std::string_view kPlanColumns = R"(
-SELECT jobid, jobname, schedule, timezone, planned_from, active, overlap_policy, missed,
-       catchup_window, COALESCE(jitter, '0'), max_retries, retry_period, COALESCE(max_failures, 0),
-       replicated, COALESCE(roleid::oid, 0)
+SELECT jobid, planned_from, COALESCE(jitter, '0'), retry_period, max_retries,
+       COALESCE(max_failures, 0), COALESCE(roleid, 0), active, replicated,
+       CASE WHEN roleid IS NULL THEN active ELSE pg_get_userbyid(roleid) <> username END,
+       overlap_policy, missed, schedule, jobname, timezone, catchup_window
   FROM cron.job )";
 
 PlanRow plan_row(const Row& row) {
     return {
         .id = row.as_int64(1),
-        .role = row.as_oid(15),
-        .name = row.as_text(2),
-        .schedule = row.as_text(3),
-        .timezone = row.as_text(4),
-        .planned_from = row.as_instant(5),
-        .active = row.as_bool(6),
-        .replicated = row.as_bool(14),
-        .overlap = row.as_text(7),
-        .missed = row.as_text(8),
-        .catchup_window = row.as_interval(9),
-        .jitter = row.as_interval(10).value_or(core::Duration(0)),
-        .max_retries = row.as_int32(11),
-        .retry_period = row.as_interval(12).value_or(std::chrono::minutes(1)),
-        .max_failures = row.as_int32(13),
+        .role = row.as_oid(7),
+        .differs_from_role = row.as_bool(10),
+        .name = row.as_text(14),
+        .schedule = row.as_text(13),
+        .timezone = row.as_text(15),
+        .planned_from = row.as_instant(2),
+        .active = row.as_bool(8),
+        .replicated = row.as_bool(9),
+        .overlap = row.as_text(11),
+        .missed = row.as_text(12),
+        .catchup_window = row.as_interval(16),
+        .jitter = row.as_interval(3).value_or(core::Duration(0)),
+        .max_retries = row.as_int32(5),
+        .retry_period = row.as_interval(4).value_or(std::chrono::minutes(1)),
+        .max_failures = row.as_int32(6),
         .consecutive_failures = 0,
         .after = {},
         .last_occurrence = core::kLongAgo,

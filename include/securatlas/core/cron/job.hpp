@@ -28,25 +28,31 @@ enum class DependencyCondition { finished, succeeded };
 struct Dependency {
     JobId after;
     DependencyCondition condition;
+    friend bool operator==(const Dependency&, const Dependency&) = default;
 };
 
-struct Job {
-    JobId id{};
-    OwnerId owner{};
-    std::string name;  // for messages: the job's name, or its id if it has none
+// When and how a job runs. Most jobs have these in common with many others.
+struct JobRules {
     std::shared_ptr<const Schedule> schedule;
     std::shared_ptr<const Zone> zone;
-    Instant planned_from;  // no occurrences at or before it; anchor of "@every"
-    bool active = true;
+    Duration catchup_window = std::chrono::minutes(5);
+    Duration jitter{0};  // a run starts up to this much after its occurrence, at random
+    Duration retry_period = std::chrono::minutes(1);
+    int max_retries = 0;   // attempts beyond the first
+    int max_failures = 0;  // occurrences failed in a row that pause the job; 0: never
     OverlapPolicy overlap = OverlapPolicy::buffer_one;
     MissedPolicy missed = MissedPolicy::once;
-    Duration catchup_window = std::chrono::minutes(5);
-    Duration jitter{0};   // a run starts up to this much after its occurrence, at random
-    int max_retries = 0;  // attempts beyond the first
-    Duration retry_period = std::chrono::minutes(1);
-    int max_failures = 0;          // occurrences failed in a row that pause the job; 0: never
-    int consecutive_failures = 0;  // read from the history when the job is loaded
     std::vector<Dependency> after;
+    friend bool operator==(const JobRules&, const JobRules&) = default;
+};
+
+struct Job : JobRules {
+    JobId id{};
+    OwnerId owner{};
+    std::string name;      // for messages: the job's name, or its id if it has none
+    Instant planned_from;  // no occurrences at or before it; anchor of "@every"
+    bool active = true;
+    int consecutive_failures = 0;  // read from the history when the job is loaded
     // scheduled_at of the last finished run in the history, and whether that run did not succeed;
     // kLongAgo: there is none. The runs in Started::interrupted do not count.
     Instant last_occurrence = kLongAgo;

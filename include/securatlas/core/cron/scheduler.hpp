@@ -69,8 +69,9 @@ struct AdoptedRun {
     bool is_counted = false;  // the job's consecutive_failures includes it already
 };
 
-// Planning starts. Comes once, in the first step, after the JobLoaded events of all jobs.
-// Occurrences in (planned_until, now] were missed; none were if planned_until is nullopt.
+// Planning starts. Comes once, after the JobLoaded events of all jobs, in the same step or a later
+// one; before it nothing is planned. Occurrences in (planned_until, now] were missed; none were if
+// planned_until is nullopt.
 struct Started {
     std::optional<Instant> planned_until;
     std::optional<Instant> server_start;  // set on the first start of a scheduler after the
@@ -195,6 +196,9 @@ class Scheduler {
     Instant next_wake() const;
 
     std::size_t job_count() const;
+
+    // The jobs that were loaded and not removed, in no particular order.
+    std::vector<JobId> job_ids() const;
 
     // The next planned instant of a job, nullopt if there is none.
     std::optional<Instant> next_run(JobId job) const;

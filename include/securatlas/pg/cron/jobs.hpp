@@ -20,8 +20,9 @@ namespace securatlas::pg::jobs {
 // A row as the scheduler needs it. Texts are unchecked.
 struct PlanRow {
     std::int64_t id;
-    RoleOid role;      // 0: it does not exist
-    std::string name;  // empty: none
+    RoleOid role;            // 0: it does not exist
+    bool differs_from_role;  // follow_roles() would change the row
+    std::string name;        // empty: none
     std::string schedule;
     std::string timezone;
     core::Instant planned_from;
