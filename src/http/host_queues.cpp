@@ -56,7 +56,7 @@ bool HostQueues::has_more() const {
 }
 
 core::ReadPlan HostQueues::plan(core::Instant now, core::Duration monotonic,
-                                std::vector<std::int64_t> known) {
+                                std::vector<std::int64_t> known) const {
     core::ReadPlan plan;
     plan.now = now;
     plan.after_host = after_;
@@ -65,9 +65,7 @@ core::ReadPlan HostQueues::plan(core::Instant now, core::Duration monotonic,
     plan.max_bytes = kMaxBytes - std::min(kMaxBytes, bytes_);
     plan.excluded = std::move(known);
     std::size_t hasty = 0;
-    for (auto& [host, queue] : queues_) {
-        const bool is_used_up = queue.rows.empty() && queue.in_flight > 0 && queue.has_more;
-        if (is_used_up) queue.haste = std::min(2 * queue.haste, kMaxHaste);
+    for (const auto& [host, queue] : queues_) {
         hasty += most * (queue.haste - 1);
         const core::Instant since = monotonic >= queue.from_start_at ? core::kLongAgo : queue.since;
         plan.hosts.push_back({host, since, static_cast<int>(room(queue, most, monotonic))});
@@ -93,12 +91,22 @@ void HostQueues::note_read(Queue& queue, std::size_t room, std::size_t count, co
     }
 }
 
+// The host has had nothing to start since some moment of the reading.
+void HostQueues::note_haste(Queue& queue, int room) {
+    const bool is_used_up = queue.rows.empty() && queue.in_flight > 0 && queue.has_more;
+    if (room > 0 && is_used_up) queue.haste = std::min(2 * queue.haste, kMaxHaste);
+}
+
 void HostQueues::add(core::ReadRequests ready, const core::ReadPlan& plan,
                      core::Duration monotonic) {
     struct Found {
         std::size_t count = 0;
         core::Instant last = core::kLongAgo;
     };
+    for (const auto& range : plan.hosts) {
+        const auto queue = queues_.find(range.host);
+        if (queue != queues_.end()) note_haste(queue->second, range.room);
+    }
     std::map<std::string, Found> found;
     std::string last_host;
     for (core::QueuedRequest& row : ready.requests) {

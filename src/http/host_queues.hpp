@@ -41,7 +41,7 @@ class HostQueues {
     // There may be rows to read later, even without a notification.
     bool has_more() const;
     core::ReadPlan plan(core::Instant now, core::Duration monotonic,
-                        std::vector<std::int64_t> known);
+                        std::vector<std::int64_t> known) const;
     // Adds the rows that were read for the plan.
     void add(core::ReadRequests ready, const core::ReadPlan& plan, core::Duration monotonic);
 
@@ -118,6 +118,7 @@ class HostQueues {
     bool wants_refill(const Queue& queue, std::size_t most, core::Duration monotonic) const;
     void note_read(Queue& queue, std::size_t room, std::size_t count, core::Instant last,
                    core::Duration monotonic);
+    static void note_haste(Queue& queue, int room);
     void forget_unused();
     void drop_rows(Queue& queue);
     std::vector<std::string> hosts_with_rows();
