@@ -50,6 +50,28 @@ as('greedy', q{SELECT cron.unschedule(jobid) FROM cron.job});
 as('greedy', q{SELECT cron.cancel_run(runid) FROM cron.job_run_details WHERE status IN ('starting', 'running')});
 wait_for($node, "SELECT count(*) FROM cron.job_run_details WHERE status IN ('starting', 'running')", '0', 'all end');
 
+# ---- a limit of its own ------------------------------------------------------------------------
+
+my ($rc, $out, $err) = $node->psql('postgres', 'SET cron.max_running_jobs_per_role = 100', extra_params => [ '-U', 'greedy' ]);
+like($err, qr/permission denied to set parameter "cron.max_running_jobs_per_role"/, 'a role cannot give itself a limit');
+$node->safe_psql('postgres', q{ALTER SYSTEM SET cron.max_running_jobs_per_role = 1; SELECT pg_reload_conf();
+	ALTER ROLE greedy SET cron.max_running_jobs_per_role = 2});
+wait_for($node, 'SHOW cron.max_running_jobs_per_role', '1', 'there is a limit for all');
+as('greedy', q{SELECT cron.schedule('limited ' || i, '0 0 1 1 *', 'SELECT pg_sleep(3600)') FROM generate_series(1, 5) i;
+	SELECT cron.run_job('limited ' || i) FROM generate_series(1, 5) i});
+my $limited = q{SELECT count(*) FILTER (WHERE status = 'running'), count(*) FILTER (WHERE status = 'starting'),
+	max(reason) FROM cron.job_run_details WHERE jobname LIKE 'limited%' AND end_time IS NULL};
+wait_for($node, $limited, '2|3|waiting for a worker: cron.max_running_jobs_per_role (2) is reached',
+	'a role has as many runs as are set for it');
+ends_well(as('modest', "SELECT cron.run_job('modest')"), 'another role has its own');
+$node->safe_psql('postgres', 'ALTER ROLE greedy SET cron.max_running_jobs_per_role = 4');
+wait_for($node, $limited, '4|1|waiting for a worker: cron.max_running_jobs_per_role (4) is reached', 'a higher limit is heeded');
+$node->safe_psql('postgres', 'ALTER ROLE greedy SET cron.max_running_jobs_per_role = 0');
+wait_for($node, $limited, '5|0|', 'and that there is none');
+as('greedy', q{SELECT cron.unschedule(jobid) FROM cron.job; SELECT cron.cancel_run(runid) FROM cron.job_run_details WHERE end_time IS NULL});
+wait_for($node, "SELECT count(*) FROM cron.job_run_details WHERE end_time IS NULL", '0', 'they end');
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET cron.max_running_jobs_per_role; SELECT pg_reload_conf(); ALTER ROLE greedy RESET ALL');
+
 # ---- claims ---------------------------------------------------------------------------------
 
 # Ten thousand are due at the same instant, and one; which has the greatest job id, and would come last.

@@ -11,7 +11,9 @@
 #include "securatlas/pg/border/extension.hpp"
 #include "securatlas/pg/border/identity.hpp"
 #include "securatlas/pg/border/process.hpp"
+#include "securatlas/pg/border/transaction.hpp"
 #include "securatlas/pg/cron/command.hpp"
+#include "securatlas/pg/cron/role_limit.hpp"
 #include "securatlas/pg/cron/settings.hpp"
 
 namespace securatlas::app {
@@ -66,6 +68,7 @@ void Dispatcher::add(const std::vector<pg::runs::RunRow>& runs) {
         entry.row = run;
         if (const auto* target = std::get_if<pg::Target>(&found->second)) {
             entry.target = *target;
+            limits_.erase(*target);
             entry.failure.reset();
         } else {
             entry.failure = refusal(order, std::get<pg::Error>(found->second));
@@ -134,6 +137,8 @@ std::map<pg::Target, Dispatcher::Queue>::iterator Dispatcher::oldest_queue(
 void Dispatcher::hand_out(core::Duration monotonic_now,
                           const std::function<void(const pg::RunReport&)>& report) {
     end_parking(monotonic_now);
+    if (!at_share_.empty() && monotonic_now >= limits_until_) limits_.clear();
+    if (limits_.empty()) limits_until_ = monotonic_now + kLongestPause;
     at_share_.clear();
     has_queued_ = false;
     std::set<pg::Target> passed;  // targets that cannot get a worker now
@@ -204,7 +209,8 @@ Dispatcher::Handed Dispatcher::hand(Entry& entry, core::Duration monotonic_now) 
     auto* run = std::get_if<pg::RunOrder>(&entry.order);
     const bool is_elsewhere = entry.target.database != database_;
     if (run != nullptr && is_elsewhere && run->parcel == 0) {
-        const auto room = pg::WorkerTable::room_for(database_, entry.target);
+        const auto room =
+            pg::WorkerTable::room_for(database_, entry.target, limit_of(entry.target));
         const bool is_there = room == handed || (room == reserved && !slots_are_out_now);
         if (!is_there) return has_to_wait(entry, room, slots_are_out_now);
         if (!pack_for_elsewhere(entry, *run)) return Handed::parked;
@@ -214,6 +220,7 @@ Dispatcher::Handed Dispatcher::hand(Entry& entry, core::Duration monotonic_now) 
     const auto assigned = pg::WorkerTable::assign(database_, entry.target, entry.order,
                                                   {.queue = run != nullptr && !is_elsewhere,
                                                    .reserve = !slots_are_out_now,
+                                                   .limit = limit_of(entry.target),
                                                    .now = monotonic_now});
     if (assigned.assignment == queued) has_queued_ = true;
     if (assigned.assignment == handed || assigned.assignment == queued) return Handed::yes;
@@ -232,12 +239,23 @@ Dispatcher::Handed Dispatcher::hand(Entry& entry, core::Duration monotonic_now) 
     return Handed::not_now;
 }
 
+// Read again with each group of new runs, and each second while it keeps runs from starting.
+int Dispatcher::limit_of(const pg::Target& target) {
+    auto found = limits_.find(target);
+    if (found == limits_.end()) {
+        pg::Transaction transaction;
+        found = limits_.emplace(target, pg::role_limit(target)).first;
+        transaction.commit();
+    }
+    return found->second;
+}
+
 Dispatcher::Handed Dispatcher::has_to_wait(const Entry& entry,
                                            pg::WorkerTable::Assignment assignment,
                                            bool slots_are_out_now) {
     using enum pg::WorkerTable::Assignment;
-    if (assignment == share) {
-        at_share_.insert(entry.target);
+    if (assignment == share || assignment == limit) {
+        at_share_.insert_or_assign(entry.target, assignment == limit);
         return Handed::not_now;
     }
     if (assignment == enough) {
@@ -333,11 +351,14 @@ std::optional<core::Instant> Dispatcher::oldest_wait() const {
 std::vector<core::ExplainWait> Dispatcher::explain_waits(core::Duration since,
                                                          core::Duration monotonic_now) {
     std::vector<core::ExplainWait> waits;
-    const auto explain = [&](const Item& item, const std::string& reason) {
+    const auto explain = [&](const Item& item, const std::string& reason, int limit = 0) {
         const auto* run = std::get_if<core::RunId>(&item);
         Entry& entry = entries_.at(item);
-        if (run == nullptr || entry.explained || entry.ready_at > since) return;
+        // Its limit may have been changed.
+        const bool is_explained = entry.explained && (limit == 0 || limit == entry.explained_limit);
+        if (run == nullptr || is_explained || entry.ready_at > since) return;
         entry.explained = true;
+        entry.explained_limit = limit;
         waits.push_back({*run, reason});
     };
     for (const auto& [until, item] : parked_) {
@@ -350,10 +371,15 @@ std::vector<core::ExplainWait> Dispatcher::explain_waits(core::Duration since,
             : core::reasons::running_jobs_limit(pg::settings().max_running_jobs);
     const std::string share = core::reasons::kRoleShare;
     for (const auto& [target, queue] : ready_) {
-        const std::string& reason = at_share_.contains(target) ? share : slots;
+        const auto kept = at_share_.find(target);
+        const bool is_kept = kept != at_share_.end();
+        const int limit = is_kept && kept->second ? limit_of(target) : 0;
+        const std::string reason = limit > 0 ? core::reasons::role_limit(limit)
+                                   : is_kept ? share
+                                             : slots;
         for (const auto& [scheduled_at, item] : queue) {
             if (waits.size() == kExplainAtOnce) return waits;
-            explain(item, reason);
+            explain(item, reason, limit);
         }
     }
     return waits;

@@ -79,7 +79,8 @@ class Dispatcher {
         std::optional<pg::RunReport> failure;
         core::Duration ready_at{0};
         bool explained = false;
-        std::string parked_for;  // why the last attempt to hand it out failed
+        int explained_limit = 0;  // of the role, if that is the reason
+        std::string parked_for;   // why the last attempt to hand it out failed
         core::Duration parked_until{0};
         core::Duration parked_pause{0};
     };
@@ -101,6 +102,7 @@ class Dispatcher {
     };
     Handed try_to_hand(Entry& entry, core::Duration monotonic_now);
     Handed hand(Entry& entry, core::Duration monotonic_now);
+    int limit_of(const pg::Target& target);
     Handed has_to_wait(const Entry& entry, pg::WorkerTable::Assignment assignment,
                        bool slots_are_out_now);
     bool pack_for_elsewhere(Entry& entry, pg::RunOrder& order);
@@ -117,7 +119,10 @@ class Dispatcher {
     std::map<pg::Target, Queue> ready_;
     std::size_t ready_count_ = 0;
     std::set<std::pair<core::Duration, Item>> parked_;  // with the time of the next attempt
-    std::set<pg::Target> at_share_;  // whose role had used its share of slots in the last attempt
+    // Whose role had used its share of slots in the last attempt; true: or what its limit allows.
+    std::map<pg::Target, bool> at_share_;
+    std::map<pg::Target, int> limits_;  // as far as they are known
+    core::Duration limits_until_{0};
     std::vector<Pending> pending_;
     core::Duration pause_{0};
     core::Duration try_at_{0};

@@ -17,6 +17,7 @@ namespace {
 struct Variables {
     char* timezone = nullptr;
     int max_running_jobs = 0;
+    int max_running_jobs_per_role = 0;
     int worker_idle_timeout_ms = 0;
     char* history_retention = nullptr;
     int history_limit = 0;
@@ -94,6 +95,11 @@ void define_limits() {
                             "Runs that may be executed at the same time in the whole cluster.",
                             nullptr, &variables.max_running_jobs, 32, 1, 1000, PGC_POSTMASTER, 0,
                             nullptr, nullptr, nullptr);
+    DefineCustomIntVariable("cron.max_running_jobs_per_role",
+                            "Runs of one role that may be executed at the same time in the whole "
+                            "cluster; 0 sets no limit.",
+                            nullptr, &variables.max_running_jobs_per_role, 0, 0, 1000, PGC_SUSET, 0,
+                            nullptr, nullptr, nullptr);
     DefineCustomIntVariable("cron.worker_idle_timeout",
                             "Time after which a job worker without a run ends.", nullptr,
                             &variables.worker_idle_timeout_ms, 60'000, 0, 86'400'000, PGC_SIGHUP,
@@ -148,6 +154,7 @@ Settings settings() {
     return {
         .timezone = variables.timezone,
         .max_running_jobs = variables.max_running_jobs,
+        .max_running_jobs_per_role = variables.max_running_jobs_per_role,
         .worker_idle_timeout = std::chrono::milliseconds(variables.worker_idle_timeout_ms),
         .history_retention = core::Duration(variables.history_retention_us),
         .history_limit = variables.history_limit,

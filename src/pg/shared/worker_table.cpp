@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <csignal>
+#include <optional>
 #include <thread>
 
 #include "securatlas/core/cron/slot_share.hpp"
@@ -109,8 +110,9 @@ int usable_slots(const SharedState& state) {
     return (std::min)(state.slot_count, max_worker_processes - others);
 }
 
-// Counts the slots of a role in all databases.
-bool has_its_share(const SharedState& state, RoleOid role) {
+// Why the role may use no more slots; nullopt: it may. Its slots in all databases count.
+std::optional<WorkerTable::Assignment> kept_by_role(const SharedState& state, RoleOid role,
+                                                    int limit) {
     int used = 0;
     int used_by_role = 0;
     for (int i = 0; i < state.slot_count; ++i) {
@@ -119,7 +121,9 @@ bool has_its_share(const SharedState& state, RoleOid role) {
         ++used;
         if (slot.target.role == role) ++used_by_role;
     }
-    return !core::may_have_slot(used_by_role, usable_slots(state) - used);
+    if (limit > 0 && used_by_role >= limit) return WorkerTable::Assignment::limit;
+    if (core::may_have_slot(used_by_role, usable_slots(state) - used)) return std::nullopt;
+    return WorkerTable::Assignment::share;
 }
 
 // Asks an idle worker to end, unless one is ending already. False: there is none.
@@ -219,21 +223,21 @@ WorkerTable::Assigned WorkerTable::assign(DatabaseOid owner, const Target& targe
     SharedState& state = require_shared_state();
     SharedLock lock(state);
     if (!collects(state, owner)) return {Assignment::full};
-    const bool share = has_its_share(state, target.role);
+    const auto kept = kept_by_role(state, target.role, ways.limit);
     const auto* run = ways.queue ? std::get_if<RunOrder>(&order) : nullptr;
     const bool wants_worker =
         run == nullptr ||
         core::wants_worker(busy_workers(state, owner, target, ways.now), processors);
     const auto to_idle = [&] {
-        return !share && give_to_idle(state, owner, target, order, ways.now);
+        return !kept && give_to_idle(state, owner, target, order, ways.now);
     };
     if (wants_worker && to_idle()) return {Assignment::handed};
-    if (run != nullptr && (share || !ways.reserve || !wants_worker)) {
+    if (run != nullptr && (kept || !ways.reserve || !wants_worker)) {
         if (give_to_queue(state, owner, target, *run, ways.now)) return {Assignment::queued};
         if (to_idle()) return {Assignment::handed};
-        if (!share && ways.reserve) return {Assignment::enough};
+        if (!kept && ways.reserve) return {Assignment::enough};
     }
-    if (share) return {Assignment::share};
+    if (kept) return {*kept};
     if (!ways.reserve) return {Assignment::full};
     const Assigned reserved = reserve(state, owner, target, order);
     if (reserved.assignment == Assignment::reserved || run == nullptr) return reserved;
@@ -242,10 +246,10 @@ WorkerTable::Assigned WorkerTable::assign(DatabaseOid owner, const Target& targe
     return reserved;
 }
 
-WorkerTable::Assignment WorkerTable::room_for(DatabaseOid owner, const Target& target) {
+WorkerTable::Assignment WorkerTable::room_for(DatabaseOid owner, const Target& target, int limit) {
     SharedState& state = require_shared_state();
     SharedLock lock(state);
-    if (has_its_share(state, target.role)) return Assignment::share;
+    if (const auto kept = kept_by_role(state, target.role, limit)) return *kept;
     bool is_free = false;
     for (int i = 0; i < state.slot_count; ++i) {
         const WorkerSlotState& slot = state.slots[i];

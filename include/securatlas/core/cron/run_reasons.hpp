@@ -21,6 +21,10 @@ inline constexpr const char* kServerSlots =
 inline std::string running_jobs_limit(int limit) {
     return "waiting for a worker: cron.max_running_jobs (" + std::to_string(limit) + ") is reached";
 }
+inline std::string role_limit(int limit) {
+    return "waiting for a worker: cron.max_running_jobs_per_role (" + std::to_string(limit) +
+           ") is reached";
+}
 inline std::string waiting_for(const std::string& job) { return "waiting for " + job; }
 // `time` is a utc_text().
 inline std::string retry_at(const std::string& time) { return "retry at " + time; }

@@ -8,8 +8,9 @@
 namespace securatlas::pg {
 
 struct Settings {
-    const char* timezone;  // cron.timezone; a zone of the zone database
-    int max_running_jobs;  // cron.max_running_jobs; fixed at server start
+    const char* timezone;           // cron.timezone; a zone of the zone database
+    int max_running_jobs;           // cron.max_running_jobs; fixed at server start
+    int max_running_jobs_per_role;  // 0: no limit; for a role see role_limit()
     core::Duration worker_idle_timeout;
     core::Duration history_retention;  // 0: keep all
     int history_limit;                 // rows kept for a job; 0: no limit

@@ -46,6 +46,7 @@ class WorkerTable {
         waiting,   // no slot is free; an idle worker of another target was asked to end
         full,      // all slots are busy; or, if none may be reserved, no worker of it is idle
         share,     // the role has used its share of the slots (core::may_have_slot)
+        limit,     // the role uses as many slots as it may
     };
     struct Assigned {
         Assignment assignment;
@@ -57,6 +58,7 @@ class WorkerTable {
     struct Ways {
         bool queue = false;     // let it wait behind a short run
         bool reserve = true;    // reserve a slot for a new worker
+        int limit = 0;          // of the slots that the role may use in all databases; 0: none
         core::Duration now{0};  // monotonic
     };
     static Assigned assign(DatabaseOid owner, const Target& target, const Order& order,
@@ -64,7 +66,7 @@ class WorkerTable {
 
     // What assign() would return now (`reserved` if a slot is free), without queueing or reserving
     // anything. For orders that are expensive to prepare.
-    static Assignment room_for(DatabaseOid owner, const Target& target);
+    static Assignment room_for(DatabaseOid owner, const Target& target, int limit);
 
     // The server has no worker slot left (max_worker_processes): asks an idle worker of any target
     // to end.
