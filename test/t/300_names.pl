@@ -231,7 +231,7 @@ like(error_of('postgres', 'CREATE EXTENSION pg_cron SCHEMA public'), qr/must be 
 # ---- the originals, and other versions -------------------------------------------------------
 in('c', q{UPDATE pg_extension SET extversion = '1.6' WHERE extname = 'pg_cron'});
 like(error_of('c', 'CREATE EXTENSION securatlas_sched'),
-	qr/42P06: schema "cron" already exists\nDETAIL:  It belongs to extension "pg_cron" 1.6.\nHINT:  scripts\/migrate moves/,
+	qr/42P06: schema "cron" already exists\nDETAIL:  It belongs to extension "pg_cron" 1.6.\nHINT:  securatlas_sched_migrate moves/,
 	'what the original has is not taken in');
 in('c', q{UPDATE pg_extension SET extversion = '1.6.101' WHERE extname = 'pg_cron'; COMMENT ON EXTENSION pg_cron IS 'of a later version'});
 like(error_of('c', q{SELECT cron.schedule('x', '@yearly', '')}),
