@@ -162,7 +162,7 @@ REVOKE ALL ON FUNCTION net.worker_restart() FROM PUBLIC;
 --- also when updated
 CREATE FUNCTION net._worker_is_up() RETURNS boolean
     LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_net_worker_is_up';
-COMMENT ON FUNCTION net._worker_is_up() IS 'True if the http worker of this database is running, or the scheduler, which starts it when there are requests.';
+COMMENT ON FUNCTION net._worker_is_up() IS 'True if the http worker of this database is running, or, unless it is always there (pg_net.database_name), the scheduler, which starts it when there are requests.';
 CREATE FUNCTION net.wait_until_running() RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -183,7 +183,6 @@ BEGIN
     IF NOT net._worker_is_up() THEN
         RAISE object_not_in_prerequisite_state
             USING MESSAGE = 'the http worker of this database is not running',
-                  DETAIL = 'Neither it nor the scheduler that starts it is running.',
                   HINT = 'See the server log.';
     END IF;
 END $$;

@@ -3,7 +3,7 @@
 // every database; schedulers that find no extension end at once, and their entry is freed. Later
 // schedulers are requested by CREATE EXTENSION and CREATE DATABASE. A scheduler that ends is
 // launched again after a pause that grows with each failure, unless its database is blocked for
-// DROP, RENAME or a copy.
+// DROP, RENAME or a copy. As pg_net's it also keeps the http worker of one database running.
 #include <algorithm>
 #include <unordered_map>
 #include <utility>
@@ -14,6 +14,7 @@
 #include "securatlas/pg/border/identity.hpp"
 #include "securatlas/pg/border/process.hpp"
 #include "securatlas/pg/border/transaction.hpp"
+#include "securatlas/pg/net/settings.hpp"
 #include "securatlas/pg/shared/launch.hpp"
 
 namespace securatlas::app {
@@ -44,6 +45,7 @@ class Launcher {
     // Does what there is to do, and returns how long to sleep.
     core::Duration turn() {
         follow_starting();
+        const core::Duration sleep = keep_http_worker();
         // There may be more databases than entries: databases without the extension free their
         // entries for others.
         if (!unvisited_.empty()) unvisited_ = pg::DatabaseTable::want_all(unvisited_);
@@ -54,8 +56,42 @@ class Launcher {
         if (pg::DatabaseTable::take_overcrowded() || (is_settled && !unvisited_.empty())) {
             log_overcrowded();
         }
-        if (!starting_.empty() || pg::DatabaseTable::any_blocked()) return kRetryPause;
-        return next ? (std::max)(*next - pg::now(), core::Duration(0)) : core::Duration::max();
+        if (!starting_.empty() || pg::DatabaseTable::any_blocked()) {
+            return (std::min)(sleep, kRetryPause);
+        }
+        return next ? (std::min)(sleep, (std::max)(*next - pg::now(), core::Duration(0))) : sleep;
+    }
+
+    // Returns how long to sleep. An http worker that has ended is started again after a pause.
+    core::Duration keep_http_worker() {
+        const pg::DatabaseOid database = database_of_pg_net();
+        pg::DatabaseTable::keep_http_worker(database);
+        if (!pg::DatabaseTable::kept_http_worker_is_missing()) {
+            http_launch_at_.reset();
+            return core::Duration::max();
+        }
+        // It has not attached yet.
+        if (http_launch_ && http_launch_->state() != pg::Launched::State::ended) return kRetryPause;
+        const core::Duration monotonic = pg::monotonic_now();
+        if (!http_launch_at_) http_launch_at_ = monotonic + kRetryPause;
+        if (*http_launch_at_ > monotonic) return *http_launch_at_ - monotonic;
+        http_launch_at_ = monotonic + kRetryPause;
+        http_launch_ = pg::launch_http_worker(database);
+        if (http_launch_) {
+            slots_are_out_ = false;
+        } else {
+            slots_are_out("an http worker");
+        }
+        return kRetryPause;
+    }
+
+    static pg::DatabaseOid database_of_pg_net() {
+        const std::string name = pg::pg_net_database();
+        if (name.empty()) return 0;
+        pg::Transaction transaction;
+        const std::vector<pg::DatabaseOid> found = pg::connectable_databases(name);
+        transaction.commit();
+        return found.empty() ? 0 : found.front();
     }
 
     void log_overcrowded() {
@@ -84,12 +120,15 @@ class Launcher {
             return;
         }
         pg::DatabaseTable::start_failed(database);
+        slots_are_out("a scheduler");
+    }
+
+    void slots_are_out(const char* wanted) {
         pg::WorkerTable::make_room();
-        if (slots_are_out_) return;
-        slots_are_out_ = true;
+        if (std::exchange(slots_are_out_, true)) return;
         pg::write_log(pg::LogLevel::warning,
-                      "securatlas_sched: no background worker slot is free for a scheduler; raise "
-                      "max_worker_processes");
+                      std::string("securatlas_sched: no background worker slot is free for ") +
+                          wanted + "; raise max_worker_processes");
     }
 
     // A scheduler that ended before it attached to its entry is started again later.
@@ -114,6 +153,9 @@ class Launcher {
     std::vector<pg::DatabaseOid> unvisited_;  // without a scheduler since the start of the server
     bool is_overcrowded_ = false;             // it was logged that there are too many databases
     bool slots_are_out_ = false;
+    std::optional<pg::Launched> http_launch_;
+    // Of the http worker that is missing, or that was missing when this process started.
+    std::optional<core::Duration> http_launch_at_{core::Duration(0)};
 };
 
 }  // namespace

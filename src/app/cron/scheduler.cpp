@@ -187,12 +187,11 @@ void SchedulerProcess::check_extension() {
         net_ = found.net;
         if (found.state == pg::InstalledExtension::State::absent) end_ = End::nothing_left;
         // Users of pg_cron look for the scheduler by this name.
-        pg::set_application_name(has_cron() ? "pg_cron scheduler" : "pg_net scheduler");
+        pg::set_application_name(has_cron() ? "pg_cron scheduler" : "securatlas_sched scheduler");
         return;
     }
     end_ = end_by(found);
     if (end_ || found.net == net_) return;
-    if (has_net()) (void)pg::DatabaseTable::restart_http_worker(database_);
     callbacks_ = {};
     http_wanted_ = false;
     net_ = found.net;
@@ -408,6 +407,7 @@ void SchedulerProcess::start_http_worker() {
     next_http_launch_ = monotonic + kPauseBetweenLaunches;
     http_wanted_ = false;
     if (pg::DatabaseTable::http_worker_pid(database_) != 0) return;
+    if (pg::DatabaseTable::http_worker_is_kept(database_)) return;
     if (http_launch_ && http_launch_->state() == pg::Launched::State::starting) return;
     http_launch_ = pg::launch_http_worker(database_);
     if (http_launch_) return;

@@ -14,7 +14,6 @@
 #include "securatlas/pg/border/transaction.hpp"
 #include "securatlas/pg/cron/jobs.hpp"
 #include "securatlas/pg/net/requests.hpp"
-#include "securatlas/pg/shared/names.hpp"
 
 namespace securatlas::app {
 namespace {
@@ -45,8 +44,7 @@ bool SchedulerProcess::start() {
 void SchedulerProcess::start_sending() {
     callbacks_.look_at_all();
     pg::Transaction transaction;
-    http_wanted_ = pg::serves_as_pg_net() || !pg::try_keep_extension(pg::Tables::net) ||
-                   pg::requests::may_have_requests();
+    http_wanted_ = !pg::try_keep_extension(pg::Tables::net) || pg::requests::may_have_requests();
     transaction.commit();
 }
 

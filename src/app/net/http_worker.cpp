@@ -1,8 +1,8 @@
-// The http worker: one process for a database, as long as it has requests. A thread (http::Sender)
-// sends them; this one, which alone calls PostgreSQL, passes on what it reads from the queue, and
-// records the results, both in one short transaction. Requests are read ahead, so that the thread
-// has something to start while a transaction lasts. No transaction is open while the process
-// sleeps.
+// The http worker: one process for a database, as long as it has requests; where it stands for
+// pg_net's, it stays, even without the extension. A thread (http::Sender) sends them; this one,
+// which alone calls PostgreSQL, passes on what it reads from the queue, and records the results,
+// both in one short transaction. Requests are read ahead, so that the thread has something to start
+// while a transaction lasts. No transaction is open while the process sleeps.
 //
 // The worker changes a row of the queue only when an attempt has ended. If the process dies,
 // everything that it had in memory is still in the queue, and is sent again. If a transaction fails
@@ -23,7 +23,6 @@
 #include "securatlas/pg/net/requests.hpp"
 #include "securatlas/pg/net/settings.hpp"
 #include "securatlas/pg/shared/installed_extension.hpp"
-#include "securatlas/pg/shared/names.hpp"
 
 namespace securatlas::app {
 namespace {
@@ -35,11 +34,21 @@ constexpr core::Duration kLongestGroupTime = std::chrono::milliseconds(50);
 constexpr core::Duration kPauseAfterError = std::chrono::milliseconds(500);
 constexpr core::Duration kIdleTime = std::chrono::seconds(5);
 
-bool extension_is_here() {
+// Number of the schema with the tables; 0: they are not there, or of another version.
+std::uint32_t usable_schema() {
     pg::Transaction transaction;
     const pg::InstalledExtension found = pg::installed_extension();
     transaction.commit();
-    return found.state == pg::InstalledExtension::State::matching && found.net != 0;
+    return found.state == pg::InstalledExtension::State::matching ? found.net : 0;
+}
+
+// Waits for the tables, if this http worker is kept. 0: exit.
+std::uint32_t wait_for_schema(pg::DatabaseOid database) {
+    while (true) {
+        const std::uint32_t net = usable_schema();
+        if (net != 0 || !pg::DatabaseTable::http_worker_is_kept(database)) return net;
+        pg::wait(pg::Wait::http_worker, core::Duration::max());
+    }
 }
 
 http::SenderOptions sender_options(std::size_t slots) {
@@ -85,8 +94,9 @@ void stop_running() noexcept {
 
 }  // namespace
 
-HttpWorker::HttpWorker(pg::DatabaseOid database)
+HttpWorker::HttpWorker(pg::DatabaseOid database, std::uint32_t net)
     : database_(database),
+      net_(net),
       slots_(acquire_slots()),
       sender_(make_sender(slots_)),
       sends_(pg::net_settings().send_requests),
@@ -97,10 +107,10 @@ HttpWorker::HttpWorker(pg::DatabaseOid database)
 
 HttpWorker::~HttpWorker() { running = nullptr; }
 
-void HttpWorker::run() {
+HttpWorker::End HttpWorker::run() {
     while (true) {
         try {
-            if (!turn()) return;
+            if (const auto end = turn()) return *end;
         } catch (const pg::Error& error) {
             note_error(error);
         }
@@ -108,14 +118,14 @@ void HttpWorker::run() {
     }
 }
 
-bool HttpWorker::turn() {
+std::optional<HttpWorker::End> HttpWorker::turn() {
     apply_settings();
     look_for_work();
     state_ = sender_->look(pg::monotonic_now());
     if (!is_idle()) idle_since_ = pg::monotonic_now();
     // Even if they cannot be recorded now, their bodies must not hold up others.
     if (state_.group_is_complete) take_results();
-    if (std::exchange(check_extension_, false) && !extension_is_here()) return false;
+    if (std::exchange(check_extension_, false) && usable_schema() != net_) return End::tables_gone;
     const auto at = next_transaction();
     if (at && *at <= pg::monotonic_now()) {
         exchange_with_tables();
@@ -123,7 +133,8 @@ bool HttpWorker::turn() {
     }
     publish(false);
     report_activity();
-    return !may_leave();
+    if (may_leave()) return End::idle;
+    return std::nullopt;
 }
 
 void HttpWorker::report_activity() {
@@ -198,8 +209,9 @@ void HttpWorker::exchange_with_tables() {
     const core::Duration monotonic = pg::monotonic_now();
     try_at_ = monotonic + kPauseAfterError;  // in case of an error
     pg::Transaction transaction;
-    if (!pg::try_keep_extension(pg::Tables::net) || !pg::requests::try_lock() ||
-        !pg::extension_is_usable()) {
+    // Requests of a schema that was made again have the numbers of former ones.
+    if (!pg::try_keep_extension(pg::Tables::net) || pg::schema_of(pg::Tables::net) != net_ ||
+        !pg::requests::try_lock() || !pg::extension_is_usable()) {
         check_extension_ = true;
         return;
     }
@@ -271,8 +283,7 @@ bool HttpWorker::is_idle() const {
 }
 
 bool HttpWorker::may_leave() {
-    if (pg::serves_as_pg_net()) return false;
-    if (!is_idle() || pg::monotonic_now() < idle_since_ + kIdleTime) return false;
+    if (!is_idle() || pg::monotonic_now() < idle_since_ + kIdleTime || is_kept()) return false;
     publish(true);
     if (pg::DatabaseTable::detach_http_worker_if_idle(database_)) return true;
     sender_->look_at_all();
@@ -288,22 +299,25 @@ core::Duration HttpWorker::sleep_time() const {
     if (next_ready_) not_after(*next_ready_ - pg::now());
     if (state_.next_opening) not_after(*state_.next_opening - now);
     if (state_.figures_changed) not_after(published_at_ + kPauseBetweenPublishing - now);
-    if (is_idle() && !pg::serves_as_pg_net()) not_after(idle_since_ + kIdleTime - now);
+    if (is_idle() && !is_kept()) not_after(idle_since_ + kIdleTime - now);
     return sleep;
 }
 
 void run_http_worker(pg::DatabaseOid database) {
     pg::accept_signals();
     pg::connect_as_superuser(database);
-    if (!extension_is_here() || !pg::DatabaseTable::attach_http_worker(database)) return;
+    const bool has_work = usable_schema() != 0 || pg::DatabaseTable::http_worker_is_kept(database);
+    if (!has_work || !pg::DatabaseTable::attach_http_worker(database)) return;
     pg::set_application_name("pg_net worker");
     pg::requests::prepare_process();
     pg::call_before_exit(&stop_running);
     pg::report_idle();
-    while (true) {
+    while (const std::uint32_t net = wait_for_schema(database)) {
         try {
-            HttpWorker(database).run();
-            return;
+            if (HttpWorker(database, net).run() == HttpWorker::End::idle) return;
+            pg::HttpTable::forget(database);
+            pg::report_idle();
+            continue;
         } catch (const std::bad_alloc&) {
             // The state in memory may be incomplete; the queue has everything. Any other error
             // here, such as an engine of another version, ends the process, and the scheduler

@@ -1,6 +1,7 @@
 // The process that sends the requests of one database.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -16,20 +17,23 @@ namespace securatlas::app {
 
 class HttpWorker {
   public:
-    explicit HttpWorker(pg::DatabaseOid database);
+    // For the tables of schema net of this number (see InstalledExtension).
+    HttpWorker(pg::DatabaseOid database, std::uint32_t net);
     ~HttpWorker();
     HttpWorker(const HttpWorker&) = delete;
     HttpWorker& operator=(const HttpWorker&) = delete;
 
-    // Returns when there has been nothing to do for a while, or when the extension was dropped.
-    void run();
+    enum class End {
+        idle,        // there has been nothing to do for a while
+        tables_gone  // the extension was dropped, or has another version
+    };
+    End run();
 
   private:
     // The published figures are at most this old.
     static constexpr core::Duration kPauseBetweenPublishing = std::chrono::milliseconds(50);
 
-    // False: exit.
-    bool turn();
+    std::optional<End> turn();
     void apply_settings();
     void look_for_work();
     void take_cancelled();
@@ -45,10 +49,12 @@ class HttpWorker {
     void note_error(const pg::Error& error);
     bool holds_results() const { return !ended_.empty() || !retried_.empty(); }
     bool is_idle() const;
+    bool is_kept() const { return pg::DatabaseTable::http_worker_is_kept(database_); }
     bool may_leave();
     core::Duration sleep_time() const;
 
     pg::DatabaseOid database_;
+    std::uint32_t net_;
     std::size_t slots_;  // requests that may be in flight
     std::unique_ptr<http::Sender> sender_;
     http::SenderState state_;  // of the sender, when this turn looked

@@ -220,8 +220,10 @@ PGDLLEXPORT Datum securatlas_net_worker_is_up(PG_FUNCTION_ARGS) {
     (void)fcinfo;
     return entry_point([] {
         const pg::DatabaseOid database = pg::current_database();
+        const bool starts_when_wanted = !pg::DatabaseTable::http_worker_is_kept(database) &&
+                                        pg::DatabaseTable::scheduler_is_running(database);
         return BoolGetDatum(pg::DatabaseTable::http_worker_pid(database) != 0 ||
-                            pg::DatabaseTable::scheduler_is_running(database));
+                            starts_when_wanted);
     });
 }
 

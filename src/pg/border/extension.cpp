@@ -58,6 +58,11 @@ Oid holder_of(Tables tables) {
     return OidIsValid(all.id) ? all.id : read_named_extension(tables).id;
 }
 
+// C world.
+Oid find_schema(Tables tables) {
+    return get_namespace_oid(tables == Tables::cron ? "cron" : "net", true);
+}
+
 // C world. What ConditionalLockDatabaseObject() does, which not all minor versions have.
 bool try_lock_extension(Oid extension) {
     LOCKTAG tag;
@@ -132,10 +137,14 @@ bool is_our_extension(std::uint32_t extension) {
                                      read_named_extension(Tables::net).id == extension);
 }
 
+std::uint32_t schema_of(Tables tables) {
+    return call([tables] { return find_schema(tables); });
+}
+
 bool is_one_of(Tables tables, std::uint32_t table) {
     return call([tables, table] {
         if (!OidIsValid(table)) return false;
-        const Oid schema = get_namespace_oid(tables == Tables::cron ? "cron" : "net", true);
+        const Oid schema = find_schema(tables);
         if (!OidIsValid(schema) || get_rel_namespace(table) != schema) return false;
         const Oid extension = getExtensionOfObject(RelationRelationId, table);
         return OidIsValid(extension) && extension == holder_of(tables);

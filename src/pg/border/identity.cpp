@@ -142,18 +142,21 @@ bool owns_database(DatabaseOid database) {
     return call([database] { return role_owns_database(GetUserId(), database); });
 }
 
-std::vector<DatabaseOid> connectable_databases() {
+std::vector<DatabaseOid> connectable_databases(std::optional<std::string> name) {
     struct List {
         Oid* items;
         std::size_t count;
     };
-    const List list = call([] {
+    const char* wanted = name ? name->c_str() : nullptr;
+    const List list = call([wanted] {
+        // No index: without a database there is no catalog that describes one.
         Relation catalog = table_open(DatabaseRelationId, AccessShareLock);
         TableScanDesc scan = table_beginscan_catalog(catalog, 0, nullptr);
         List found{static_cast<Oid*>(palloc(sizeof(Oid))), 0};
         while (HeapTuple tuple = heap_getnext(scan, ForwardScanDirection)) {
             const auto* row = reinterpret_cast<Form_pg_database>(GETSTRUCT(tuple));
             if (!row->datallowconn || row->datconnlimit == kInvalidDatabase) continue;
+            if (wanted != nullptr && strcmp(NameStr(row->datname), wanted) != 0) continue;
             found.items = static_cast<Oid*>(repalloc(found.items, sizeof(Oid) * (found.count + 1)));
             found.items[found.count++] = row->oid;
         }

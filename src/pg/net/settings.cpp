@@ -34,7 +34,8 @@ struct Variables {
     // Of the settings pg_net.*, which are defined only if the library is preloaded as pg_net.
     char* pg_net_ttl = nullptr;
     int pg_net_batch_size = kBatchSize;
-    char* pg_net_ignored[2] = {};
+    char* pg_net_database = nullptr;
+    char* pg_net_username = nullptr;
     std::int64_t pg_net_ttl_us = 0;
 };
 constinit Variables variables;
@@ -61,12 +62,10 @@ void securatlas_assign_pg_net_ttl(const char*, void* extra) {
     variables.pg_net_ttl_us = *static_cast<std::int64_t*>(extra);
 }
 
-void securatlas_assign_pg_net_ignored(const char* value, void*) {
-    const std::string_view given = value != nullptr ? value : "";
-    if (!given.empty() && given != kDatabase && MyProcPid == PostmasterPid) {
-        ereport(LOG,
-                (errmsg("pg_net.database_name and pg_net.username have no effect"),
-                 errdetail("securatlas_sched sends requests of every database that holds it.")));
+void securatlas_assign_pg_net_username(const char* value, void*) {
+    if (value != nullptr && *value != '\0' && MyProcPid == PostmasterPid) {
+        ereport(LOG, (errmsg("pg_net.username has no effect"),
+                      errdetail("The http worker records responses of all roles.")));
     }
 }
 
@@ -153,13 +152,16 @@ void define_pg_net_settings() {
                                securatlas_check_interval, securatlas_assign_pg_net_ttl, nullptr);
     define_number("pg_net.batch_size", "As net.max_connections, where that is not set.",
                   &variables.pg_net_batch_size, kBatchSize, 0, 32'767, PGC_SIGHUP);
-    const auto define_ignored = [](const char* name, char** variable, const char* initial) {
-        DefineCustomStringVariable(name, "Has no effect.", nullptr, variable, initial,
-                                   PGC_SU_BACKEND, 0, nullptr, securatlas_assign_pg_net_ignored,
-                                   nullptr);
-    };
-    define_ignored("pg_net.database_name", &variables.pg_net_ignored[0], kDatabase);
-    define_ignored("pg_net.username", &variables.pg_net_ignored[1], "");
+    define_text("pg_net.database_name",
+                "Database whose http worker stays when there is nothing to send.",
+                &variables.pg_net_database, kDatabase, nullptr);
+    DefineCustomStringVariable("pg_net.username", "Has no effect.", nullptr,
+                               &variables.pg_net_username, "", PGC_SU_BACKEND, 0, nullptr,
+                               securatlas_assign_pg_net_username, nullptr);
+}
+
+std::string pg_net_database() {
+    return variables.pg_net_database == nullptr ? "" : variables.pg_net_database;
 }
 
 NetSettings net_settings() {

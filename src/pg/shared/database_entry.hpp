@@ -7,7 +7,8 @@ namespace securatlas::pg {
 
 void clear_entry(DatabaseState& entry, DatabaseOid database) noexcept;
 
-// Frees the entry, and ends the http worker and all job workers of the database.
+// Ends the http worker and all job workers of the database, and frees the entry. An http worker
+// that is kept stays, with the entry.
 void forget_entry(SharedState& state, DatabaseState& entry) noexcept;
 
 void wake_launcher(SharedState& state) noexcept;

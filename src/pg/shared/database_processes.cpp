@@ -46,6 +46,22 @@ void leave_as_http_worker(int, Datum database) {
     // work.
     entry->http_wanted = true;
     wake_scheduler(state, entry->database);
+    if (entry->database == state.kept_http) wake_launcher(state);
+}
+
+// Of an entry whose http worker stays.
+void forget_scheduler(DatabaseState& entry) noexcept {
+    entry.scheduler = SchedulerState::absent;
+    entry.wanted_again = false;
+    entry.scheduler_bell.latch = nullptr;
+    entry.status = SchedulerStatus{};
+    entry.retry_at = core::kLongAgo;
+    entry.failures = 0;
+    entry.check_extension = false;
+    entry.overflowed = false;
+    entry.notice_count = 0;
+    entry.http_wanted = true;
+    entry.http_bell.ring();
 }
 
 }  // namespace
@@ -59,8 +75,12 @@ void clear_entry(DatabaseState& entry, DatabaseOid database) noexcept {
 }
 
 void forget_entry(SharedState& state, DatabaseState& entry) noexcept {
-    if (entry.http_pid != 0) kill(entry.http_pid, SIGTERM);
     abandon_slots(state, entry.database);
+    if (entry.database == state.kept_http) {
+        forget_scheduler(entry);
+        return;
+    }
+    if (entry.http_pid != 0) kill(entry.http_pid, SIGTERM);
     entry.database = 0;
 }
 
@@ -119,7 +139,7 @@ void DatabaseTable::detach_scheduler(DatabaseOid database, bool again) {
     const Pid blocked_by = entry->blocked_by;
     forget_entry(state, *entry);
     if (!is_wanted) return;
-    clear_entry(*entry, database);
+    if (entry->database == 0) clear_entry(*entry, database);
     entry->blocked_by = blocked_by;
     entry->scheduler = SchedulerState::wanted;
     wake_launcher(state);
@@ -210,6 +230,12 @@ Pid DatabaseTable::http_worker_pid(DatabaseOid database) {
     SharedLock lock(state);
     const DatabaseState* entry = find_database(state, database);
     return entry == nullptr ? 0 : entry->http_pid;
+}
+
+bool DatabaseTable::http_worker_is_kept(DatabaseOid database) {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    return state.kept_http == database;
 }
 
 }  // namespace securatlas::pg

@@ -23,13 +23,12 @@ DatabaseState* find_or_add(SharedState& state, DatabaseOid database) noexcept {
     return entry;
 }
 
-void want(DatabaseState* entry) noexcept {
-    if (entry == nullptr) return;
-    if (entry->scheduler == SchedulerState::absent) {
-        entry->scheduler = SchedulerState::wanted;
-        entry->retry_at = core::kLongAgo;
+void want(DatabaseState& entry) noexcept {
+    if (entry.scheduler == SchedulerState::absent) {
+        entry.scheduler = SchedulerState::wanted;
+        entry.retry_at = core::kLongAgo;
     } else {
-        entry->wanted_again = true;
+        entry.wanted_again = true;
     }
 }
 
@@ -66,8 +65,12 @@ void DatabaseTable::want_scheduler(DatabaseOid database) noexcept {
     if (state == nullptr) return;
     SharedLock lock(*state);
     DatabaseState* entry = find_or_add(*state, database);
-    if (entry == nullptr) state->overcrowded = true;
-    want(entry);
+    if (entry == nullptr) {
+        state->overcrowded = true;
+    } else {
+        want(*entry);
+        entry->http_bell.ring();  // one that is kept waits for the extension
+    }
     wake_launcher(*state);
 }
 
@@ -118,6 +121,8 @@ void DatabaseTable::notify_extension_changed(DatabaseOid database) noexcept {
     if (entry == nullptr) return;
     entry->check_extension = true;
     wake_scheduler(*state, database);
+    if (entry->http_pid == 0) return;
+    entry->http_wanted = true;  // to read the queue, and to see whether it is another one
     entry->http_bell.ring();
 }
 
@@ -206,8 +211,11 @@ std::vector<DatabaseOid> DatabaseTable::want_all(const std::vector<DatabaseOid>&
     SharedLock lock(state);
     for (const DatabaseOid database : databases) {
         DatabaseState* entry = find_or_add(state, database);
-        want(entry);
-        if (entry == nullptr) left_over.push_back(database);
+        if (entry == nullptr) {
+            left_over.push_back(database);
+        } else {
+            want(*entry);
+        }
     }
     return left_over;
 }
@@ -280,6 +288,31 @@ void DatabaseTable::forget(DatabaseOid database) {
     DatabaseState* entry = find_database(state, database);
     if (entry == nullptr) return;
     forget_entry(state, *entry);
+}
+
+void DatabaseTable::keep_http_worker(DatabaseOid database) {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    const bool has_room = database == 0 || find_or_add(state, database) != nullptr;
+    if (!has_room) state.overcrowded = true;
+    const DatabaseOid before = std::exchange(state.kept_http, has_room ? database : 0);
+    if (before == 0 || before == state.kept_http) return;
+    DatabaseState* entry = find_database(state, before);
+    if (entry == nullptr) return;
+    if (entry->scheduler == SchedulerState::absent) {
+        forget_entry(state, *entry);
+    } else {
+        entry->http_bell.ring();
+        wake_scheduler(state, before);
+    }
+}
+
+bool DatabaseTable::kept_http_worker_is_missing() {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    if (state.kept_http == 0) return false;
+    DatabaseState* entry = find_database(state, state.kept_http);
+    return entry != nullptr && entry->http_pid == 0 && !is_blocked(*entry);
 }
 
 }  // namespace securatlas::pg

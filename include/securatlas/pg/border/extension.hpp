@@ -26,6 +26,9 @@ enum class Tables { cron, net };
 // Whether this database has them, of whatever version. Needs a transaction.
 bool has_tables(Tables tables);
 
+// Oid of the schema of these tables; 0: there is none. Needs a transaction.
+std::uint32_t schema_of(Tables tables);
+
 // Whether a table, 0 being none, is one of them.
 bool is_one_of(Tables tables, std::uint32_t table);
 

@@ -48,6 +48,7 @@ bool may_see(RoleOid role);
 bool owns_database(DatabaseOid database);
 
 // Databases that accept connections, without those left invalid by an interrupted DROP DATABASE.
-std::vector<DatabaseOid> connectable_databases();
+// With a name only the one of this name. A process that is connected to no database may call it.
+std::vector<DatabaseOid> connectable_databases(std::optional<std::string> name = std::nullopt);
 
 }  // namespace securatlas::pg

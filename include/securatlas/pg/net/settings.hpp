@@ -32,6 +32,10 @@ NetSettings net_settings();
 // where there is such a setting and it is not pg_net's default.
 int responses_per_purge();
 
+// pg_net.database_name: the database whose http worker is always there. Empty: none, as on a server
+// that does not preload the library under the name pg_net.
+std::string pg_net_database();
+
 // net.blocked_networks and net.allowed_hosts. Returns the same object until they change.
 std::shared_ptr<const core::EgressPolicy> egress_policy();
 

@@ -8,8 +8,7 @@ namespace securatlas::pg {
 // shared_preload_libraries is processed and after the settings are defined.
 void serve_as(const char* name);
 
-// Whether the http worker has to look like that of pg_net: with its backend_type, and running even
-// if there are no requests.
+// Whether http workers have the backend_type by which programs look for pg_net's.
 bool serves_as_pg_net();
 
 }  // namespace securatlas::pg

@@ -142,6 +142,9 @@ struct SharedState {
     Pid launcher_pid;
     Bell launcher_bell;
     bool overcrowded;  // there was no free entry for a database that needs a scheduler
+    // The database whose http worker the launcher keeps running, even without the extension, so
+    // that its entry is never free; 0: none.
+    DatabaseOid kept_http;
     DatabaseState databases[kMaxDatabases];
     int slot_count;
     WorkerSlotState slots[FLEXIBLE_ARRAY_MEMBER];

@@ -218,6 +218,11 @@ class DatabaseTable {
     static std::optional<core::Instant> next_start();
     // The database does not exist any more. All processes that work for it are ended.
     static void forget(DatabaseOid database);
+    // The database whose http worker the launcher keeps running; 0: none. The former one's leaves
+    // when it is idle.
+    static void keep_http_worker(DatabaseOid database);
+    // Whether that one is not there, and may be started.
+    static bool kept_http_worker_is_missing();
 
     // -- the scheduler
     // False if the database has a scheduler already, or is blocked.
@@ -225,9 +230,10 @@ class DatabaseTable {
     // To be called before looking for the extension: whoever requests a scheduler from here on may
     // have created it.
     static void begin_look(DatabaseOid database);
-    // The scheduler found no extension and ends, as do all processes that work for the database.
-    // The entry is freed, unless a scheduler was requested since begin_look(), or `again` says that
-    // the extension was created again: then a new scheduler is started.
+    // The scheduler found no extension and ends, as do all processes that work for the database but
+    // an http worker that is kept. The entry is freed, unless it has one, or a scheduler was
+    // requested since begin_look(), or `again` says that the extension was created again: then a
+    // new scheduler is started.
     static void detach_scheduler(DatabaseOid database, bool again);
     // What workers are doing for this database's scheduler is of no interest to anybody any more.
     static void abandon_orders(DatabaseOid database);
@@ -241,6 +247,8 @@ class DatabaseTable {
     // Detaches an idle http worker. False if requests came in the meantime: it must go on.
     static bool detach_http_worker_if_idle(DatabaseOid database);
     static Pid http_worker_pid(DatabaseOid database);
+    // Whether the launcher starts it, and it stays when there is nothing to do.
+    static bool http_worker_is_kept(DatabaseOid database);
 };
 
 }  // namespace securatlas::pg
