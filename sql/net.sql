@@ -40,6 +40,13 @@ SELECT created = ready_at AS ready, created_by = current_user::regrole AS own, r
        idempotency_key = 'mine' AS own_key, length(idempotency_key) AS key
   FROM net.http_request_queue ORDER BY id;
 SELECT count(DISTINCT idempotency_key) FROM net.http_request_queue;
+-- Keys that are made here are random UUIDs, however many are asked for at once.
+SAVEPOINT keys;
+SELECT count(net.http_get('http://keys.example.com/')) FROM generate_series(1, 1000);
+SELECT count(DISTINCT idempotency_key),
+       bool_and(idempotency_key ~ '^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$') AS uuids
+  FROM net.http_request_queue WHERE url = 'http://keys.example.com/';
+ROLLBACK TO SAVEPOINT keys;
 SELECT :post > :get AND :delete > :post AS ids_grow;
 SELECT net._http_collect_response(:get);
 SELECT code, replace(message, :'get', 'N') AS message, detail, hint

@@ -1,6 +1,7 @@
 #include "border/table_insert.hpp"
 
 extern "C" {
+#include "access/genam.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -21,6 +22,17 @@ void fill(TupleTableSlot* slot, const InsertedRow& row, int columns, int attribu
         slot->tts_isnull[i] = !known || row.nulls[i];
     }
     ExecStoreVirtualTuple(slot);
+}
+
+// C world. Like ExecCloseIndices(), but keeps the locks, like that of the table, until the end of
+// the transaction: with one call for each row, releasing and acquiring them costs more than the
+// lookup.
+void close_indexes(ResultRelInfo* target) {
+    for (int i = 0; i < target->ri_NumIndices; ++i) {
+        if (target->ri_IndexRelationDescs[i] != nullptr) {
+            index_close(target->ri_IndexRelationDescs[i], NoLock);
+        }
+    }
 }
 
 // C world. What the executor does for an INSERT without triggers and constraints.
@@ -44,7 +56,7 @@ void insert_all(Relation table, int columns, const InsertedRow* rows, std::size_
         insert_index_entries(target, slot, state);
         ResetPerTupleExprContext(state);
     }
-    ExecCloseIndices(target);
+    close_indexes(target);
     FreeExecutorState(state);
     ExecDropSingleTupleTableSlot(slot);
 }

@@ -1,6 +1,7 @@
 // Inserts requests into the queue without SQL: no plan and no change of role or search_path, which
 // would cost more than everything else, and no user-defined object can interfere. The columns are
 // in the order of the install script.
+#include <algorithm>
 #include <array>
 #include <map>
 
@@ -81,12 +82,39 @@ Relations find_relations() {
 
 Datum text_datum(std::string_view text) { return Parameter::of(text).value; }
 
+// Random bytes for the next keys. Asking OpenSSL for 16 bytes costs as much as for thousands.
+struct RandomBytes {
+    std::array<unsigned char, 4096> bytes;
+    std::size_t used;
+};
+constinit RandomBytes random_bytes{{}, sizeof random_bytes.bytes};
+
+// A UUID of version 4 (RFC 9562), as text.
 Datum random_uuid_text() {
-    return call([] {
-        const Datum uuid = DirectFunctionCall1(gen_random_uuid, Datum{0});
-        return PointerGetDatum(
-            cstring_to_text(DatumGetCString(DirectFunctionCall1(uuid_out, uuid))));
-    });
+    constexpr std::size_t kSize = 16;
+    RandomBytes& from = random_bytes;
+    if (from.used + kSize > from.bytes.size()) {
+        call([&from] {
+            if (!pg_strong_random(from.bytes.data(), from.bytes.size())) {
+                ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
+                                errmsg("could not generate random values")));
+            }
+        });
+        from.used = 0;
+    }
+    std::array<unsigned char, kSize> uuid;
+    std::copy_n(from.bytes.begin() + static_cast<std::ptrdiff_t>(from.used), kSize, uuid.begin());
+    from.used += kSize;
+    uuid[6] = (uuid[6] & 0x0f) | 0x40;  // version
+    uuid[8] = (uuid[8] & 0x3f) | 0x80;  // variant
+    std::array<char, 2 * kSize + 4> text;
+    auto* to = text.begin();
+    for (std::size_t i = 0; i < kSize; ++i) {
+        if (i == 4 || i == 6 || i == 8 || i == 10) *to++ = '-';
+        *to++ = "0123456789abcdef"[uuid[i] >> 4];
+        *to++ = "0123456789abcdef"[uuid[i] & 0x0f];
+    }
+    return text_datum({text.data(), text.size()});
 }
 
 void set_names(QueueRow& row, Column column, const std::vector<std::string>& names) {
