@@ -21,7 +21,7 @@ DECLARE
     found text[] := '{}';
 BEGIN
     FOR line IN EXECUTE 'EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) ' || query LOOP
-        IF line ~ 'Scan.* on ' AND line !~ 'never executed' THEN
+        IF line ~ '^ *(-> +)?[^:]*Scan.* on ' AND line !~ 'never executed' THEN
             found := found || substring(line FROM ' on (\w+)');
         END IF;
     END LOOP;

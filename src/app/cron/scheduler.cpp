@@ -256,31 +256,6 @@ void SchedulerProcess::add_outcome(const pg::RunReport& report) {
     }
 }
 
-void SchedulerProcess::read_requested_runs() {
-    for (const std::int64_t id : cancelled_runs_) {
-        const core::RunId run{id};
-        // If a worker has the run by now, the worker ends it.
-        if (!dispatcher_.withdraw(run) && pg::WorkerTable::cancel(database_, run) !=
-                                              pg::WorkerTable::Cancelled::no_worker_has_it) {
-            continue;
-        }
-        events_.push_back(core::RunEnded{run, core::RunOutcome::cancelled, false});
-    }
-    cancelled_runs_.clear();
-    if (requested_runs_.empty() && !all_requested_) return;
-    pg::ExtensionTransaction transaction(pg::Tables::cron);
-    const auto rows = all_requested_ ? pg::runs::read_all_waiting_manual(pg::server_start())
-                                     : pg::runs::read_waiting(requested_runs_);
-    dispatcher_.add(rows);
-    transaction.commit();
-    for (const pg::runs::RunRow& row : rows) {
-        events_.push_back(
-            core::ManualRun{row.run, row.occurrence.job, row.occurrence.scheduled_at});
-    }
-    requested_runs_.clear();
-    all_requested_ = false;
-}
-
 void SchedulerProcess::watch_clock() {
     const core::Duration offset = pg::now().time_since_epoch() - pg::monotonic_now();
     if (clock_offset_ && std::chrono::abs(offset - *clock_offset_) > kClockStep) {

@@ -82,6 +82,8 @@ class SchedulerProcess {
     void publish();
     void note_error(const pg::Error& error);
     void show_error(const pg::Error& error);
+    void load_jobs_of(const std::vector<pg::runs::RunRow>& runs);
+    bool is_to_be_known(std::int64_t job) const;
     void start_http_worker();
     void order_callbacks();
     void purge();

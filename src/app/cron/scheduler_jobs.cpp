@@ -250,4 +250,59 @@ void SchedulerProcess::reload_changed_jobs() {
     reload_all_ = false;
 }
 
+// ---- runs that were asked for, and cancelled --------------------------------------------------
+
+void SchedulerProcess::read_requested_runs() {
+    for (const std::int64_t id : cancelled_runs_) {
+        const core::RunId run{id};
+        // If a worker has the run by now, the worker ends it.
+        if (!dispatcher_.withdraw(run) && pg::WorkerTable::cancel(database_, run) !=
+                                              pg::WorkerTable::Cancelled::no_worker_has_it) {
+            continue;
+        }
+        events_.push_back(core::RunEnded{run, core::RunOutcome::cancelled, false});
+    }
+    cancelled_runs_.clear();
+    if (requested_runs_.empty() && !all_requested_) return;
+    pg::ExtensionTransaction transaction(pg::Tables::cron);
+    auto rows = all_requested_ ? pg::runs::read_all_waiting_manual(pg::server_start())
+                               : pg::runs::read_waiting(requested_runs_);
+    load_jobs_of(rows);
+    const auto held =
+        std::stable_partition(rows.begin(), rows.end(), [this](const pg::runs::RunRow& row) {
+            return !is_to_be_known(static_cast<std::int64_t>(row.occurrence.job));
+        });
+    std::vector<std::int64_t> later;
+    for (auto row = held; row != rows.end(); ++row) {
+        later.push_back(static_cast<std::int64_t>(row->run));
+    }
+    rows.erase(held, rows.end());
+    dispatcher_.add(rows);
+    transaction.commit();
+    for (const pg::runs::RunRow& row : rows) {
+        events_.push_back(
+            core::ManualRun{row.run, row.occurrence.job, row.occurrence.scheduled_at});
+    }
+    requested_runs_ = std::move(later);
+    all_requested_ = false;
+}
+
+// A run may be of a job that was made after the jobs were read.
+void SchedulerProcess::load_jobs_of(const std::vector<pg::runs::RunRow>& runs) {
+    std::vector<std::int64_t> unknown;
+    for (const pg::runs::RunRow& run : runs) {
+        const auto job = static_cast<std::int64_t>(run.occurrence.job);
+        if (!machine_.has_job(run.occurrence.job) && !is_to_be_known(job)) unknown.push_back(job);
+    }
+    if (unknown.empty()) return;
+    for (const pg::jobs::PlanRow& row : pg::jobs::read(unknown)) load_job(row);
+}
+
+// Whether the job may be there, and is looked at again soon: its runs wait for that.
+bool SchedulerProcess::is_to_be_known(std::int64_t job) const {
+    if (machine_.has_job(core::JobId{job})) return false;
+    return unsettled_jobs_.contains(job) ||
+           std::find(jobs_to_reload_.begin(), jobs_to_reload_.end(), job) != jobs_to_reload_.end();
+}
+
 }  // namespace securatlas::app

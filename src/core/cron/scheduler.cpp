@@ -73,6 +73,11 @@ Instant Scheduler::next_wake() const {
 
 std::size_t Scheduler::job_count() const { return state_->present; }
 
+bool Scheduler::has_job(JobId job) const {
+    const auto found = state_->jobs.find(job);
+    return found != state_->jobs.end() && !found->second.gone;
+}
+
 std::vector<JobId> Scheduler::job_ids() const {
     std::vector<JobId> ids;
     ids.reserve(state_->present);

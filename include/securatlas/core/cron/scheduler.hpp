@@ -199,6 +199,7 @@ class Scheduler {
 
     // The jobs that were loaded and not removed, in no particular order.
     std::vector<JobId> job_ids() const;
+    bool has_job(JobId job) const;
 
     // The next planned instant of a job, nullopt if there is none.
     std::optional<Instant> next_run(JobId job) const;
