@@ -135,8 +135,7 @@ sql("SELECT net.http_post('" . $stub->url('/held/5/60000/killed?i=') . "' || i, 
        FROM generate_series(1, 60) AS i");
 my $victim = worker_pid();
 wait_until(sub { grep { $_->{path} =~ /killed/ } $stub->requests }, 'requests are in flight');
-kill 9, $victim;
-comes_back($node);
+kill_process($node, $victim);
 wait_for($node, "SELECT count(*) FROM net._http_response WHERE url LIKE '%/killed%' AND status_code = 200", '60',
 	'each request has a response after kill -9');
 is(sql("SELECT count(DISTINCT url) FROM net._http_response WHERE url LIKE '%/killed%'"), '60', 'and one only');

@@ -207,8 +207,7 @@ for my $round (1 .. $rounds)
 	if ($round % 2)
 	{
 		my ($pid) = our_pids($node, 'job worker');
-		$kills{worker} += kill(9, $pid) if $pid;
-		comes_back($node);
+		$kills{worker} += kill_process($node, $pid) if $pid;
 	}
 	else
 	{

@@ -13,7 +13,7 @@ use Test::More;
 
 our @EXPORT = qw(
   new_node install ask wait_name wait_for wait_until scheduler_pid our_pids is_gone cpu_ticks log_count
-  kill_server comes_back names_are_installed build_library
+  kill_process kill_server comes_back names_are_installed build_library
   make_effects effect settle exactly_once invariants_hold
 );
 
@@ -152,6 +152,19 @@ sub is_gone
 	my ($pid) = @_;
 	my @stat = proc_stat($pid);
 	return !@stat || $stat[0] eq 'Z';
+}
+
+# kill -9 of one of the server's processes, which makes the postmaster restart all; waits until the
+# server answers again. False: the process had ended.
+sub kill_process
+{
+	my ($node, $pid) = @_;
+	my $restarts = log_count($node, 'all server processes terminated; reinitializing');
+	kill('KILL', $pid) or return 0;
+	wait_until(sub { log_count($node, 'all server processes terminated; reinitializing') > $restarts },
+		'the postmaster sees it');
+	comes_back($node);
+	return 1;
 }
 
 # Kills the postmaster; its children must see that and end by themselves.

@@ -47,7 +47,7 @@ struct Life {
 };
 
 TEST(SchedulerPortions, VeryManyJobsAfterADay) {
-    constexpr std::size_t kJobs = 20000;
+    constexpr std::size_t kJobs = 12000;
     const Job model = every_minute(0);
     std::vector<Event> jobs;
     for (int id = 1; id <= static_cast<int>(kJobs); ++id) {
