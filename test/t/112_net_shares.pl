@@ -82,10 +82,10 @@ sql('DELETE FROM net.http_request_queue');
 
 # ---- nothing is sent -----------------------------------------------------------------------------
 # One is in flight when it is switched off, two wait for their turn.
-as('alice', "SELECT net.http_get('" . $stub->url("/delay/3000/$_") . "') FROM generate_series(1, 1)") for 1 .. 3;
+as('alice', "SELECT net.http_get('" . $stub->url("/delay/1000/$_") . "') FROM generate_series(1, 1)") for 1 .. 3;
 wait_for($node, 'SELECT in_flight FROM net.worker_status', '1', 'a request is in flight');
 set_and_reload('net.send_requests', 'off');
-wait_for($node, q{SELECT count(*) FROM net._http_response WHERE url LIKE '%/delay/3000/%'}, '1', 'it comes to its end though sending is switched off');
+wait_for($node, q{SELECT count(*) FROM net._http_response WHERE url LIKE '%/delay/1000/%'}, '1', 'it comes to its end though sending is switched off');
 is(as('alice', 'SELECT state, reason, count(*) FROM net.requests WHERE state NOT IN (\'succeeded\', \'cancelled\') GROUP BY 1, 2'),
 	'waiting|net.send_requests is off|2', 'the others wait, and say for what');
 is(sql('SELECT sends FROM net.worker_status'), 'f', 'so does the status of the worker');
@@ -99,7 +99,7 @@ wait_for($node, q{SELECT count(*) > 1 FROM cron.job_run_details WHERE status = '
 is(join(' ', our_pids($node, 'http worker')), '', 'and starts no http worker');
 is(scalar($stub->requests('/off')), 0, 'nothing is sent');
 set_and_reload('net.send_requests', 'on');
-wait_for($node, q{SELECT count(*) FROM net._http_response WHERE status_code = 200 AND (url LIKE '%/delay/3000/%' OR url LIKE '%/off')}, '4',
+wait_for($node, q{SELECT count(*) FROM net._http_response WHERE status_code = 200 AND (url LIKE '%/delay/1000/%' OR url LIKE '%/off')}, '4',
 	'switched on, all are sent');
 is(sql('SELECT sends FROM net.worker_status'), 't', 'which is shown');
 $node->stop;

@@ -76,8 +76,8 @@ std::size_t missed_to_run(MissedPolicy policy, Duration window, Instant now,
 
 // When the attempt after `attempt`, which has just failed, starts: nullopt if the job has no
 // retries left, or if it would start at or after `next_occurrence`. `random` is in [0, 1).
-std::optional<Instant> retry_time(const JobRules& rules, int attempt, Instant now, Instant next_occurrence,
-                                  double random);
+std::optional<Instant> retry_time(const JobRules& rules, int attempt, Instant now,
+                                  Instant next_occurrence, double random);
 
 // ---- texts ---------------------------------------------------------------------------------
 
