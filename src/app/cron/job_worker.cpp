@@ -24,7 +24,7 @@ constexpr core::Duration kPauseForLocks = std::chrono::milliseconds(20);
 class Tasks {
   public:
     pg::runs::Task of(const pg::RunOrder& order) {
-        if (order.parcel != 0) return pg::runs::receive_task(order.parcel);
+        if (order.parcel != 0) return receive(order.parcel);
         // What was read stays true for the time in which a queue stays with its worker.
         const bool is_fresh = pg::monotonic_now() < read_at_ + core::kSoon;
         if (!is_fresh || !tasks_.contains(order.run)) read(pg::WorkerSlot::runs_ahead());
@@ -33,6 +33,14 @@ class Tasks {
     }
 
   private:
+    // In a transaction, because texts are converted by what the catalogs say.
+    static pg::runs::Task receive(std::uint32_t parcel) {
+        pg::Transaction transaction;
+        pg::runs::Task task = pg::runs::receive_task(parcel);
+        transaction.commit();
+        return task;
+    }
+
     // While the extension is locked by another session, waits without locking anything itself.
     void read(const std::vector<pg::RunOrder>& orders) {
         for (;; pg::wait(pg::Wait::worker_lock, kPauseForLocks)) {

@@ -58,6 +58,32 @@ void compare_version(InstalledExtension& found, const char* name, const char* ve
         found.version == library_version(found.name) ? State::matching : State::other_version;
 }
 
+bool is_known_to_match() {
+    if (!memory.listens) {
+        call([] { CacheRegisterRelcacheCallback(securatlas_relation_changed, Datum{0}); });
+        memory.listens = true;
+    }
+    return memory.matches;
+}
+
+// Reads the catalog, again if it has changed meanwhile, and remembers whether the versions match.
+InstalledExtension look() {
+    try {
+        while (true) {
+            // Set before reading, so that an invalidation during the read is not lost.
+            memory.matches = true;
+            InstalledExtension found = installed_extension();
+            const bool is_matching = found.state == InstalledExtension::State::matching;
+            if (is_matching && !memory.matches) continue;
+            memory.matches = is_matching;
+            return found;
+        }
+    } catch (...) {
+        memory.matches = false;
+        throw;
+    }
+}
+
 }  // namespace
 
 InstalledExtension installed_extension() {
@@ -98,27 +124,14 @@ Error unusable_extension(const InstalledExtension& found) {
 }
 
 bool extension_is_usable() {
-    if (!memory.listens) {
-        call([] { CacheRegisterRelcacheCallback(securatlas_relation_changed, Datum{0}); });
-        memory.listens = true;
-    }
-    if (memory.matches) return true;
-    // Set before reading the catalog, so that an invalidation during the read is not lost.
-    memory.matches = true;
-    try {
-        memory.matches =
-            installed_extension().state == InstalledExtension::State::matching && memory.matches;
-    } catch (...) {
-        memory.matches = false;
-        throw;
-    }
-    return memory.matches;
+    return is_known_to_match() || look().state == InstalledExtension::State::matching;
 }
 
 void require_usable_extension() {
     (void)require_shared_state();
-    if (creating_extension) return;
-    if (!extension_is_usable()) throw unusable_extension(installed_extension());
+    if (creating_extension || is_known_to_match()) return;
+    const InstalledExtension found = look();
+    if (found.state != InstalledExtension::State::matching) throw unusable_extension(found);
 }
 
 void forget_installed_extension() {

@@ -110,7 +110,7 @@ struct Task {
         true;  // false: the row of a successful run is deleted (log_runs = failures)
 };
 std::unordered_map<core::RunId, Task> read_tasks(const std::vector<RunOrder>& orders);
-// Of a run in another database.
+// Of a run in another database. Both in a transaction.
 Task receive_task(std::uint32_t parcel);
 
 // Writes the outcome of a run in the current transaction, with the rights of the extension's owner.
