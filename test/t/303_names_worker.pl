@@ -47,7 +47,7 @@ sql("SELECT net.http_request('GET', '" . $stub->url('/status/201') . "', not_bef
 wait_for($node, 'SELECT id, status_code FROM net._http_response ORDER BY 1', "1|201\n2|201",
 	'what was in flight of the former extension is no answer to requests of the new one');
 is(worker(), $pid, 'still the same process');
-is(sql('SELECT sent FROM net.worker_status'), '2', 'which counts for the new one only');
+wait_for($node, 'SELECT sent FROM net.worker_status', '2', 'which counts for the new one only');
 
 sql('CREATE EXTENSION securatlas_sched; DROP EXTENSION securatlas_sched CASCADE; CREATE EXTENSION securatlas_sched');
 sql("SELECT net.http_get('" . $stub->url('/echo/third') . "')");
