@@ -43,7 +43,7 @@ sub sync_at
 	                      OR EXISTS (SELECT FROM net._http_response r WHERE r.id = j.request_id AND r.callback_state = 'waiting')},
 		'0', "$path: all are answered");
 	return sql(q{SELECT status, attempts, count(*), count(dispatched_at), error FROM platform.integration_sync_jobs
-	              GROUP BY status, attempts, error});
+	              GROUP BY status, attempts, error ORDER BY status, attempts, error});
 }
 
 is(sync_at('/functions'), 'dispatched|1|20|20|', 'a sync that is accepted is dispatched');
