@@ -1,22 +1,17 @@
 #include "securatlas/pg/border/session_basis.hpp"
 
+#include "border/stored_settings.hpp"
 #include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/border/transaction.hpp"
 
 extern "C" {
-#include "access/genam.h"
-#include "access/htup_details.h"
-#include "access/table.h"
 #include "catalog/pg_database.h"
-#include "catalog/pg_db_role_setting.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/catcache.h"
-#include "utils/fmgroids.h"
 #include "utils/guc.h"
-#include "utils/rel.h"
 #include "utils/syscache.h"
 }
 
@@ -73,22 +68,9 @@ std::uint64_t hash_database(Oid database) {
 }
 
 std::uint64_t hash_settings(Relation catalog, Oid database, Oid role) {
-    ScanKeyData keys[2];
-    ScanKeyInit(&keys[0], Anum_pg_db_role_setting_setdatabase, BTEqualStrategyNumber, F_OIDEQ,
-                ObjectIdGetDatum(database));
-    ScanKeyInit(&keys[1], Anum_pg_db_role_setting_setrole, BTEqualStrategyNumber, F_OIDEQ,
-                ObjectIdGetDatum(role));
-    SysScanDesc scan =
-        systable_beginscan(catalog, DbRoleSettingDatidRolidIndexId, true, nullptr, 2, keys);
     std::uint64_t found = 0;
-    HeapTuple tuple = systable_getnext(scan);
-    if (HeapTupleIsValid(tuple)) {
-        bool is_null = false;
-        const Datum settings = heap_getattr(tuple, Anum_pg_db_role_setting_setconfig,
-                                            RelationGetDescr(catalog), &is_null);
-        if (!is_null) found = hash_array(settings);
-    }
-    systable_endscan(scan);
+    use_stored_settings(catalog, database, role,
+                        [&found](Datum settings) { found = hash_array(settings); });
     return found;
 }
 

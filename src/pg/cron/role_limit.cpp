@@ -1,18 +1,13 @@
 #include "securatlas/pg/cron/role_limit.hpp"
 
+#include "border/stored_settings.hpp"
 #include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/cron/settings.hpp"
 
 extern "C" {
-#include "access/genam.h"
-#include "access/htup_details.h"
-#include "access/table.h"
-#include "catalog/pg_db_role_setting.h"
 #include "catalog/pg_type.h"
 #include "utils/array.h"
-#include "utils/fmgroids.h"
 #include "utils/guc.h"
-#include "utils/rel.h"
 }
 
 namespace securatlas::pg {
@@ -35,33 +30,15 @@ int limit_in(Datum settings) {
     return -1;
 }
 
-int limit_of(Relation catalog, Oid database, Oid role) {
-    ScanKeyData keys[2];
-    ScanKeyInit(&keys[0], Anum_pg_db_role_setting_setdatabase, BTEqualStrategyNumber, F_OIDEQ,
-                ObjectIdGetDatum(database));
-    ScanKeyInit(&keys[1], Anum_pg_db_role_setting_setrole, BTEqualStrategyNumber, F_OIDEQ,
-                ObjectIdGetDatum(role));
-    SysScanDesc scan =
-        systable_beginscan(catalog, DbRoleSettingDatidRolidIndexId, true, nullptr, 2, keys);
-    int limit = -1;
-    HeapTuple tuple = systable_getnext(scan);
-    if (HeapTupleIsValid(tuple)) {
-        bool is_null = false;
-        const Datum settings = heap_getattr(tuple, Anum_pg_db_role_setting_setconfig,
-                                            RelationGetDescr(catalog), &is_null);
-        if (!is_null) limit = limit_in(settings);
-    }
-    systable_endscan(scan);
-    return limit;
-}
-
 // In the order in which they go first.
 int limit_in_catalog(const Target& target) {
     Relation catalog = table_open(DbRoleSettingRelationId, AccessShareLock);
     int limit = -1;
     for (const Oid role : {target.role, InvalidOid}) {
         for (const Oid database : {target.database, InvalidOid}) {
-            if (limit < 0) limit = limit_of(catalog, database, role);
+            if (limit >= 0) continue;
+            use_stored_settings(catalog, database, role,
+                                [&limit](Datum settings) { limit = limit_in(settings); });
         }
     }
     table_close(catalog, AccessShareLock);
