@@ -139,7 +139,10 @@ std::optional<HttpWorker::End> HttpWorker::turn() {
 
 void HttpWorker::report_activity() {
     const bool active = state_.in_flight > 0 || state_.results > 0 || holds_results();
-    if (std::exchange(is_active_, active) == active) return;
+    const bool is_due = active ? !is_active_ : is_active_ || has_committed_;
+    if (!is_due) return;
+    is_active_ = active;
+    has_committed_ = false;
     if (active) {
         pg::report_active("sending HTTP requests");
     } else {
@@ -239,7 +242,7 @@ void HttpWorker::exchange_with_tables() {
     group_time_ =
         std::clamp(9 * (pg::monotonic_now() - committing_since), kGroupTime, kLongestGroupTime);
     try_at_ = core::Duration(0);
-    is_active_ = true;  // until report_activity() has reported the statistics, too
+    has_committed_ = true;
     if (!ended_.empty()) pg::HttpTable::notify_recorded();
     if (!roles.empty()) pg::DatabaseTable::notify_callbacks(database_, roles);
     for (const core::RetriedRequest& one : retried_) expect(one.ready_at);

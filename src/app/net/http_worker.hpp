@@ -71,6 +71,8 @@ class HttpWorker {
     unsigned configuration_ = 0;  // version of the settings in use
 
     bool is_active_ = false;  // as pg_stat_activity shows it
+    // Since it was last shown as idle, which also reports the statistics of tables.
+    bool has_committed_ = false;
     core::Duration published_at_{0};
 
     core::Duration try_at_{0};  // no transaction before this time
