@@ -131,6 +131,25 @@ wait_for_state($other, 'done', 'a cancelled callback holds up no other');
 like(sql("SELECT callback_error FROM net._http_response WHERE id = $id"), qr/canceling statement/, 'and has failed');
 sql("UPDATE net._http_response SET callback_state = 'failed' WHERE id = $id");
 
+# One that somebody has locked is passed over until it is free.
+my $locked = request_as('clerk', '/status/200', 'divide');
+wait_for_state($locked, 'failed', 'a callback has failed');
+sql_as('clerk', 'CREATE OR REPLACE FUNCTION divide(r net._http_response) RETURNS int LANGUAGE sql
+	AS $$ INSERT INTO public.effect (id, note) VALUES (r.id, \'late\') RETURNING 1 $$');
+sql("UPDATE net._http_response SET callback_state = 'waiting', callback_at = now() + interval '1 s' WHERE id = $locked");
+my $holder = $node->background_psql('postgres', on_error_die => 1);
+$holder->query_safe("BEGIN; SELECT FROM net._http_response WHERE id = $locked FOR UPDATE");
+wait_for($node, "SELECT callback_at < clock_timestamp() FROM net._http_response WHERE id = $locked", 't', 'it is due again');
+my $behind = sql_as('clerk', "SELECT max(net.http_request('GET', '" . $stub->url('/behind/') . "' || i,
+	on_response => 'note(net._http_response)')) FROM generate_series(1, 20) AS i");
+wait_for($node, "SELECT count(*) FROM effect JOIN net._http_response r USING (id) WHERE r.url LIKE '%/behind/%'", '20',
+	'those behind it are called');
+is(sql("SELECT callback_state FROM net._http_response WHERE id = $locked"), 'waiting', 'before it');
+$holder->query_safe('COMMIT');
+$holder->quit;
+wait_for_state($locked, 'done', 'it is called when it is free');
+is(sql("SELECT note FROM effect WHERE id = $locked"), 'late', 'once');
+
 # A callback that ends its process.
 $id = request_as('clerk', '/status/200', 'suicide');
 $other = request_as('clerk', '/status/200', 'note');

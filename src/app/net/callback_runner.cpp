@@ -18,10 +18,11 @@ pg::CallbackReport CallbackRunner::execute(const pg::CallbackOrder& order) {
     report.order = order;
     const core::Duration until = pg::monotonic_now() + kTimeForOrder;
     std::random_device random;
+    pg::callbacks::Place place;
     try {
         while (pg::monotonic_now() < until) {
             const double part = std::generate_canonical<double, 32>(random);
-            const auto step = pg::callbacks::call_next(order.role, careful_, part);
+            const auto step = pg::callbacks::call_next(order.role, careful_, part, place);
             if (!step.called) {
                 report.next_due = step.next.value_or(core::kNever);
                 report.finished = true;

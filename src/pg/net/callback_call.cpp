@@ -52,6 +52,7 @@ struct Due {
     Datum row = 0;  // net._http_response; lives as long as the transaction
     Oid row_type = InvalidOid;
     std::optional<RoleOid> function_owner;  // when the request was made
+    TimestampTz at = 0;
 };
 
 // ---- reading (with the owner's rights) -------------------------------------------------------
@@ -90,28 +91,42 @@ std::optional<Due> fetch_due() {
         if (!row.is_null(7)) due->function_owner = row.as_oid(7);
         due->content_type = row.as_text(8);
         due->truncated = !row.is_null(9) && row.as_bool(9);
+        due->at = DatumGetTimestampTz(row.value(10));
         due->row_type = HeapTupleHeaderGetTypeId(DatumGetHeapTupleHeader(due->row));
     });
     return due;
 }
 
-std::optional<Due> find_due(RoleOid role) {
+std::optional<Due> find_after(RoleOid role, const Place& place) {
     static Statement query(R"(
 SELECT id, on_response, callback_attempts, sealed, content_bytes, r, on_response_owner,
-       content_type, truncated
+       content_type, truncated, callback_at
   FROM net._http_response AS r
  WHERE created_by = $1 AND callback_state = 'waiting' AND callback_at <= $2
+   AND (callback_at, id) > ($3, $4)
  ORDER BY callback_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)");
-    read_by_index();
     Spi spi;
-    query.execute_on_latest({Parameter::of_oid(role), Parameter::of(now())});
+    query.execute_on_latest({Parameter::of_oid(role), Parameter::of(now()),
+                             Parameter{TIMESTAMPTZOID, TimestampTzGetDatum(place.at), false},
+                             Parameter::of(place.id)});
     return fetch_due();
+}
+
+// Goes on behind `place`, and looks from the beginning only if there is nothing: there are those
+// that were locked or came late, but most of what the index has there are entries of callbacks that
+// are done, until they are vacuumed.
+std::optional<Due> find_due(RoleOid role, Place& place) {
+    read_by_index();
+    auto due = find_after(role, place);
+    if (!due && place != Place{}) due = find_after(role, Place{});
+    place = due ? Place{due->at, due->response} : Place{};
+    return due;
 }
 
 std::optional<Due> find_again(std::int64_t response) {
     static Statement query(R"(
 SELECT id, on_response, callback_attempts, sealed, content_bytes, r, on_response_owner,
-       content_type, truncated
+       content_type, truncated, callback_at
   FROM net._http_response AS r
  WHERE id = $1 AND callback_state = 'waiting' FOR UPDATE SKIP LOCKED)");
     read_by_index();
@@ -301,13 +316,14 @@ bool mark_attempt(const Due& due, double random) {
     return is_left;
 }
 
-// The oldest due callback, or the given one; nullopt: there is none, or it is locked.
-std::optional<Due> find(RoleOid role, std::optional<std::int64_t> response) {
+// What `search` finds, with the owner's rights.
+template <class Search>
+std::optional<Due> find(const Search& search) {
     // Before the OwnerScope, because the isolation level of the role's settings should apply to the
     // snapshot.
     call([] { (void)GetTransactionSnapshot(); });
     const OwnerScope owner(OwnerScope::Mode::force_writable);
-    return response ? find_again(*response) : find_due(role);
+    return search();
 }
 
 Step look_later(RoleOid role) {
@@ -321,7 +337,7 @@ Step look_later(RoleOid role) {
 
 }  // namespace
 
-Step call_next(RoleOid role, bool careful, double random) {
+Step call_next(RoleOid role, bool careful, double random, Place& place) {
     std::optional<Due> due;
     int attempts = 0;  // that will have failed if this one fails
     try {
@@ -330,7 +346,7 @@ Step call_next(RoleOid role, bool careful, double random) {
         if (!try_keep_extension(Tables::net) || !requests::try_lock()) {
             return {.next = now() + kPauseForLocks};
         }
-        due = find(role, std::nullopt);
+        due = find([&] { return find_due(role, place); });
         if (!due) {
             const Step step = look_later(role);
             transaction->commit_asynchronously();
@@ -346,7 +362,7 @@ Step call_next(RoleOid role, bool careful, double random) {
             if (!is_left) return {.called = true};
             due.reset();
             transaction.emplace();
-            due = find(role, response);
+            due = find([response] { return find_again(response); });
             if (!due) return {.called = true};
             WorkerSlot::report_calling(CallbackCall{response, true});
         } else {

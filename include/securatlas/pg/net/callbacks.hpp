@@ -48,12 +48,20 @@ struct Step {
     std::optional<core::Instant> next = {};
 };
 
-// Calls the oldest due callback of the session's role, as that role, and marks it as done in the
-// same transaction. A call that fails changes nothing but the state of the callback. With `careful`
-// the attempt is recorded before the call and both are flushed to disk, so that a call that crashes
-// the server is counted; callbacks that have failed before are always called that way. Throws Error
-// if the tables cannot be used.
-Step call_next(RoleOid role, bool careful, double random);
+// Where call_next() goes on: behind the callback that it has found last. As it is made, at the
+// oldest one.
+struct Place {
+    std::int64_t at = INT64_MIN;  // when it was due, as PostgreSQL stores it
+    std::int64_t id = INT64_MIN;
+    bool operator==(const Place&) const = default;
+};
+
+// Calls the oldest due callback of the session's role behind `place`, or, if there is none, the
+// oldest of all, as that role, and marks it as done in the same transaction. A call that fails
+// changes nothing but the state of the callback. With `careful` the attempt is recorded before the
+// call and both are flushed to disk, so that a call that crashes the server is counted; callbacks
+// that have failed before are always called that way. Throws Error if the tables cannot be used.
+Step call_next(RoleOid role, bool careful, double random, Place& place);
 
 // ---- for SQL functions -------------------------------------------------------------------------
 
