@@ -73,6 +73,24 @@ new_scheduler();
 jobs_run('jobs run with the scheduler that starts after the rows are unlocked');
 is(sql("SELECT count(*) FROM cron.scheduler_state"), '1', 'cron.scheduler_state has one row again after the next start');
 
+# An interrupted run of a job that cannot be loaded yet: as if the database had been renamed, and
+# somebody locked the job.
+sql("DELETE FROM cron.job_run_details WHERE jobid = $yearly");
+unfinished("($yearly, 'postgres', 'alice', 'SELECT 1', 'running', now(), 'schedule')");
+sql("UPDATE cron.job SET database = 'former' WHERE jobid = $yearly");
+$super->query_safe("BEGIN; SELECT FROM cron.job WHERE jobid = $yearly FOR UPDATE");
+sql("UPDATE cron.scheduler_state SET database_name = 'former'");
+my $attempts = "SELECT string_agg(attempt || ' ' || status, ', ' ORDER BY attempt) FROM cron.job_run_details WHERE jobid = $yearly";
+for my $which ('first', 'second')
+{
+	new_scheduler();
+	jobs_run("other jobs run with the $which scheduler that cannot load a job with an interrupted run");
+	is(sql($attempts), '1 running', "the interrupted run of a job that cannot be loaded stays unfinished with the $which scheduler");
+}
+$super->query_safe('ROLLBACK');
+wait_for($node, $attempts, '1 failed, 2 succeeded', 'an interrupted run is repeated when its job can be loaded');
+is(sql("SELECT count(*) FROM effects WHERE jobid = $yearly"), '3', 'an interrupted run of a job that is loaded late is repeated once');
+
 # ---- claims of what somebody is deleting ------------------------------------------------------
 
 # As if the server had crashed when these claims were written, and the state was not yet.

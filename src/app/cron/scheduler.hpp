@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <tuple>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -51,7 +52,9 @@ class SchedulerProcess {
     void load_jobs_at_start();
     Found load_all_jobs(const std::function<void()>& after_page);
     void load_job(const pg::jobs::PlanRow& row);
+    void hold_job(std::int64_t id);
     void forget_job(std::int64_t id);
+    void end_former_runs(std::int64_t job);
     void reload_changed_jobs();
     void follow_roles();
 
@@ -109,7 +112,8 @@ class SchedulerProcess {
     std::vector<core::Event> unanswered_;  // results of claims, kept until unknown_runs_ is empty
     std::vector<pg::runs::RunRow> unknown_runs_;
     std::vector<std::int64_t> changed_jobs_;
-    std::vector<std::int64_t> jobs_to_reload_;  // could not be loaded; reload_at_ is the next try
+    // Could not be loaded; reload_at_ is the next try.
+    std::unordered_set<std::int64_t> jobs_to_reload_;
     core::Duration reload_at_{0};
     std::vector<std::int64_t> requested_runs_;
     std::vector<std::int64_t> cancelled_runs_;
@@ -125,6 +129,9 @@ class SchedulerProcess {
 
     std::unordered_set<std::int64_t> unsettled_jobs_;  // may be another database's
     core::Duration settle_at_{0};
+    // Interrupted runs of jobs that are not loaded yet. Until then their rows stay unfinished, so
+    // that the next scheduler finds them if this one dies.
+    std::unordered_map<std::int64_t, std::vector<pg::runs::Interrupted>> former_runs_;
     std::unordered_set<std::int64_t> shown_;  // runs with status `running` in their rows
     core::Instant planned_until_{};
     std::optional<core::Duration> clock_offset_;

@@ -51,6 +51,8 @@ void SchedulerProcess::start_sending() {
 bool SchedulerProcess::start_planning() {
     (void)settings_changed();  // the jobs are loaded with the current settings
     events_.clear();           // of an earlier start() that failed
+    jobs_to_reload_.clear();
+    former_runs_.clear();
     pg::ExtensionTransaction transaction(pg::Tables::cron);
     if (!pg::runs::try_lock_history()) return false;
     const auto adopted = adopt_runs();
@@ -80,7 +82,14 @@ bool SchedulerProcess::start_planning() {
     started.adopted = adopted;
     events_.emplace_back(std::move(started));
     transaction.commit();
-    for (const pg::runs::Interrupted& run : interrupted) writer_.add_interrupted(run);
+    for (const pg::runs::Interrupted& run : interrupted) {
+        const auto job = static_cast<std::int64_t>(run.occurrence.job);
+        if (is_to_be_known(job)) {
+            former_runs_[job].push_back(run);
+        } else {
+            writer_.add_interrupted(run);
+        }
+    }
     return true;
 }
 
@@ -192,7 +201,10 @@ SchedulerProcess::Found SchedulerProcess::load_all_jobs(const std::function<void
 }
 
 void SchedulerProcess::load_job(const pg::jobs::PlanRow& row) {
-    if (unsettled_jobs_.contains(row.id)) return forget_job(row.id);
+    if (unsettled_jobs_.contains(row.id)) {
+        if (machine_.has_job(core::JobId{row.id})) forget_job(row.id);
+        return hold_job(row.id);
+    }
     core::Result<core::Job, std::string> job = core::Failure{std::string()};
     try {
         job = loader_.load(row);
@@ -200,21 +212,36 @@ void SchedulerProcess::load_job(const pg::jobs::PlanRow& row) {
         // The server lacks a resource, and the row may be valid: load this job again later. The
         // transaction goes on, because nothing is left behind in it.
         show_error(error);
-        jobs_to_reload_.push_back(row.id);
+        hold_job(row.id);
+        jobs_to_reload_.insert(row.id);
         reload_at_ = pg::monotonic_now() + kLookAgain;
         return;
     }
     if (job) {
         events_.emplace_back(core::JobLoaded{std::move(job).value()});
+        end_former_runs(row.id);
         return;
     }
     forget_job(row.id);
     if (row.active) writer_.add(core::PauseJob{core::JobId{row.id}, job.error()});
 }
 
+// The machine ignores that a job cannot be loaded that it has.
+void SchedulerProcess::hold_job(std::int64_t id) {
+    events_.emplace_back(core::JobUnreadable{core::JobId{id}});
+}
+
 // The machine ignores that a job is gone that it does not know.
 void SchedulerProcess::forget_job(std::int64_t id) {
     events_.emplace_back(core::JobRemoved{core::JobId{id}});
+    end_former_runs(id);
+}
+
+// The job is loaded or gone: its interrupted runs end together with the claims that follow them.
+void SchedulerProcess::end_former_runs(std::int64_t job) {
+    const auto runs = former_runs_.extract(job);
+    if (!runs) return;
+    for (const pg::runs::Interrupted& run : runs.mapped()) writer_.add_interrupted(run);
 }
 
 // The rows that it changes are loaded again like rows changed by users.
@@ -301,8 +328,7 @@ void SchedulerProcess::load_jobs_of(const std::vector<pg::runs::RunRow>& runs) {
 // Whether the job may be there, and is looked at again soon: its runs wait for that.
 bool SchedulerProcess::is_to_be_known(std::int64_t job) const {
     if (machine_.has_job(core::JobId{job})) return false;
-    return unsettled_jobs_.contains(job) ||
-           std::find(jobs_to_reload_.begin(), jobs_to_reload_.end(), job) != jobs_to_reload_.end();
+    return unsettled_jobs_.contains(job) || jobs_to_reload_.contains(job);
 }
 
 }  // namespace securatlas::app

@@ -45,7 +45,8 @@ Scheduler::~Scheduler() = default;
 std::vector<Command> Scheduler::step(Instant now, std::span<const Event> events) {
     State& state = *state_;
     state.now = now;
-    state.countable = kMaxCountedInStep;
+    if (state.to_begin.empty()) state.countable = kMaxCountedAtOnce;
+    state.looked_at = 0;
     // What is late because other things were due before it was not missed.
     if (!state.behind || now > state.last_step + kMissedAfter) state.seen_at = now;
     if (state.last_step != kLongAgo && now < state.last_step - kClockTolerance) {
@@ -54,8 +55,11 @@ std::vector<Command> Scheduler::step(Instant now, std::span<const Event> events)
     for (const Event& event : events) {
         std::visit([&state](const auto& happened) { state.handle(happened); }, event);
     }
-    state.collect_due();
-    state.decide_due();
+    state.behind = !state.begin_jobs();
+    if (!state.behind) {
+        state.collect_due();
+        state.decide_due();
+    }
     state.settle();
     state.last_step = now;
     return std::exchange(state.commands, {});
@@ -67,6 +71,7 @@ bool Scheduler::is_behind() const { return state_->behind; }
 
 // While too many claims are unanswered, their answers are what it waits for.
 Instant Scheduler::next_wake() const {
+    if (!state_->to_begin.empty()) return state_->last_step;
     const bool waits = state_->behind && state_->claiming >= kMaxClaiming;
     return waits ? kNever : state_->timers.first_at();
 }
@@ -78,10 +83,12 @@ bool Scheduler::has_job(JobId job) const {
     return found != state_->jobs.end() && !found->second.gone;
 }
 
-std::vector<JobId> Scheduler::job_ids() const {
+std::vector<JobId> Scheduler::job_ids() const { return state_->job_ids(); }
+
+std::vector<JobId> Scheduler::State::job_ids() const {
     std::vector<JobId> ids;
-    ids.reserve(state_->present);
-    for (const auto& [id, job] : state_->jobs) {
+    ids.reserve(present);
+    for (const auto& [id, job] : jobs) {
         if (!job.gone) ids.push_back(id);
     }
     return ids;
@@ -124,6 +131,8 @@ void Scheduler::State::handle(const JobLoaded& event) {
         job.gone = false;
         job.last_due = job.last_finished = event.job.last_occurrence;
         job.last_failed = event.job.last_failed;
+        job.begun = started && !former.contains(event.job.id);
+        if (started && !job.begun) to_begin.push_back(event.job.id);
     } else {
         // A job that is resumed starts counting failures from zero.
         job.job.consecutive_failures = was_active ? failures : 0;
@@ -132,11 +141,19 @@ void Scheduler::State::handle(const JobLoaded& event) {
         skip_waiting(job, reasons::kPaused, false);
         repeats.erase(event.job.id);
     }
-    if (started) plan(job, first_unplanned(job));
+    if (job.begun) plan(job, first_unplanned(job));
     mark(job);
 }
 
+void Scheduler::State::handle(const JobUnreadable& event) {
+    const JobState* job = find(event.job);
+    if (job != nullptr && !job->gone) return;
+    const auto since = started ? std::optional(planned_until) : std::nullopt;
+    former.try_emplace(event.job, Former{since, std::nullopt, reasons::kUnreadable});
+}
+
 void Scheduler::State::handle(const JobRemoved& event) {
+    former.erase(event.job);
     JobState* job = find(event.job);
     if (job == nullptr || job->gone) return;
     forget_dependencies(*job);
@@ -148,6 +165,7 @@ void Scheduler::State::handle(const JobRemoved& event) {
     job->gone = true;
     job->next = kNever;
     repeats.erase(event.job);
+    std::erase_if(due, [job](const Due& one) { return one.job == job; });
     mark(*job);
     mark_dependents(event.job);
 }
@@ -156,40 +174,24 @@ void Scheduler::State::handle(const Started& event) {
     if (started) return;
     started = true;
     planned_until = std::min(event.planned_until.value_or(now), now);
-    for (const AdoptedRun& adopted : event.adopted) {
-        JobState* job = find(adopted.occurrence.job);
-        if (job == nullptr || owners.contains(adopted.run)) continue;
-        ActiveRun& run = add_run(*job, adopted.occurrence);
-        run.id = adopted.run;
-        run.manual = adopted.occurrence.trigger == RunTrigger::manual;
-        int& failures = job->job.consecutive_failures;
-        if (adopted.is_counted && !run.manual && failures > 0) --failures;
-        move(*job, run, RunState::running);
-    }
-    std::unordered_map<JobId, Unfinished> unfinished;
-    for (const InterruptedRun& run : event.interrupted) {
-        unfinished[run.occurrence.job].interrupted.push_back(run);
-    }
-    for (const FailedRun& run : event.failed) {
-        unfinished[run.occurrence.job].failed.push_back(run);
-    }
-    std::vector<JobId> ids;
-    ids.reserve(jobs.size());
-    for (const auto& entry : jobs) ids.push_back(entry.first);
-    std::ranges::sort(ids);
-    for (const JobId id : ids) {
-        JobState& job = *find(id);
-        const bool rebooted = event.server_start.has_value() && is_reboot(*job.rules) &&
-                              *event.server_start > job.job.planned_from;
-        const auto runs = unfinished.find(id);
-        collect_unfinished(job, runs == unfinished.end() ? Unfinished{} : runs->second,
-                           event.planned_until, rebooted);
-        if (rebooted) {
-            due.push_back(
-                {.job = &job, .occurrence = {.job = id, .scheduled_at = *event.server_start}});
+    at_start = {event.planned_until, event.server_start, reasons::kSchedulerAway};
+    for (auto& [id, unreadable] : former) unreadable = at_start;
+    const auto former_of = [this](const Occurrence& occurrence) -> Former& {
+        return former.try_emplace(occurrence.job, at_start).first->second;
+    };
+    for (const AdoptedRun& run : event.adopted) {
+        if (JobState* job = find(run.occurrence.job)) {
+            adopt(*job, run);
+        } else {
+            former_of(run.occurrence).adopted.push_back(run);
         }
-        plan(job, first_unplanned(job));
     }
+    for (const InterruptedRun& run : event.interrupted) {
+        former_of(run.occurrence).interrupted.push_back(run);
+    }
+    for (const FailedRun& run : event.failed) former_of(run.occurrence).failed.push_back(run);
+    to_begin = job_ids();
+    std::ranges::sort(to_begin, std::ranges::greater());
 }
 
 void Scheduler::State::handle(const ManualRun& event) {
@@ -237,7 +239,16 @@ void Scheduler::State::handle(const RunRefused& event) {
 
 void Scheduler::State::handle(const RunEnded& event) {
     const auto [job, run] = find_run(event.run);
-    if (run == nullptr) return;
+    if (run == nullptr) {
+        for (auto& [id, unreadable] : former) {
+            const auto adopted = std::ranges::find(unreadable.adopted, event.run, &AdoptedRun::run);
+            if (adopted == unreadable.adopted.end()) continue;
+            unreadable.ended.push_back(event);
+            // The job will be loaded with a history that has it.
+            if (event.outcome == RunOutcome::failed) adopted->is_counted = true;
+        }
+        return;
+    }
     const bool cancelling = run->state == RunState::cancelling;
     move(*job, *run, RunState::ended);
     if (job->gone) return;

@@ -120,22 +120,60 @@ void Scheduler::State::collect_due(JobState& job, Instant at) {
     due.push_back(one);
 }
 
-void Scheduler::State::collect_unfinished(JobState& job, const Unfinished& runs,
-                                          std::optional<Instant> since, bool rebooted) {
+// Job by job, before anything is due: what was missed is due in the order of all jobs.
+bool Scheduler::State::begin_jobs() {
+    while (!to_begin.empty() && looked_at < kMaxLookedAtInStep) {
+        JobState* job = find(to_begin.back());
+        const auto known = former.extract(to_begin.back());
+        to_begin.pop_back();
+        if (job != nullptr && !job->gone && !job->begun)
+            begin(*job, known ? known.mapped() : at_start);
+    }
+    return to_begin.empty();
+}
+
+void Scheduler::State::begin(JobState& job, const Former& before) {
+    job.begun = true;
+    ++looked_at;
+    for (const AdoptedRun& run : before.adopted) adopt(job, run);
+    const bool rebooted = before.server_start.has_value() && is_reboot(*job.rules) &&
+                          *before.server_start > job.job.planned_from;
+    collect_unfinished(job, before, rebooted);
+    if (rebooted) {
+        due.push_back(
+            {.job = &job, .occurrence = {.job = job.job.id, .scheduled_at = *before.server_start}});
+    }
+    const Instant until = is_once(*job.rules) ? job.last_due : kLongAgo;
+    plan(job, std::max({until, job.settled_until, job.job.planned_from}));
+    for (const RunEnded& ended : before.ended) handle(ended);
+}
+
+void Scheduler::State::adopt(JobState& job, const AdoptedRun& adopted) {
+    if (owners.contains(adopted.run)) return;
+    ActiveRun& run = add_run(job, adopted.occurrence);
+    run.id = adopted.run;
+    run.manual = adopted.occurrence.trigger == RunTrigger::manual;
+    int& failures = job.job.consecutive_failures;
+    if (adopted.is_counted && !run.manual && failures > 0) --failures;
+    move(job, run, RunState::running);
+}
+
+void Scheduler::State::collect_unfinished(JobState& job, const Former& before, bool rebooted) {
     std::vector<MissedOccurrence> repeated;
     const auto repeat = [&](const auto& run) {
         const std::optional<MissedOccurrence> next = again(job, run);
         // The occurrence of "@reboot" is the start of the server; no earlier one is run again.
         if (next.has_value() && !rebooted) repeated.push_back(*next);
     };
-    std::ranges::for_each(runs.interrupted, repeat);
-    std::ranges::for_each(runs.failed, repeat);
+    std::ranges::for_each(before.interrupted, repeat);
+    std::ranges::for_each(before.failed, repeat);
     if (!job.job.active) return;
-    const Instant from = std::max(since.value_or(now), job.job.planned_from);
-    if (from < now || !repeated.empty()) {
-        collect_missed(job, std::min(from, now), now, std::move(repeated), reasons::kSchedulerAway);
+    const Instant since = std::min(before.planned_until.value_or(seen_at), now);
+    const Instant from = std::max(since, job.job.planned_from);
+    if (from < seen_at || !repeated.empty()) {
+        collect_missed(job, std::min(from, seen_at), seen_at, std::move(repeated), before.why);
     } else {
-        job.settled_until = now;
+        job.settled_until = std::max(since, seen_at);
     }
 }
 
@@ -187,11 +225,14 @@ std::optional<MissedOccurrence> Scheduler::State::again(JobState& job, const Fai
 
 void Scheduler::State::collect_missed(JobState& job, Instant from, Instant until,
                                       std::vector<MissedOccurrence> interrupted, const char* why) {
-    const auto next = [&job](Instant after) { return next_after(job, after); };
+    const auto next = [this, &job](Instant after) {
+        ++looked_at;
+        return next_after(job, after);
+    };
     std::size_t limit = missed_limit(job.rules->missed);
     if (job.rules->missed == MissedPolicy::all) {
         // Only occurrences inside the window may run, and usually they are few.
-        const Instant window = std::max(from, now - job.rules->catchup_window - kTick);
+        const Instant window = std::max(from, seen_at - job.rules->catchup_window - kTick);
         if (window < until) {
             limit = std::min(limit, find_missed(next, window, until, 1, kMaxBuffered).count + 1);
         } else {
@@ -203,11 +244,11 @@ void Scheduler::State::collect_missed(JobState& job, Instant from, Instant until
     countable -= std::min(countable, missed.count);
     std::vector<MissedOccurrence> candidates;
     for (const Instant at : missed.latest) candidates.push_back({at, 1});
-    const std::size_t looked_at = candidates.size();
+    const std::size_t considered = candidates.size();
     merge(candidates, std::move(interrupted));
-    const std::size_t total = missed.count - std::min(missed.count, looked_at) + candidates.size();
+    const std::size_t total = missed.count - std::min(missed.count, considered) + candidates.size();
     const std::size_t run =
-        missed_to_run(job.rules->missed, job.rules->catchup_window, now, candidates);
+        missed_to_run(job.rules->missed, job.rules->catchup_window, seen_at, candidates);
     const RunTrigger trigger = is_once(*job.rules) ? RunTrigger::once : RunTrigger::catchup;
 
     const auto first = candidates.end() - static_cast<std::ptrdiff_t>(run);

@@ -84,6 +84,7 @@ struct JobState : TimerNode {
     bool gone = false;         // removed, but some of its runs have not ended
     bool dirty = false;        // in State::dirty
     bool last_failed = false;  // the last occurrence that finished did not succeed
+    bool begun = false;        // false: State::begin() is still to come
     OwnFacts job;
     std::shared_ptr<const JobRules> rules;  // never null in State::jobs
     Instant next = kNever;                  // the next planned occurrence; see also State::repeats
@@ -133,10 +134,19 @@ inline constexpr std::size_t kMaxDueInStep = 10000;
 // Nothing is collected while so many claims are unanswered, which bounds the memory that they use.
 inline constexpr std::size_t kMaxClaiming = 1000000;
 
-// The unfinished runs of one job at the start of the scheduler.
-struct Unfinished {
-    std::vector<InterruptedRun> interrupted;
-    std::vector<FailedRun> failed;
+// Missed occurrences are judged job by job, in steps that look at so many occurrences, which takes
+// some twenty milliseconds.
+inline constexpr std::size_t kMaxLookedAtInStep = 200000;
+
+// What a job was before it is planned the first time.
+struct Former {
+    std::optional<Instant> planned_until;  // what it has missed since then
+    std::optional<Instant> server_start;   // see Started
+    const char* why = "";                  // it was missed
+    std::vector<AdoptedRun> adopted = {};
+    std::vector<InterruptedRun> interrupted = {};
+    std::vector<FailedRun> failed = {};
+    std::vector<RunEnded> ended = {};  // adopted ones, while the job was not loaded
 };
 
 struct Scheduler::State {
@@ -145,6 +155,7 @@ struct Scheduler::State {
     // ---- events: scheduler.cpp
     void forget_dependencies(const JobState& job);
     void handle(const JobLoaded& event);
+    void handle(const JobUnreadable& event);
     void handle(const JobRemoved& event);
     void handle(const Started& event);
     void handle(const ManualRun& event);
@@ -165,10 +176,12 @@ struct Scheduler::State {
     // Which of the occurrences in (from, until] run. They become due like others, in their order.
     void collect_missed(JobState& job, Instant from, Instant until,
                         std::vector<MissedOccurrence> interrupted, const char* why);
-    // What earlier scheduler processes have left: interrupted runs, failed ones, missed
-    // occurrences.
-    void collect_unfinished(JobState& job, const Unfinished& runs, std::optional<Instant> since,
-                            bool rebooted);
+    // What earlier scheduler processes have left: adopted, interrupted and failed runs, missed
+    // occurrences. False: some is left for the next step.
+    bool begin_jobs();
+    void begin(JobState& job, const Former& before);
+    void adopt(JobState& job, const AdoptedRun& adopted);
+    void collect_unfinished(JobState& job, const Former& before, bool rebooted);
     std::optional<MissedOccurrence> again(JobState& job, const InterruptedRun& run);
     std::optional<MissedOccurrence> again(JobState& job, const FailedRun& run);
     void decide_due();
@@ -191,6 +204,7 @@ struct Scheduler::State {
     void advance(JobState& job, ActiveRun& run);
     void set_timer(JobState& job);
 
+    std::vector<JobId> job_ids() const;
     JobState* find(JobId id);
     const JobState* find(JobId id) const;
     std::pair<JobState*, ActiveRun*> find_run(RunId id);
@@ -203,10 +217,14 @@ struct Scheduler::State {
     Instant seen_at = kLongAgo;        // when the scheduler first saw what is due now
     bool behind = false;               // the last step left some of that
     std::size_t claiming = 0;          // number of runs in this state
-    std::size_t countable = 0;         // missed occurrences that this step may still count
+    std::size_t countable = 0;         // missed occurrences that may still be counted
+    std::size_t looked_at = 0;         // in this step, of those that were perhaps missed
     std::uint64_t next_sequence = 1;
     std::size_t present = 0;  // jobs that are not gone
     std::unordered_map<JobId, JobState> jobs;
+    std::vector<JobId> to_begin;               // the first ones last
+    Former at_start;                           // of jobs that are not in `former`
+    std::unordered_map<JobId, Former> former;  // of jobs that have not begun, or are unreadable
     RulesPool pool;
     std::set<std::pair<JobId, JobId>> dependents;  // (job, job that runs after it)
     std::unordered_map<RunId, JobId> owners;       // of runs that have an id

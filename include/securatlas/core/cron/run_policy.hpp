@@ -21,10 +21,9 @@ inline constexpr std::size_t kMaxBuffered = 1000;
 // Missed occurrences of one job are counted up to here; beyond, the count is "at least".
 inline constexpr std::size_t kMaxCounted = 10000;
 
-// At most this many missed occurrences are counted in one step of the scheduler, over all jobs.
-// After that each job is counted up to kFewCounted only, so that a step stays short however many
-// jobs there are.
-inline constexpr std::size_t kMaxCountedInStep = 1000000;
+// At most this many missed occurrences are counted after an outage, over all jobs. After that each
+// job is counted up to kFewCounted only, so that the start stays short however many jobs there are.
+inline constexpr std::size_t kMaxCountedAtOnce = 1000000;
 inline constexpr std::size_t kFewCounted = 10;
 
 // ---- overlap -------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ inline constexpr const char* kPaused = "job is paused";
 inline constexpr const char* kOverlap = "overlap: the previous run has not finished";
 inline constexpr const char* kReplaced = "overlap: a later run has taken its place";
 inline constexpr const char* kSchedulerAway = "missed: the scheduler was not running";
+inline constexpr const char* kUnreadable = "missed: the job could not be read";
 inline constexpr const char* kClockStep =
     "missed: the clock went forward, or the server was suspended";
 

@@ -42,6 +42,13 @@ struct JobLoaded {
     Job job;
 };
 
+// The job exists and cannot be loaded now. Until JobLoaded or JobRemoved comes, what earlier
+// processes have left of it is kept, and what it misses is made up for then. Nothing changes for a
+// job that was loaded before.
+struct JobUnreadable {
+    JobId job;
+};
+
 // The job is gone. Its waiting runs end as skipped; running ones go on.
 struct JobRemoved {
     JobId job;
@@ -69,9 +76,9 @@ struct AdoptedRun {
     bool is_counted = false;  // the job's consecutive_failures includes it already
 };
 
-// Planning starts. Comes once, after the JobLoaded events of all jobs, in the same step or a later
-// one; before it nothing is planned. Occurrences in (planned_until, now] were missed; none were if
-// planned_until is nullopt.
+// Planning starts. Comes once, after the JobLoaded and JobUnreadable events of all jobs, in the
+// same step or a later one; before it nothing is planned. Occurrences in (planned_until, now] were
+// missed; none were if planned_until is nullopt.
 struct Started {
     std::optional<Instant> planned_until;
     std::optional<Instant> server_start;  // set on the first start of a scheduler after the
@@ -106,8 +113,8 @@ struct RunEnded {
     bool retryable;  // of a failed run: a retry may succeed (see is_retryable)
 };
 
-using Event =
-    std::variant<JobLoaded, JobRemoved, Started, ManualRun, RunClaimed, RunRefused, RunEnded>;
+using Event = std::variant<JobLoaded, JobUnreadable, JobRemoved, Started, ManualRun, RunClaimed,
+                           RunRefused, RunEnded>;
 
 // ---- commands ------------------------------------------------------------------------------
 
@@ -188,8 +195,9 @@ class Scheduler {
     // one dies. Earlier than the last step while is_behind().
     Instant planned_until() const;
 
-    // Whether the last step left occurrences that were due to later ones. A step claims only so
-    // many, all up to an instant, so that the process can react to signals between two steps.
+    // Whether the last step left to later ones occurrences that were due, or jobs whose missed ones
+    // are not judged. A step does only so much, so that the process can react to signals between
+    // two steps.
     bool is_behind() const;
 
     // When step() has to be called even if there is no event; kNever if nothing is planned.

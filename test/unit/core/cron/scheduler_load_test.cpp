@@ -136,12 +136,13 @@ TEST(SchedulerLoad, AYearAwayIsCountedInPart) {
         Scheduler scheduler([] { return 0.5; });
         const Instant latest = kDay + 24h * 365;
         std::vector<Command> said = scheduler.step(latest + 30s, events);
-        EXPECT_GT(zone->asked, static_cast<std::int64_t>(kMaxCountedInStep));
-        EXPECT_LT(zone->asked, 10000000);
-        while (scheduler.is_behind()) {
+        for (std::int64_t before = 0; scheduler.is_behind(); before = zone->asked) {
+            EXPECT_LT(zone->asked - before, 1000000) << "in one step";
             const std::vector<Command> more = scheduler.step(latest + 30s, {});
             said.insert(said.end(), more.begin(), more.end());
         }
+        EXPECT_GT(zone->asked, static_cast<std::int64_t>(kMaxCountedAtOnce));
+        EXPECT_LT(zone->asked, 10000000);
 
         const std::int64_t runs = missed == MissedPolicy::all ? 2 : 1;
         std::int64_t claims = 0;
@@ -157,7 +158,7 @@ TEST(SchedulerLoad, AYearAwayIsCountedInPart) {
             ASSERT_EQ(skip.occurrence.scheduled_at, latest - 1min * runs);
             ASSERT_NE(skip.reason.find("at least"), std::string::npos);
             const bool in_full =
-                static_cast<std::size_t>(skip.occurrence.job) <= kMaxCountedInStep / kMaxCounted;
+                static_cast<std::size_t>(skip.occurrence.job) <= kMaxCountedAtOnce / kMaxCounted;
             ASSERT_EQ(skip.count,
                       static_cast<std::int64_t>(in_full ? kMaxCounted : kFewCounted) - runs);
         }

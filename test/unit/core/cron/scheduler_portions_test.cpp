@@ -57,9 +57,11 @@ TEST(SchedulerPortions, VeryManyJobsAfterADay) {
     }
     const Instant now = kDay + 24h + 30s;
     Life life(jobs, kDay);
+    std::vector<Occurrence> claims;
+    while (claims.empty()) claims = life.step(now);  // until all have been judged
     // The latest thousand of each job. A minute is never cut in two.
     for (int minute = 0; minute < 3; ++minute) {
-        const std::vector<Occurrence> claims = life.step(now);
+        if (minute > 0) claims = life.step(now);
         const Instant at = kDay + 24h - 999min + 1min * minute;
         ASSERT_EQ(claims.size(), kJobs);
         for (const Occurrence& claim : claims) ASSERT_EQ(claim.scheduled_at, at);
@@ -77,7 +79,7 @@ TEST(SchedulerPortions, NothingIsCollectedWhileTooManyClaimsAreUnanswered) {
     const Instant now = kDay + 24h + 30s;
     std::vector<Occurrence> unanswered;
     std::size_t claims = 1;
-    while (claims > 0) {
+    while (claims > 0 || scheduler.planned_until() == kDay) {
         claims = 0;
         for (const Command& command : scheduler.step(now, std::exchange(events, {}))) {
             const auto* claim = std::get_if<ClaimRun>(&command);
@@ -127,6 +129,88 @@ TEST(SchedulerPortions, EachOccurrenceIsClaimedOnceWhenAnyStepIsTheLast) {
     EXPECT_EQ(claimed, static_cast<std::size_t>(kJobs) * 16 * 60);
     EXPECT_GT(lives, 2u);
     EXPECT_EQ(planned_until, now);
+}
+
+// What each of very many jobs has missed is judged in portions, too, and nothing is claimed before.
+TEST(SchedulerPortions, MissedOccurrencesAreJudgedInPortions) {
+    std::vector<Event> jobs;
+    constexpr int kJobs = 600;
+    for (int id = 1; id <= kJobs; ++id) {
+        Job job = every_minute(id);
+        job.catchup_window = 10min;
+        job.overlap = OverlapPolicy::allow;
+        jobs.push_back(JobLoaded{job});
+    }
+    Life life(jobs, kDay);
+    const Instant first_seen = kDay + 24h + 30s;
+    Instant now = first_seen;
+    std::map<JobId, std::int64_t> skips;
+    std::map<JobId, std::vector<Occurrence>> claimed;
+    std::size_t steps = 0;
+    for (; steps == 0 || life.scheduler.is_behind(); ++steps, now += 40s) {
+        if (steps > 0) {
+            ASSERT_LE(life.scheduler.next_wake(), now) << "it must not sleep";
+        }
+        if (steps == 1) {
+            life.events.push_back(JobRemoved{JobId{1}});
+            Job fresh = every_minute(kJobs + 1);
+            fresh.planned_from = now;
+            fresh.overlap = OverlapPolicy::allow;
+            life.events.push_back(JobLoaded{fresh});
+            life.events.push_back(ManualRun{RunId{1000000}, JobId{3}, now});
+        }
+        std::vector<Event> events = std::exchange(life.events, {});
+        for (const Command& command : life.scheduler.step(now, events)) {
+            if (const auto* skip = std::get_if<RecordSkip>(&command)) {
+                ASSERT_TRUE(skips.emplace(skip->occurrence.job, skip->count).second);
+            } else if (const auto* claim = std::get_if<ClaimRun>(&command)) {
+                claimed[claim->occurrence.job].push_back(claim->occurrence);
+            }
+        }
+        EXPECT_TRUE(claimed.empty() || !life.scheduler.is_behind());
+        if (life.scheduler.is_behind()) {
+            EXPECT_EQ(life.scheduler.planned_until(), kDay);
+        }
+    }
+    EXPECT_GE(steps, 4u);
+    EXPECT_EQ(claimed.count(JobId{1}), 0u);
+    EXPECT_EQ(skips.size(), static_cast<std::size_t>(kJobs));  // the new job has none
+    EXPECT_EQ(life.scheduler.planned_until(), now - 40s);
+    // What is in the window, and what fell due meanwhile, which was not missed.
+    const auto later = static_cast<std::size_t>((now - 40s - kDay - 24h) / 1min);
+    for (const int id : {2, 3, kJobs}) {
+        const std::vector<Occurrence>& claims = claimed[JobId{id}];
+        EXPECT_EQ(skips[JobId{id}], 24 * 60 - 10);
+        ASSERT_EQ(claims.size(), 10 + later);
+        for (std::size_t i = 0; i < claims.size(); ++i) {
+            EXPECT_EQ(claims[i].trigger, i < 10 ? RunTrigger::catchup : RunTrigger::schedule);
+        }
+    }
+}
+
+// A job that is removed meanwhile, with an occurrence that waits for the others to be judged.
+TEST(SchedulerPortions, AJobThatRunsAtTheStartIsRemovedBeforeAllAreJudged) {
+    std::vector<Event> events;
+    events.push_back(JobLoaded{make_job(1, "@reboot")});
+    events.push_back(JobLoaded{make_job(2, "@reboot")});
+    for (int id = 3; id <= 500; ++id) {
+        Job job = every_minute(id);
+        job.catchup_window = 1min;
+        events.push_back(JobLoaded{job});
+    }
+    events.push_back(Started{kDay, kDay + 24h, {}, {}});
+    Life life({}, kDay);
+    life.events = std::move(events);
+    const Instant now = kDay + 24h + 30s;
+    EXPECT_TRUE(life.step(now).empty());
+    ASSERT_TRUE(life.scheduler.is_behind());
+    life.events.push_back(JobRemoved{JobId{1}});
+    std::map<JobId, int> claimed;
+    while (life.scheduler.is_behind()) {
+        for (const Occurrence& claim : life.step(now)) ++claimed[claim.job];
+    }
+    EXPECT_EQ(claimed.count(JobId{1}), 0u);
+    EXPECT_EQ(claimed[JobId{2}], 1);
 }
 
 // Runs that a crash interrupted take their turn among those that were missed.
