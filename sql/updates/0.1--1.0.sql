@@ -56,3 +56,5 @@ UPDATE net._http_response r
                              WHERE p.oid = pg_catalog.to_regprocedure(r.on_response));
 
 GRANT SELECT ON SEQUENCE cron.jobid_seq, cron.runid_seq TO PUBLIC;
+
+CREATE DOMAIN cron."text/html" AS text;
