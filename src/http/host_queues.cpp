@@ -60,6 +60,7 @@ core::ReadPlan HostQueues::plan(core::Instant now, core::Duration monotonic,
     core::ReadPlan plan;
     plan.now = now;
     plan.after_host = after_;
+    plan.looks_at_all = look_at_all_;
     const std::size_t most = share();
     plan.room = static_cast<int>(most);
     plan.max_bytes = kMaxBytes - std::min(kMaxBytes, bytes_);
@@ -67,8 +68,9 @@ core::ReadPlan HostQueues::plan(core::Instant now, core::Duration monotonic,
     std::size_t hasty = 0;
     for (const auto& [host, queue] : queues_) {
         hasty += most * (queue.haste - 1);
-        const core::Instant since = monotonic >= queue.from_start_at ? core::kLongAgo : queue.since;
-        plan.hosts.push_back({host, since, static_cast<int>(room(queue, most, monotonic))});
+        const auto behind =
+            monotonic >= queue.from_start_at ? core::ReadPlan::Position{} : queue.behind;
+        plan.hosts.push_back({host, behind, static_cast<int>(room(queue, most, monotonic))});
         for (const auto& row : queue.rows)
             plan.excluded.push_back(static_cast<std::int64_t>(row.id));
     }
@@ -76,17 +78,18 @@ core::ReadPlan HostQueues::plan(core::Instant now, core::Duration monotonic,
     return plan;
 }
 
-void HostQueues::note_read(Queue& queue, std::size_t room, std::size_t count, core::Instant last,
-                           core::Duration monotonic) {
-    const bool from_start = queue.since == core::kLongAgo || monotonic >= queue.from_start_at;
+void HostQueues::note_read(Queue& queue, std::size_t room, std::size_t count,
+                           core::ReadPlan::Position last, core::Duration monotonic) {
+    const bool from_start =
+        queue.behind.ready_at == core::kLongAgo || monotonic >= queue.from_start_at;
     if (room > 0 && count >= room) {
         queue.has_more = true;
-        queue.since = last;
+        queue.behind = last;
         if (from_start) queue.from_start_at = monotonic + kReadFromStart;
     } else if (room > 0) {
-        // Rows that became ready before `since` have not been read yet.
+        // Rows before `behind` have not been read yet.
         queue.has_more = !from_start;
-        queue.since = core::kLongAgo;
+        queue.behind = {};
         queue.from_start_at = core::Duration(0);
     }
 }
@@ -101,7 +104,7 @@ void HostQueues::add(core::ReadRequests ready, const core::ReadPlan& plan,
                      core::Duration monotonic) {
     struct Found {
         std::size_t count = 0;
-        core::Instant last = core::kLongAgo;
+        core::ReadPlan::Position last;
     };
     for (const auto& range : plan.hosts) {
         const auto queue = queues_.find(range.host);
@@ -112,7 +115,7 @@ void HostQueues::add(core::ReadRequests ready, const core::ReadPlan& plan,
     for (core::QueuedRequest& row : ready.requests) {
         Found& of_host = found[row.host];
         ++of_host.count;
-        of_host.last = row.ready_at;
+        of_host.last = {row.ready_at, static_cast<std::int64_t>(row.id)};
         last_host = row.host;
         Queue& queue = queues_[row.host];
         queue.bytes += row.body.size();
@@ -130,12 +133,12 @@ void HostQueues::add(core::ReadRequests ready, const core::ReadPlan& plan,
             asked == rooms.end() ? static_cast<std::size_t>(plan.room) : asked->second;
         if (ready.partial.contains(host)) {
             queue.has_more = true;
-            queue.since = core::kLongAgo;
+            queue.behind = {};
         } else if (was_reached) {
             note_read(queue, room, found[host].count, found[host].last, monotonic);
         } else if (host == last_host) {
             queue.has_more = true;
-            queue.since = core::kLongAgo;
+            queue.behind = {};
         }
     }
     after_ = ready.is_cut ? last_host : std::string();
@@ -181,7 +184,7 @@ void HostQueues::drop_rows(Queue& queue) {
     queue.rows.clear();
     queue.haste = 1;
     queue.has_more = true;
-    queue.since = core::kLongAgo;
+    queue.behind = {};
 }
 
 void HostQueues::close(const std::string& host, core::Duration until) {

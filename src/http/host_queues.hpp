@@ -108,7 +108,7 @@ class HostQueues {
         // A long queue is read on from the last row read, because the index still has entries of
         // removed rows at its start; sometimes it is read from the start, to find rows that were
         // committed late.
-        core::Instant since = core::kLongAgo;
+        core::ReadPlan::Position behind;
         core::Duration from_start_at{0};
     };
 
@@ -116,7 +116,7 @@ class HostQueues {
     // `most`: share().
     std::size_t room(const Queue& queue, std::size_t most, core::Duration monotonic) const;
     bool wants_refill(const Queue& queue, std::size_t most, core::Duration monotonic) const;
-    void note_read(Queue& queue, std::size_t room, std::size_t count, core::Instant last,
+    void note_read(Queue& queue, std::size_t room, std::size_t count, core::ReadPlan::Position last,
                    core::Duration monotonic);
     static void note_haste(Queue& queue, int room);
     void forget_unused();

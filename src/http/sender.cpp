@@ -46,13 +46,16 @@ SenderState ThreadSender::look(Duration now) {
     const Lock lock(mutex_);
     check_alive();
     to_owner_.clear();
-    told_ = {};
+    told_ = {.results = count_results() > 0,
+             .group = is_group_complete(),
+             .reading = queues_.wants_to_read(now),
+             .starving = queues_.empty()};
     return {.waiting = queues_.waiting(),
             .in_flight = attempts_.size(),
             .results = count_results(),
-            .group_is_complete = is_group_complete(),
+            .group_is_complete = told_.group,
             .first_result_at = first_result_at_,
-            .wants_to_read = queues_.wants_to_read(now),
+            .wants_to_read = told_.reading,
             .has_more = queues_.has_more(),
             .next_opening = queues_.next_opening(now),
             .figures_changed = figures_changed_};
@@ -105,6 +108,7 @@ void ThreadSender::cancel(RequestId id) {
 SenderResults ThreadSender::take_results() {
     const Lock lock(mutex_);
     check_alive();
+    told_.results = told_.group = false;
     released_ += std::exchange(result_bytes_, 0);
     if (released_ > 0) call_thread();
     return std::exchange(results_, {});

@@ -111,14 +111,17 @@ void ThreadSender::tell_owner() {
     const Duration now = monotonic();
     const bool results = count_results() > 0 && !told_.results;
     const bool group = !told_.group && is_group_complete();
-    const bool reading =
-        std::exchange(has_moved_, false) && !told_.reading && queues_.wants_to_read(now);
+    const bool starving = queues_.empty();
+    const bool reading = std::exchange(has_moved_, false) &&
+                         (!told_.reading || (starving && !told_.starving)) &&
+                         queues_.wants_to_read(now);
     const bool closed = std::exchange(has_closed_, false);
     const bool figures = figures_changed_ && now >= figures_at_ + kBetweenStatistics;
     if (figures) figures_at_ = now;
     told_.results |= results;
     told_.group |= group;
     told_.reading |= reading;
+    told_.starving |= reading && starving;
     if (results || group || reading || closed || figures) to_owner_.signal();
 }
 

@@ -3,8 +3,8 @@
 //
 // Each turn of the thread does the same: start what the hosts' limits allow, let libcurl do what it
 // can, and collect what has ended; then sleep until libcurl's descriptor is ready or the owner has
-// called. The owner is told of results once until it looks, and again when it should record or read
-// without waiting any longer.
+// called. The owner is told of results once until it takes them, and again when it should record or
+// read without waiting any longer: it has its own idea of when to do either.
 #pragma once
 
 #include <cstddef>
@@ -63,11 +63,12 @@ class ThreadSender final : public Sender {
         std::vector<Request> starting;
     };
 
-    // What the owner was told since it looked.
+    // What the owner knows, because it has seen it or was told to look.
     struct Told {
-        bool results = false;
+        bool results = false;  // that there are some
         bool group = false;
-        bool reading = false;
+        bool reading = false;   // that there is a wish to read
+        bool starving = false;  // ... which should not wait
     };
 
     void run() noexcept;

@@ -233,7 +233,9 @@ void HttpWorker::exchange_with_tables() {
         plan = sender_->plan_read(pg::now(), monotonic);
         deferred_.add_ids_to(plan.excluded);
         ready = pg::requests::read_ready(plan);
-        if (!ready.is_cut && plan.after_host.empty()) next = pg::requests::next_ready(plan.now);
+        // New rows, and the passing of such a time, lead to a look at all.
+        const bool looked = plan.looks_at_all && plan.after_host.empty() && !ready.is_cut;
+        if (looked) next = pg::requests::next_ready(plan);
         const core::Duration read_until = pg::monotonic_now();
         read_at_ = read_until + 2 * (read_until - recorded_at);
     }

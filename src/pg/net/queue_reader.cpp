@@ -1,5 +1,6 @@
 // Reads the queue of requests. The index (host, ready_at, id) yields the hosts, by skipping from
-// one to the next, and for each the oldest requests, however many wait for other hosts.
+// one to the next, and for each the oldest requests, however many wait for other hosts, or have
+// waited.
 #include <algorithm>
 
 #include "border/spi.hpp"
@@ -168,41 +169,78 @@ class Portion {
     std::size_t host_bytes_ = 0;
 };
 
+// ---- hosts -------------------------------------------------------------------------------------
+
+// `found`: the hosts after $1, in order: those of $2, of which the first after $1 is number $3, and
+// if $4 those that have rows besides. These are looked for between two of $2 and not behind each
+// row: the index may still have the entries of a million rows that were removed, which are passed
+// over only if nobody knows where the next host begins.
+constexpr const char* kFound = R"(
+WITH RECURSIVE found (host, number, next) AS (
+    SELECT $1 COLLATE "C", NULL::int, $3
+    UNION ALL
+    SELECT coalesce(other.host, ($2::text[])[f.next] COLLATE "C"),
+           CASE WHEN other.host IS NULL THEN f.next END,
+           CASE WHEN other.host IS NULL THEN f.next + 1 ELSE f.next END
+      FROM found f
+     CROSS JOIN LATERAL (
+           SELECT CASE WHEN NOT $4 THEN NULL
+                       WHEN f.next > cardinality($2::text[])
+                       THEN (SELECT q.host FROM net.http_request_queue q
+                              WHERE q.host > f.host ORDER BY q.host LIMIT 1)
+                       ELSE (SELECT q.host FROM net.http_request_queue q
+                              WHERE q.host > f.host AND q.host < ($2::text[])[f.next]
+                              ORDER BY q.host LIMIT 1)
+                  END AS host OFFSET 0) AS other
+     WHERE other.host IS NOT NULL OR f.next <= cardinality($2::text[]))
+)";
+
+// Such a query; the text is kept for the life of the process.
+const char* with_found(const char* query) {
+    return (new std::string(std::string(kFound) + query))->c_str();
+}
+
+std::vector<std::string> names_of(const std::vector<core::ReadPlan::Host>& hosts) {
+    std::vector<std::string> names;
+    names.reserve(hosts.size());
+    for (const core::ReadPlan::Host& host : hosts) names.push_back(host.host);
+    return names;
+}
+
 // Executes the query of read_ready() and leaves its result in SPI.
 std::uint64_t query_ready(const core::ReadPlan& plan) {
-    static Statement query(R"(
-WITH RECURSIVE found (host) AS (
-    (SELECT q.host FROM net.http_request_queue q WHERE q.host > $1 ORDER BY q.host LIMIT 1)
-    UNION ALL
-    SELECT (SELECT q.host FROM net.http_request_queue q WHERE q.host > found.host
-             ORDER BY q.host LIMIT 1)
-      FROM found WHERE found.host IS NOT NULL)
+    static Statement query(with_found(R"(
 SELECT r.id, r.host, r.method, r.url, r.headers, r.body, r.timeout_milliseconds, r.ready_at,
        r.attempts, r.max_attempts, r.retry, r.expires_at, r.idempotency_key, r.own_key,
        r.sealed_headers, r.created_by, r.header_secrets, r.form_secrets
   FROM found
- CROSS JOIN LATERAL (SELECT array_position($2::text[], found.host::text) AS number) AS known
  CROSS JOIN LATERAL (
        SELECT q.* FROM net.http_request_queue q
         WHERE q.host = found.host
-          AND q.ready_at >= coalesce(($3::timestamptz[])[known.number], '-infinity')
-          AND q.ready_at <= $5
-          AND q.id NOT IN (SELECT unnest($6))
+          AND (q.ready_at, q.id) > (coalesce(($5::timestamptz[])[found.number], '-infinity'),
+                                    coalesce(($6::bigint[])[found.number], 0))
+          AND q.ready_at <= $7
+          AND q.id NOT IN (SELECT unnest($8))
         ORDER BY q.ready_at, q.id
-        LIMIT coalesce(($4::int[])[known.number], $7)) AS r
- LIMIT $8)");
-    std::vector<std::string> hosts;
-    std::vector<core::Instant> since;
+        LIMIT coalesce(($9::int[])[found.number], $10)) AS r
+ WHERE found.host > $1
+ LIMIT $11)"));
+    const std::vector<std::string> hosts = names_of(plan.hosts);
+    const auto first = std::upper_bound(hosts.begin(), hosts.end(), plan.after_host);
+    std::vector<core::Instant> behind;
+    std::vector<std::int64_t> behind_ids;
     std::vector<std::int32_t> rooms;
     for (const core::ReadPlan::Host& host : plan.hosts) {
-        hosts.push_back(host.host);
-        since.push_back(host.since);
+        behind.push_back(host.behind.ready_at);
+        behind_ids.push_back(host.behind.id);
         rooms.push_back(host.room);
     }
-    return query.execute({Parameter::of(std::string_view(plan.after_host)), Parameter::of(hosts),
-                          Parameter::of(since), Parameter::of(rooms), Parameter::of(plan.now),
-                          Parameter::of(plan.excluded), Parameter::of(std::int32_t{plan.room}),
-                          Parameter::of(std::int32_t{plan.limit})});
+    return query.execute(
+        {Parameter::of(std::string_view(plan.after_host)), Parameter::of(hosts),
+         Parameter::of(static_cast<std::int32_t>(first - hosts.begin() + 1)),
+         Parameter::of(plan.looks_at_all), Parameter::of(behind), Parameter::of(behind_ids),
+         Parameter::of(plan.now), Parameter::of(plan.excluded), Parameter::of(rooms),
+         Parameter::of(std::int32_t{plan.room}), Parameter::of(std::int32_t{plan.limit})});
 }
 
 }  // namespace
@@ -244,22 +282,18 @@ SELECT given.id FROM unnest($1) AS given (id)
     return Statement::ids();
 }
 
-std::optional<core::Instant> next_ready(core::Instant now) {
-    static Statement query(R"(
-WITH RECURSIVE found (host) AS (
-    (SELECT q.host FROM net.http_request_queue q ORDER BY q.host LIMIT 1)
-    UNION ALL
-    SELECT (SELECT q.host FROM net.http_request_queue q WHERE q.host > found.host
-             ORDER BY q.host LIMIT 1)
-      FROM found WHERE found.host IS NOT NULL)
+std::optional<core::Instant> next_ready(const core::ReadPlan& plan) {
+    static Statement query(with_found(R"(
 SELECT min(r.ready_at)
   FROM found
  CROSS JOIN LATERAL (
        SELECT q.ready_at FROM net.http_request_queue q
-        WHERE q.host = found.host AND q.ready_at > $1
-        ORDER BY q.ready_at, q.id LIMIT 1) AS r)");
+        WHERE q.host = found.host AND q.ready_at > $5
+        ORDER BY q.ready_at, q.id LIMIT 1) AS r
+ WHERE found.host > $1)"));
     Spi spi;
-    query.execute({Parameter::of(now)});
+    query.execute({Parameter::of(std::string_view()), Parameter::of(names_of(plan.hosts)),
+                   Parameter::of(std::int32_t{1}), Parameter::of(true), Parameter::of(plan.now)});
     std::optional<core::Instant> next;
     Statement::each_row([&next](const Row& row) {
         if (!row.is_null(1) && row.as_instant(1) != core::kNever) next = row.as_instant(1);

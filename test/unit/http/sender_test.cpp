@@ -14,6 +14,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <thread>
 
 #include "support/loopback_server.hpp"
 
@@ -143,6 +144,52 @@ TEST_F(SenderTest, ResultsMakeItsDescriptorReadableUntilTheOwnerLooks) {
     }
     EXPECT_TRUE(state.group_is_complete);
     EXPECT_EQ(sender_->take_results().ended.size(), 1U);
+}
+
+// Each waking of the owner costs more than recording a result.
+TEST_F(SenderTest, TheOwnerIsNotToldOfMoreResultsBeforeItHasTakenThose) {
+    const LoopbackServer server([](Connection& connection, const ReceivedRequest& request) {
+        if (request.target == "/slow") connection.wait_for_close();
+        connection.answer("");
+        return request.target != "/slow";
+    });
+    add(row(server.url("/slow")));
+    add(row(server.url("/quick")));
+    ASSERT_TRUE(wait_until([](const SenderState& state) { return state.results == 1; }));
+    add(row(server.url("/quick")));
+    while (sender_->statistics(monotonic(), 0).sent < 2) std::this_thread::yield();
+    (void)sender_->ids_in_flight();
+    pollfd wait{sender_->wait_fd(), POLLIN, 0};
+    EXPECT_EQ(poll(&wait, 1, 0), 0);
+    EXPECT_EQ(sender_->take_results().ended.size(), 2U);
+    add(row(server.url("/quick")));
+    EXPECT_EQ(poll(&wait, 1, 60'000), 1);
+}
+
+TEST_F(SenderTest, ReadingGoesOnBehindTheLastRow) {
+    const LoopbackServer server([](Connection& connection, const ReceivedRequest&) {
+        connection.wait_for_close();
+        return false;
+    });
+    const core::Duration now = monotonic();
+    core::ReadPlan plan = sender_->plan_read(wall_clock(), now);
+    EXPECT_TRUE(plan.looks_at_all);
+    std::vector<core::QueuedRequest> rows;
+    const core::Instant ready_at = wall_clock();
+    for (int i = 0; i < plan.room; ++i) {
+        rows.push_back(row(server.url("/")));
+        rows.back().ready_at = ready_at;
+    }
+    core::ReadRequests read;
+    read.requests = std::move(rows);
+    sender_->add(std::move(read), plan, now);
+    plan = sender_->plan_read(wall_clock(), now);
+    EXPECT_FALSE(plan.looks_at_all);
+    ASSERT_EQ(plan.hosts.size(), 1U);
+    EXPECT_EQ(plan.hosts[0].behind.ready_at, ready_at);
+    EXPECT_EQ(plan.hosts[0].behind.id, last_id_);
+    sender_->look_at_all();
+    EXPECT_TRUE(sender_->plan_read(wall_clock(), now).looks_at_all);
 }
 
 TEST_F(SenderTest, WhatIsInMemoryIsNotReadAgain) {

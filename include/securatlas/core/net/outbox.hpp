@@ -38,16 +38,22 @@ struct QueuedRequest {
 // What to read: for each host after `after_host` (all hosts if that is empty) the oldest requests
 // that may be sent at `now`, except those in `excluded`.
 struct ReadPlan {
+    // The last request of a host that was read.
+    struct Position {
+        Instant ready_at = kLongAgo;
+        std::int64_t id = INT64_MIN;
+    };
     struct Host {
         std::string host;
-        Instant since = kLongAgo;  // only requests that became ready then or later
-        int room = 0;              // how many
+        Position behind;  // only requests that come later in the order of ready_at and id
+        int room = 0;     // how many
     };
     Instant now;
     std::string after_host;
-    std::vector<Host> hosts;
-    int room = 1;   // of hosts that are not in `hosts`
-    int limit = 1;  // for all hosts together
+    std::vector<Host> hosts;    // in the order of their names
+    bool looks_at_all = false;  // at hosts that are not in `hosts` as well
+    int room = 1;               // of hosts that are not in `hosts`
+    int limit = 1;              // for all hosts together
     std::size_t max_bytes =
         0;  // of bodies; one host gets half of it, and the last body may exceed it
     std::vector<std::int64_t> excluded;

@@ -75,8 +75,9 @@ core::ReadRequests read_ready(const core::ReadPlan& plan);
 // Those of the ids that are not in the queue any more.
 std::vector<std::int64_t> not_in_queue(const std::vector<std::int64_t>& ids);
 
-// When the next request that may not be sent at `now` becomes ready; nullopt if there is none.
-std::optional<core::Instant> next_ready(core::Instant now);
+// When the next request, of any host, that may not be sent at the plan's `now` becomes ready;
+// nullopt if there is none.
+std::optional<core::Instant> next_ready(const core::ReadPlan& plan);
 
 // Locks these requests, and returns those that somebody else has locked: to record anything about
 // them would mean to wait.
