@@ -2,6 +2,7 @@
 #include "border/owner_scope.hpp"
 #include "border/spi.hpp"
 #include "cron/parcel.hpp"
+#include "cron/run_rows.hpp"
 #include "cron/run_texts.hpp"
 #include "securatlas/pg/border/extension.hpp"
 #include "securatlas/pg/border/process.hpp"
@@ -91,49 +92,18 @@ void remove_row(std::int64_t run) {
 
 }  // namespace
 
-// For a run with a row, reads what the claim has written; for one without, what the job says now.
-std::unordered_map<core::RunId, Task> read_tasks(const std::vector<RunOrder>& orders) {
-    // Row by row, because a plan for tables that were small would read all of them.
-    static Statement query(R"(
-SELECT o.runid, COALESCE(r.command, j.command), COALESCE(r.jobname, j.jobname),
-       COALESCE(r.database, j.database), COALESCE(r.username, j.username),
-       j.max_runtime, COALESCE(j.log_runs, 'all'),
-       CASE WHEN r.runid IS NULL THEN j.jobid IS NOT NULL ELSE r.status = 'starting' END
-  FROM unnest($1, $2) AS o(runid, jobid)
-  LEFT JOIN LATERAL (SELECT * FROM cron.job_run_details d WHERE d.runid = o.runid LIMIT 1) r ON true
-  LEFT JOIN LATERAL (SELECT * FROM cron.job k WHERE k.jobid = o.jobid LIMIT 1) j ON true)");
-    std::vector<std::int64_t> runs;
-    std::vector<std::int64_t> jobs;
-    for (const RunOrder& order : orders) {
-        runs.push_back(static_cast<std::int64_t>(order.run));
-        jobs.push_back(static_cast<std::int64_t>(order.occurrence.job));
-    }
-    OwnerScope owner;
-    Spi spi;
-    query.execute({Parameter::of(runs), Parameter::of(jobs)});
-    std::unordered_map<core::RunId, Task> tasks;
-    Statement::each_row([&tasks](const Row& row) {
-        tasks[core::RunId{row.as_int64(1)}] = {.wanted = !row.is_null(2) && row.as_bool(8),
-                                               .command = row.as_text(2),
-                                               .job_name = row.as_text(3),
-                                               .database = row.as_text(4),
-                                               .username = row.as_text(5),
-                                               .max_runtime = row.as_interval(6),
-                                               .keep_success = row.as_text(7) != "failures"};
-    });
-    return tasks;
-}
-
 Task receive_task(std::uint32_t parcel) { return read_parcel(parcel); }
 
 void record_end(const RunReport& report, const Task& task) {
-    OwnerScope owner(OwnerScope::Mode::force_writable);
+    const bool stays = report.outcome != core::RunOutcome::succeeded || task.keep_success;
     keep_extension();
+    if (stays && write_end(report)) return;
+    OwnerScope owner(OwnerScope::Mode::force_writable);
     Spi spi;
-    if (report.outcome == core::RunOutcome::succeeded && !task.keep_success) {
-        remove_row(static_cast<std::int64_t>(report.order.run));
-    } else {
+    if (stays) {
         update_or_insert_end(report, task);
+    } else {
+        remove_row(static_cast<std::int64_t>(report.order.run));
     }
 }
 

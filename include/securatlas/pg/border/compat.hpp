@@ -2,6 +2,8 @@
 #pragma once
 
 extern "C" {
+#include "access/tableam.h"
+#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
@@ -17,6 +19,8 @@ extern "C" {
 #include "utils/guc.h"
 #include "utils/guc_tables.h"
 #include "utils/jsonb.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
 #include "utils/wait_event.h"
 }
 
@@ -199,6 +203,39 @@ inline void insert_index_entries(ResultRelInfo* target, TupleTableSlot* slot, ES
     (void)ExecInsertIndexTuples(target, slot, state, false, false, nullptr, NIL, false);
 #else
     (void)ExecInsertIndexTuples(target, state, 0, slot, NIL, nullptr);
+#endif
+}
+
+// C world. Replaces a row by the one in the slot, as the current command. `wants_index_entries`:
+// the new one has to be entered into the indexes.
+inline TM_Result update_tuple(Relation table, ItemPointer row, TupleTableSlot* slot,
+                              Snapshot snapshot, bool* wants_index_entries) {
+    TM_FailureData failure;
+    LockTupleMode lock;
+    const CommandId command = GetCurrentCommandId(true);
+#if PG_VERSION_NUM < 160000
+    return table_tuple_update(table, row, slot, command, snapshot, InvalidSnapshot, true, &failure,
+                              &lock, wants_index_entries);
+#else
+    TU_UpdateIndexes update = TU_None;
+#if PG_VERSION_NUM < 190000
+    const TM_Result result = table_tuple_update(table, row, slot, command, snapshot,
+                                                InvalidSnapshot, true, &failure, &lock, &update);
+#else
+    const TM_Result result = table_tuple_update(table, row, slot, command, 0, snapshot,
+                                                InvalidSnapshot, true, &failure, &lock, &update);
+#endif
+    *wants_index_entries = update == TU_All;
+    return result;
+#endif
+}
+
+// C world. The index of the primary key, if its uniqueness is checked at once; else InvalidOid.
+inline Oid primary_key_of(Relation table) {
+#if PG_VERSION_NUM < 180000
+    return RelationGetPrimaryKeyIndex(table);
+#else
+    return RelationGetPrimaryKeyIndex(table, false);
 #endif
 }
 

@@ -1,0 +1,231 @@
+#include "border/keyed_row.hpp"
+
+#include <cstring>
+
+#include "securatlas/pg/border/compat.hpp"
+
+extern "C" {
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_am.h"
+#include "executor/executor.h"
+#include "nodes/nodeFuncs.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/relcache.h"
+#include "utils/snapmgr.h"
+}
+
+namespace securatlas::pg {
+namespace {
+
+bool has_update_triggers(const TriggerDesc* triggers) {
+    return triggers != nullptr &&
+           (triggers->trig_update_before_row || triggers->trig_update_after_row ||
+            triggers->trig_update_before_statement || triggers->trig_update_after_statement ||
+            triggers->trig_update_instead_row);
+}
+
+bool is_changed(const Change* changes, int count, AttrNumber column) {
+    for (int i = 0; i < count; ++i) {
+        if (changes[i].column == column) return true;
+    }
+    return false;
+}
+
+bool becomes_null(const Change* changes, int count, AttrNumber column) {
+    for (int i = 0; i < count; ++i) {
+        if (changes[i].column == column) return changes[i].is_null;
+    }
+    return false;
+}
+
+bool has_known_columns(TupleDesc columns, const KnownParts& known, const Change* changes,
+                       int count) {
+    for (int i = 0; i < columns->natts; ++i) {
+        const FormData_pg_attribute* column = TupleDescAttr(columns, i);
+        if (column->attisdropped) continue;
+        if (column->attgenerated != '\0' &&
+            strcmp(NameStr(column->attname), known.generated) != 0) {
+            return false;
+        }
+        if (column->attnotnull && becomes_null(changes, count, column->attnum)) return false;
+    }
+    const TupleConstr* constraints = columns->constr;
+    if (constraints == nullptr) return true;
+    return constraints->num_check == 0 ||
+           (constraints->num_check == 1 && strcmp(constraints->check[0].ccname, known.check) == 0);
+}
+
+bool is_of_users(Oid function, void*) { return function >= FirstNormalObjectId; }
+
+// Functions of users need the rights and the search_path that a statement of the owner has.
+bool calls_user_code(Node* node, void* context) {
+    if (node == nullptr) return false;
+    if (check_functions_in_node(node, is_of_users, context)) return true;
+    return expression_tree_walker(node, tree_walker(calls_user_code), context);
+}
+
+bool is_plain_index(Relation index) {
+    if (index->rd_rel->relam != BTREE_AM_OID || index->rd_index->indisexclusion) return false;
+    if (!index->rd_index->indimmediate || RelationGetIndexExpressions(index) != NIL) return false;
+    return !calls_user_code(reinterpret_cast<Node*>(RelationGetIndexPredicate(index)), nullptr);
+}
+
+bool has_plain_indexes(Relation table) {
+    List* const indexes = RelationGetIndexList(table);
+    bool is_plain = true;
+    ListCell* cell = nullptr;
+    foreach (cell, indexes) {
+        Relation index = index_open(lfirst_oid(cell), RowExclusiveLock);
+        is_plain = is_plain && is_plain_index(index);
+        index_close(index, NoLock);
+    }
+    list_free(indexes);
+    return is_plain;
+}
+
+// A hint for B-trees, which then look for old versions of the row before they split a page.
+bool has_same_keys(const IndexInfo* index, const Change* changes, int count) {
+    for (int i = 0; i < index->ii_NumIndexKeyAttrs; ++i) {
+        if (is_changed(changes, count, index->ii_IndexAttrNumbers[i])) return false;
+    }
+    return true;
+}
+
+void enter_into_index(Relation table, Relation index, TupleTableSlot* slot, EState* state,
+                      const Change* changes, int count) {
+    IndexInfo* info = BuildIndexInfo(index);
+    if (!info->ii_ReadyForInserts) return;
+    ExprContext* context = GetPerTupleExprContext(state);
+    context->ecxt_scantuple = slot;
+    if (info->ii_Predicate != NIL &&
+        !ExecQual(ExecPrepareQual(info->ii_Predicate, state), context)) {
+        return;
+    }
+    Datum values[INDEX_MAX_KEYS];
+    bool nulls[INDEX_MAX_KEYS];
+    FormIndexDatum(info, slot, state, values, nulls);
+    (void)index_insert(index, values, nulls, &slot->tts_tid, table,
+                       index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO,
+                       has_same_keys(info, changes, count), info);
+}
+
+void enter_into_indexes(Relation table, TupleTableSlot* slot, const Change* changes, int count) {
+    List* const indexes = RelationGetIndexList(table);
+    EState* state = CreateExecutorState();
+    ListCell* cell = nullptr;
+    foreach (cell, indexes) {
+        Relation index = index_open(lfirst_oid(cell), RowExclusiveLock);
+        enter_into_index(table, index, slot, state, changes, count);
+        index_close(index, NoLock);
+    }
+    FreeExecutorState(state);
+    list_free(indexes);
+}
+
+// The index of the primary key, if that is this column.
+Oid key_index(Relation table, AttrNumber key_column) {
+    const Oid found = primary_key_of(table);
+    if (!OidIsValid(found)) return InvalidOid;
+    Relation index = index_open(found, AccessShareLock);
+    const bool is_key = index->rd_index->indkey.values[0] == key_column;
+    index_close(index, NoLock);
+    return is_key ? found : InvalidOid;
+}
+
+// A slot with the row's values and the changes.
+TupleTableSlot* changed_row(Relation table, HeapTuple row, const Change* changes, int count) {
+    TupleTableSlot* slot = table_slot_create(table, nullptr);
+    TupleDesc columns = RelationGetDescr(table);
+    ExecClearTuple(slot);
+    heap_deform_tuple(row, columns, slot->tts_values, slot->tts_isnull);
+    for (int i = 0; i < columns->natts; ++i) {
+        if (TupleDescAttr(columns, i)->attisdropped) slot->tts_isnull[i] = true;
+    }
+    for (int i = 0; i < count; ++i) {
+        slot->tts_values[changes[i].column - 1] = changes[i].value;
+        slot->tts_isnull[changes[i].column - 1] = changes[i].is_null;
+    }
+    ExecStoreVirtualTuple(slot);
+    return slot;
+}
+
+}  // namespace
+
+Relation open_table(const char* schema, const char* table, LOCKMODE lock) {
+    const Oid found = get_relname_relid(table, get_namespace_oid(schema, true));
+    if (!OidIsValid(found)) {
+        ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+                        errmsg("relation \"%s.%s\" does not exist", schema, table)));
+    }
+    return table_open(found, lock);
+}
+
+AttrNumber column_number(Relation table, const char* name) {
+    TupleDesc columns = RelationGetDescr(table);
+    for (int i = 0; i < columns->natts; ++i) {
+        const FormData_pg_attribute* column = TupleDescAttr(columns, i);
+        if (strcmp(NameStr(column->attname), name) == 0) return column->attnum;
+    }
+    ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+                    errmsg("column \"%s\" of relation \"%s\" does not exist", name,
+                           RelationGetRelationName(table))));
+}
+
+HeapTuple find_row(Relation table, AttrNumber key_column, std::int64_t key, Snapshot snapshot) {
+    const Oid index = key_index(table, key_column);
+    ScanKeyData scan_key;
+    ScanKeyInit(&scan_key, key_column, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(key));
+    // Without an index it reads the table from its beginning.
+    SysScanDesc scan = systable_beginscan(table, index, OidIsValid(index), snapshot, 1, &scan_key);
+    HeapTuple found = systable_getnext(scan);
+    if (HeapTupleIsValid(found)) found = heap_copytuple(found);
+    systable_endscan(scan);
+    return found;
+}
+
+Value value_of(HeapTuple row, Relation table, AttrNumber column) {
+    Value value{};
+    value.datum = heap_getattr(row, column, RelationGetDescr(table), &value.is_null);
+    return value;
+}
+
+bool is_plainly_updated(Relation table, const KnownParts& known, const Change* changes, int count) {
+    const FormData_pg_class* row = table->rd_rel;
+    if (row->relkind != RELKIND_RELATION || row->relispartition || row->relhassubclass)
+        return false;
+    if (row->relforcerowsecurity || table->rd_rules != nullptr) return false;
+    return !has_update_triggers(table->trigdesc) &&
+           has_known_columns(RelationGetDescr(table), known, changes, count) &&
+           has_plain_indexes(table);
+}
+
+bool update_row(Relation table, HeapTuple row, Snapshot snapshot, const Change* changes,
+                int count) {
+    CheckCmdReplicaIdentity(table, CMD_UPDATE);
+    TupleTableSlot* slot = changed_row(table, row, changes, count);
+    bool wants_index_entries = false;
+    const TM_Result result =
+        update_tuple(table, &row->t_self, slot, snapshot, &wants_index_entries);
+    if (result == TM_Ok && wants_index_entries) enter_into_indexes(table, slot, changes, count);
+    ExecDropSingleTupleTableSlot(slot);
+    switch (result) {
+        case TM_Ok:
+            return true;
+        case TM_Updated:
+        case TM_Deleted:
+            return false;
+        default:
+            elog(ERROR, "unexpected result %d of an update of table \"%s\"",
+                 static_cast<int>(result), RelationGetRelationName(table));
+    }
+}
+
+}  // namespace securatlas::pg

@@ -1,0 +1,13 @@
+// What a job worker does for each run with the tables of schema cron, past the executor.
+#pragma once
+
+#include "securatlas/pg/cron/runs.hpp"
+
+namespace securatlas::pg::runs {
+
+// Writes the outcome into the run's row, whatever the isolation level of the transaction is and
+// even if it is read-only. Needs no rights. False: it takes a statement, because there is no
+// unfinished row of this run, or because somebody has added to the table what UPDATE would heed.
+bool write_end(const RunReport& report);
+
+}  // namespace securatlas::pg::runs
