@@ -53,6 +53,27 @@ SELECT j.jobid, j.jobname, j.schedule, j.command, j.database, j.username, j.acti
        WHERE d.jobid = j.jobid AND d.status IN ('succeeded', 'failed')
          AND d.scheduled_at > pg_catalog.now() - interval '1 day') day ON true;
 COMMENT ON VIEW cron.jobs IS 'Every job that the caller may see, with its next run and the results of its past runs.';
+COMMENT ON COLUMN cron.jobs.jobid IS 'Id of the job.';
+COMMENT ON COLUMN cron.jobs.jobname IS 'Name of the job; NULL: it has none.';
+COMMENT ON COLUMN cron.jobs.schedule IS 'When the job runs; see cron.explain_schedule().';
+COMMENT ON COLUMN cron.jobs.command IS 'The SQL that each run executes.';
+COMMENT ON COLUMN cron.jobs.database IS 'Database that the command runs in.';
+COMMENT ON COLUMN cron.jobs.username IS 'Role that the command runs as.';
+COMMENT ON COLUMN cron.jobs.active IS 'False: the schedule is paused.';
+COMMENT ON COLUMN cron.jobs.timezone IS 'Time zone of the schedule: the job''s own, or cron.timezone.';
+COMMENT ON COLUMN cron.jobs.next_run_at IS 'Next time that the schedule fires; NULL: it does not run.';
+COMMENT ON COLUMN cron.jobs.running IS 'Number of runs that wait or are in progress.';
+COMMENT ON COLUMN cron.jobs.last_run_at IS 'When the last run that has ended started, by the time that it was due.';
+COMMENT ON COLUMN cron.jobs.last_status IS 'How it ended: succeeded or failed.';
+COMMENT ON COLUMN cron.jobs.last_message IS 'Its command tag or error.';
+COMMENT ON COLUMN cron.jobs.last_duration IS 'How long it took.';
+COMMENT ON COLUMN cron.jobs.consecutive_failures IS 'Number of occurrences of the schedule that have failed since the last that succeeded; a retry of one is not counted again.';
+COMMENT ON COLUMN cron.jobs.runs_last_day IS 'Number of runs of the last 24 hours that have ended.';
+COMMENT ON COLUMN cron.jobs.failures_last_day IS 'How many of them failed.';
+COMMENT ON COLUMN cron.jobs.average_duration IS 'Mean duration of these runs.';
+COMMENT ON COLUMN cron.jobs.p95_duration IS '95th percentile of the durations of these runs.';
+COMMENT ON COLUMN cron.jobs.note IS 'Why the job is paused, or any remark.';
+COMMENT ON COLUMN cron.jobs.held IS 'Why the job does not run although it is active; NULL: it does.';
 
 CREATE VIEW cron.upcoming_runs WITH (security_invoker = true) AS
 SELECT r.run_at, j.jobid, j.jobname, j.schedule,
@@ -64,12 +85,31 @@ SELECT r.run_at, j.jobid, j.jobname, j.schedule,
  WHERE j.active AND cron._held(j.replicated) IS NULL
  ORDER BY r.run_at, j.jobid;
 COMMENT ON VIEW cron.upcoming_runs IS 'The next five runs of each active job, in order.';
+COMMENT ON COLUMN cron.upcoming_runs.run_at IS 'When the run is due.';
+COMMENT ON COLUMN cron.upcoming_runs.jobid IS 'Id of the job.';
+COMMENT ON COLUMN cron.upcoming_runs.jobname IS 'Name of the job; NULL: it has none.';
+COMMENT ON COLUMN cron.upcoming_runs.schedule IS 'When the job runs.';
+COMMENT ON COLUMN cron.upcoming_runs.timezone IS 'Time zone of the schedule.';
+COMMENT ON COLUMN cron.upcoming_runs.database IS 'Database that the command runs in.';
+COMMENT ON COLUMN cron.upcoming_runs.username IS 'Role that the command runs as.';
 
 CREATE VIEW cron.scheduler_status WITH (security_invoker = true) AS
 SELECT pid, started, planned_until, jobs, workers_busy, workers_idle, workers_limit, waiting,
        oldest_wait, last_clock_step, last_error, cron._held(false) AS held
   FROM cron._scheduler_status();
 COMMENT ON VIEW cron.scheduler_status IS 'One row: the scheduler of this database.';
+COMMENT ON COLUMN cron.scheduler_status.pid IS 'Process id of the scheduler; NULL: it is not running.';
+COMMENT ON COLUMN cron.scheduler_status.started IS 'When it started.';
+COMMENT ON COLUMN cron.scheduler_status.planned_until IS 'Occurrences up to this time have been claimed or skipped.';
+COMMENT ON COLUMN cron.scheduler_status.jobs IS 'Number of jobs that it knows, paused ones included.';
+COMMENT ON COLUMN cron.scheduler_status.workers_busy IS 'Number of job workers of this database that execute something.';
+COMMENT ON COLUMN cron.scheduler_status.workers_idle IS 'Number of job workers of this database that wait for work.';
+COMMENT ON COLUMN cron.scheduler_status.workers_limit IS 'Number of job workers that all databases may have together: cron.max_running_jobs.';
+COMMENT ON COLUMN cron.scheduler_status.waiting IS 'Number of runs that are due and have not started.';
+COMMENT ON COLUMN cron.scheduler_status.oldest_wait IS 'When the one that waits longest was due.';
+COMMENT ON COLUMN cron.scheduler_status.last_clock_step IS 'When the scheduler last saw the clock jump.';
+COMMENT ON COLUMN cron.scheduler_status.last_error IS 'Error of the scheduler''s last failed step.';
+COMMENT ON COLUMN cron.scheduler_status.held IS 'Why no job runs although some are active; NULL: they do.';
 --- only when installed
 GRANT SELECT ON cron.jobs, cron.upcoming_runs, cron.scheduler_status TO PUBLIC;
 --- also when updated

@@ -6,7 +6,15 @@ CREATE FUNCTION net.http_get(
         headers jsonb DEFAULT '{}',
         timeout_milliseconds int DEFAULT 5000)
     RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_http_get';
-COMMENT ON FUNCTION net.http_get(text, jsonb, jsonb, int) IS 'Makes a GET request, which is sent when the transaction commits; returns its id.';
+COMMENT ON FUNCTION net.http_get(text, jsonb, jsonb, int) IS 'Makes a GET request, which is sent when the transaction commits; returns its id.
+url: http or https, without user and password; at most 65,536 bytes.
+params: JSON object of parameters that are added to the query of the URL; NULL: none.
+headers: JSON object of headers; NULL: none. {{secret:name}} in a value is replaced by the secret when the request is sent.
+timeout_milliseconds: limit for each attempt, 1 to 3,600,000.
+Error 22023: an argument is not valid; the message names it.
+Error 23502: url or timeout_milliseconds is NULL.
+Error 42501: requests to this host are not allowed (net.allowed_hosts, net.blocked_networks), or the caller may not use the secret.
+Error 53400: too many requests wait (net.max_pending_requests).';
 CREATE FUNCTION net.http_post(
         url text,
         body jsonb DEFAULT '{}',
@@ -14,7 +22,16 @@ CREATE FUNCTION net.http_post(
         headers jsonb DEFAULT '{"Content-Type": "application/json"}',
         timeout_milliseconds int DEFAULT 5000)
     RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_http_post';
-COMMENT ON FUNCTION net.http_post(text, jsonb, jsonb, jsonb, int) IS 'Makes a POST request, which is sent when the transaction commits; returns its id.';
+COMMENT ON FUNCTION net.http_post(text, jsonb, jsonb, jsonb, int) IS 'Makes a POST request, which is sent when the transaction commits; returns its id.
+url: http or https, without user and password; at most 65,536 bytes.
+body: sent as JSON; NULL: no body.
+params: JSON object of parameters that are added to the query of the URL; NULL: none.
+headers: JSON object of headers; NULL: none. {{secret:name}} in a value is replaced by the secret when the request is sent.
+timeout_milliseconds: limit for each attempt, 1 to 3,600,000.
+Error 22023: an argument is not valid; the message names it.
+Error 23502: url or timeout_milliseconds is NULL.
+Error 42501: requests to this host are not allowed (net.allowed_hosts, net.blocked_networks), or the caller may not use the secret.
+Error 53400: too many requests wait (net.max_pending_requests).';
 CREATE FUNCTION net.http_delete(
         url text,
         params jsonb DEFAULT '{}',
@@ -22,7 +39,16 @@ CREATE FUNCTION net.http_delete(
         timeout_milliseconds int DEFAULT 5000,
         body jsonb DEFAULT NULL)
     RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_http_delete';
-COMMENT ON FUNCTION net.http_delete(text, jsonb, jsonb, int, jsonb) IS 'Makes a DELETE request, which is sent when the transaction commits; returns its id.';
+COMMENT ON FUNCTION net.http_delete(text, jsonb, jsonb, int, jsonb) IS 'Makes a DELETE request, which is sent when the transaction commits; returns its id.
+url: http or https, without user and password; at most 65,536 bytes.
+params: JSON object of parameters that are added to the query of the URL; NULL: none.
+headers: JSON object of headers; NULL: none. {{secret:name}} in a value is replaced by the secret when the request is sent.
+timeout_milliseconds: limit for each attempt, 1 to 3,600,000.
+body: sent as JSON; NULL: no body.
+Error 22023: an argument is not valid; the message names it.
+Error 23502: url or timeout_milliseconds is NULL.
+Error 42501: requests to this host are not allowed (net.allowed_hosts, net.blocked_networks), or the caller may not use the secret.
+Error 53400: too many requests wait (net.max_pending_requests).';
 
 CREATE FUNCTION net.http_put(
         url text,
@@ -31,7 +57,16 @@ CREATE FUNCTION net.http_put(
         headers jsonb DEFAULT '{"Content-Type": "application/json"}',
         timeout_milliseconds int DEFAULT 5000)
     RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_http_put';
-COMMENT ON FUNCTION net.http_put(text, jsonb, jsonb, jsonb, int) IS 'Makes a PUT request, which is sent when the transaction commits; returns its id.';
+COMMENT ON FUNCTION net.http_put(text, jsonb, jsonb, jsonb, int) IS 'Makes a PUT request, which is sent when the transaction commits; returns its id.
+url: http or https, without user and password; at most 65,536 bytes.
+body: sent as JSON; NULL: no body.
+params: JSON object of parameters that are added to the query of the URL; NULL: none.
+headers: JSON object of headers; NULL: none. {{secret:name}} in a value is replaced by the secret when the request is sent.
+timeout_milliseconds: limit for each attempt, 1 to 3,600,000.
+Error 22023: an argument is not valid; the message names it.
+Error 23502: url or timeout_milliseconds is NULL.
+Error 42501: requests to this host are not allowed (net.allowed_hosts, net.blocked_networks), or the caller may not use the secret.
+Error 53400: too many requests wait (net.max_pending_requests).';
 CREATE FUNCTION net.http_patch(
         url text,
         body jsonb DEFAULT '{}',
@@ -39,7 +74,16 @@ CREATE FUNCTION net.http_patch(
         headers jsonb DEFAULT '{"Content-Type": "application/json"}',
         timeout_milliseconds int DEFAULT 5000)
     RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_http_patch';
-COMMENT ON FUNCTION net.http_patch(text, jsonb, jsonb, jsonb, int) IS 'Makes a PATCH request, which is sent when the transaction commits; returns its id.';
+COMMENT ON FUNCTION net.http_patch(text, jsonb, jsonb, jsonb, int) IS 'Makes a PATCH request, which is sent when the transaction commits; returns its id.
+url: http or https, without user and password; at most 65,536 bytes.
+body: sent as JSON; NULL: no body.
+params: JSON object of parameters that are added to the query of the URL; NULL: none.
+headers: JSON object of headers; NULL: none. {{secret:name}} in a value is replaced by the secret when the request is sent.
+timeout_milliseconds: limit for each attempt, 1 to 3,600,000.
+Error 22023: an argument is not valid; the message names it.
+Error 23502: url or timeout_milliseconds is NULL.
+Error 42501: requests to this host are not allowed (net.allowed_hosts, net.blocked_networks), or the caller may not use the secret.
+Error 53400: too many requests wait (net.max_pending_requests).';
 CREATE FUNCTION net.http_post_form(
         url text,
         form jsonb,
@@ -82,16 +126,26 @@ COMMENT ON FUNCTION net.http_request(text, text, jsonb, jsonb, bytea, int, int, 
 
 CREATE FUNCTION net.set_secret(name text, value text) RETURNS void
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'securatlas_set_secret';
-COMMENT ON FUNCTION net.set_secret(text, text) IS 'Makes a secret that belongs to the caller, or gives a secret a new value. {{secret:name}} in a header or form value is replaced by it when the request is sent.';
+COMMENT ON FUNCTION net.set_secret(text, text) IS 'Makes a secret that belongs to the caller, or gives a secret a new value. {{secret:name}} in a header or form value is replaced by it when the request is sent.
+name: name of the secret, unique over all roles: 1 to 200 ASCII letters, digits and characters of "_.:/-".
+value: at most 65,536 bytes.
+Error 22023: the name or the value is not valid.
+Error 42501: the secret belongs to another role.';
 CREATE FUNCTION net.drop_secret(name text) RETURNS boolean
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'securatlas_drop_secret';
-COMMENT ON FUNCTION net.drop_secret(text) IS 'Drops a secret. False: there is none of this name that the caller may drop.';
+COMMENT ON FUNCTION net.drop_secret(text) IS 'Drops a secret. False: there is none of this name that the caller may drop.
+name: name of the secret, unique over all roles: 1 to 200 ASCII letters, digits and characters of "_.:/-".';
 CREATE FUNCTION net.grant_secret(name text, role regrole) RETURNS void
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'securatlas_grant_secret';
-COMMENT ON FUNCTION net.grant_secret(text, regrole) IS 'Lets a role and its members use a secret in requests. Nobody can read its value. Superusers need this grant too.';
+COMMENT ON FUNCTION net.grant_secret(text, regrole) IS 'Lets a role and its members use a secret in requests. Nobody can read its value. Superusers need this grant too.
+name: name of the secret, unique over all roles: 1 to 200 ASCII letters, digits and characters of "_.:/-".
+role: the role.
+Error 42501: there is no such secret, or the caller does not own it.';
 CREATE FUNCTION net.revoke_secret(name text, role regrole) RETURNS boolean
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'securatlas_revoke_secret';
-COMMENT ON FUNCTION net.revoke_secret(text, regrole) IS 'Undoes net.grant_secret(). False: the secret was not granted to the role.';
+COMMENT ON FUNCTION net.revoke_secret(text, regrole) IS 'Undoes net.grant_secret(). False: the secret was not granted to the role.
+name: name of the secret, unique over all roles: 1 to 200 ASCII letters, digits and characters of "_.:/-".
+role: the role.';
 
 CREATE VIEW net.secrets WITH (security_barrier) AS
 SELECT s.name, s.owner, s.created, s.updated,
@@ -101,6 +155,11 @@ SELECT s.name, s.owner, s.created, s.updated,
     OR EXISTS (SELECT FROM net.secret_grant g
                 WHERE g.name = s.name AND pg_catalog.pg_has_role(g.role, 'USAGE'));
 COMMENT ON VIEW net.secrets IS 'Secrets that the caller may use or administer, without their values.';
+COMMENT ON COLUMN net.secrets.name IS 'Name of the secret.';
+COMMENT ON COLUMN net.secrets.owner IS 'Role that made it.';
+COMMENT ON COLUMN net.secrets.created IS 'When it was made.';
+COMMENT ON COLUMN net.secrets.updated IS 'When its value was last set.';
+COMMENT ON COLUMN net.secrets.granted_to IS 'Roles that may use it besides its owner, with their members.';
 --- only when installed
 GRANT SELECT ON net.secrets TO PUBLIC;
 --- also when updated
@@ -142,12 +201,16 @@ BEGIN
     RETURN ('SUCCESS', 'ok', (found_response.status_code, found_response.headers,
                               found_response.content)::net.http_response)::net.http_response_result;
 END $$;
-COMMENT ON FUNCTION net._http_collect_response(bigint, boolean) IS 'Returns the response to a request; with async => false, waits for it.';
+COMMENT ON FUNCTION net._http_collect_response(bigint, boolean) IS 'Returns the response to a request; with async => false, waits for it.
+request_id: id that the function which made the request has returned.
+async: false: waits until the response is recorded.';
 CREATE FUNCTION net.http_collect_response(request_id bigint, async boolean DEFAULT true)
     RETURNS net.http_response_result
     LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp
     AS $$ SELECT net._http_collect_response(request_id, async) $$;
-COMMENT ON FUNCTION net.http_collect_response(bigint, boolean) IS 'Returns the response to a request; with async => false, waits for it.';
+COMMENT ON FUNCTION net.http_collect_response(bigint, boolean) IS 'Returns the response to a request; with async => false, waits for it.
+request_id: id that the function which made the request has returned.
+async: false: waits until the response is recorded.';
 
 -- ==== the http worker ========================================================================
 

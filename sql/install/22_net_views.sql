@@ -2,7 +2,8 @@
 
 CREATE FUNCTION net.cancel_request(request_id bigint) RETURNS boolean
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'securatlas_cancel_request';
-COMMENT ON FUNCTION net.cancel_request(bigint) IS 'Removes a request from the queue and records it as cancelled; an attempt in flight is aborted at commit. False: the caller has no such request in the queue.';
+COMMENT ON FUNCTION net.cancel_request(bigint) IS 'Removes a request from the queue and records it as cancelled; an attempt in flight is aborted at commit. False: the caller has no such request in the queue.
+request_id: id that the function which made the request has returned.';
 
 CREATE FUNCTION net._requests_in_flight() RETURNS bigint[]
     LANGUAGE C STABLE AS 'MODULE_PATHNAME', 'securatlas_requests_in_flight';

@@ -316,4 +316,6 @@ BEGIN
     -- "<" occurs in strings only, and without it nothing in them ends the element that holds the data.
     RETURN replace(cron._report_page(), '@report_data@', replace(data::text, '<', '\u003c'));
 END $$;
-COMMENT ON FUNCTION cron.report(int) IS 'An HTML page, without external resources, of the last hours: what ran, failed, waits and comes next, as far as the caller may see it.';
+COMMENT ON FUNCTION cron.report(int) IS 'An HTML page, without external resources, of the last hours: what ran, failed, waits and comes next, as far as the caller may see it.
+hours: 1 to 8784.
+Error 22023: hours is out of range or NULL.';
