@@ -120,6 +120,20 @@ SELECT pg_temp.refusal(format('SELECT cron.next_runs(%L)', E'\xC3\xA9 * * * *'))
 SELECT pg_temp.refusal(format('SELECT cron.next_runs(%L)', repeat('1,', 497) || '1 * * * *'));
 SELECT length(said), split_part(said, ' | ', 3) FROM pg_temp.refusal(format('SELECT cron.next_runs(%L)', repeat('x', 1000000))) AS said;
 SELECT pg_temp.runs(repeat('1,', 495) || '1 * * * *', '2026-11-23Z', n => 1);
+-- What pg_cron takes and does not do as it is written is refused by schedule(), which says what pg_cron makes
+-- of it; alter_job() and an UPDATE refuse it as well.
+SELECT cron.schedule('misread', '@daily', 'SELECT 1') > 0 AS scheduled;
+SELECT schedule, concat_ws(' | ', s.sqlstate, s.detail, s.hint) AS refused, a.said = s.said AS by_alter_job, u.said = s.said AS by_update
+  FROM (VALUES
+    ('0 0 12 * * *'), ('* * * * * *'), ('*10 * * * *'), ('* * * * *x'), ('*/90 * * * *'), ('0 */36 * * *'),
+    ('@daily junk'), (E'@daily\n@hourly'), (E'0 3 * * *\n0 4 * * *'),
+    ('0 0 30 2 *'), ('0 0 31 4 *'), ('0 0 31 2,4,6,9,11 *')) AS v(schedule),
+    LATERAL (SELECT said, split_part(said, ' | ', 1), split_part(said, ' | ', 3), split_part(said, ' | ', 4)
+               FROM pg_temp.refusal(format('SELECT cron.schedule(''misread'', %L, ''SELECT 2'')', schedule)) AS said)
+        AS s(said, sqlstate, detail, hint),
+    LATERAL pg_temp.refusal(format('SELECT cron.alter_job(jobid, schedule => %L) FROM cron.job WHERE jobname = ''misread''', schedule)) AS a(said),
+    LATERAL pg_temp.refusal(format('UPDATE cron.job SET schedule = %L WHERE jobname = ''misread''', schedule)) AS u(said);
+SELECT schedule, command, cron.unschedule(jobname) FROM cron.job WHERE jobname = 'misread';
 -- Zones.
 SELECT zone, pg_temp.refusal(format('SELECT cron.next_runs(''@daily'', timezone => %L)', zone)) FROM (VALUES
     ('Mars/Olympus'), ('XYZ5'), ('+02'), ('../etc/passwd'), ('')) AS v(zone);
