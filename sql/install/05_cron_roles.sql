@@ -7,11 +7,8 @@ CREATE SCHEMA cron;
 --- also when updated
 COMMENT ON SCHEMA cron IS 'Jobs that run on a schedule, and the history of their runs. USAGE on the schema is the right to use it.';
 
--- Looks into a catalog and so is not really immutable. It is declared so because a generated column
--- demands it: that column is computed when the row is written and is neither dumped nor replicated,
--- so its value always names a role of this cluster.
 CREATE FUNCTION cron._role_named(username text) RETURNS oid
-    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_role_named';
+    LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_role_named';
 COMMENT ON FUNCTION cron._role_named(text) IS 'The oid of the role with this name; NULL: there is none.';
 CREATE FUNCTION cron._may_manage(roleid oid) RETURNS boolean
     LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_may_manage';

@@ -81,7 +81,7 @@ CREATE TABLE cron.job_run_details (
     reason          text,
     sqlstate        text,
     transactional   boolean NOT NULL DEFAULT true,
-    roleid          oid GENERATED ALWAYS AS (cron._role_named(username)) STORED,
+    roleid          oid,
     UNIQUE (jobid, scheduled_at, attempt)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 CREATE INDEX job_run_details_start_time_idx ON cron.job_run_details (start_time);
@@ -184,6 +184,10 @@ CREATE FUNCTION cron._run_check() RETURNS trigger
     LANGUAGE C AS 'MODULE_PATHNAME', 'securatlas_run_check';
 COMMENT ON FUNCTION cron._run_check() IS 'Ends unfinished runs that are copied from another server, because no process executes them here.';
 
+CREATE FUNCTION cron._run_role() RETURNS trigger
+    LANGUAGE C AS 'MODULE_PATHNAME', 'securatlas_run_role';
+COMMENT ON FUNCTION cron._run_role() IS 'Looks up the role of a run by its name, whatever the row that is inserted says: it may come from another server.';
+
 CREATE TRIGGER job_check BEFORE INSERT OR UPDATE ON cron.job
     FOR EACH ROW EXECUTE FUNCTION cron._job_check();
 CREATE TRIGGER job_changed AFTER INSERT OR UPDATE OR DELETE ON cron.job
@@ -198,6 +202,8 @@ CREATE TRIGGER dependency_truncated AFTER TRUNCATE ON cron.job_dependency
 CREATE TRIGGER run_check BEFORE INSERT ON cron.job_run_details
     FOR EACH ROW WHEN (NEW.status IN ('starting', 'running'))
     EXECUTE FUNCTION cron._run_check();
+CREATE TRIGGER run_role BEFORE INSERT ON cron.job_run_details
+    FOR EACH ROW EXECUTE FUNCTION cron._run_role();
 CREATE TRIGGER state_check BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON cron.scheduler_state
     FOR EACH STATEMENT EXECUTE FUNCTION cron._state_check();
 CREATE TRIGGER state_replicated BEFORE INSERT ON cron.scheduler_state
@@ -207,7 +213,7 @@ CREATE TRIGGER state_replicated BEFORE INSERT ON cron.scheduler_state
 CREATE TRIGGER state_restored AFTER INSERT ON cron.scheduler_state
     FOR EACH STATEMENT EXECUTE FUNCTION cron._job_changed();
 
--- All triggers but state_restored fire for every writer, also for replication workers and for
+-- All triggers but run_check and state_restored fire for every writer, also for replication workers and for
 -- sessions with session_replication_role = replica (ENABLE ALWAYS). ALTER TABLE ... ENABLE TRIGGER,
 -- with which pg_restore --disable-triggers ends, resets them to fire for ordinary sessions only;
 -- the extension then calls this function.
@@ -220,7 +226,7 @@ BEGIN
         SELECT t.tgname FROM pg_trigger t
          WHERE t.tgrelid = of_table AND t.tgenabled IN ('O', 'R')
            AND t.tgname IN ('job_check', 'job_changed', 'job_truncated', 'dependency_changed',
-                            'dependency_truncated', 'state_check', 'state_replicated')
+                            'dependency_truncated', 'run_role', 'state_check', 'state_replicated')
     LOOP
         EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', of_table, name);
     END LOOP;
@@ -229,4 +235,5 @@ COMMENT ON FUNCTION cron._arm_triggers(regclass) IS 'Makes the enabled triggers 
 REVOKE ALL ON FUNCTION cron._arm_triggers(regclass) FROM PUBLIC;
 SELECT cron._arm_triggers('cron.job');
 SELECT cron._arm_triggers('cron.job_dependency');
+SELECT cron._arm_triggers('cron.job_run_details');
 SELECT cron._arm_triggers('cron.scheduler_state');

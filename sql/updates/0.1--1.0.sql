@@ -31,9 +31,11 @@ UPDATE cron.job
        note = 'paused: role "' || username || '" does not exist. Create it, or give the job to another role with cron.alter_job(); then call cron.resume().'
  WHERE roleid IS NULL AND active;
 ALTER TABLE cron.job_run_details
-    ADD COLUMN roleid oid GENERATED ALWAYS AS (cron._role_named(username)) STORED,
+    ADD COLUMN roleid oid,
     DROP CONSTRAINT job_run_details_status_check,
     ADD CHECK (status IN ('starting', 'running', 'succeeded', 'failed', 'skipped', 'sending', 'connecting'));
+-- Writes the table again; an UPDATE would double its size.
+ALTER TABLE cron.job_run_details ALTER COLUMN roleid TYPE oid USING cron._role_named(username);
 CREATE INDEX job_run_details_jobid_start_time_idx ON cron.job_run_details (jobid, start_time);
 CREATE INDEX job_run_details_roleid_idx ON cron.job_run_details (roleid);
 DROP INDEX cron.job_run_details_unfinished_idx;

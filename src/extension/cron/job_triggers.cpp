@@ -3,6 +3,7 @@
 #include "arguments.hpp"
 #include "entry_point.hpp"
 #include "securatlas/app/cron/check_job.hpp"
+#include "securatlas/pg/border/identity.hpp"
 #include "securatlas/pg/border/replication.hpp"
 #include "securatlas/pg/cron/jobs.hpp"
 #include "securatlas/pg/cron/runs.hpp"
@@ -97,6 +98,27 @@ HeapTuple check_run(const TriggerData* trigger) {
     return pg::call([trigger] { return end_copied_run(trigger); });
 }
 
+HeapTuple find_role_of_run(const TriggerData* trigger) {
+    struct Name {
+        const char* text;  // null: none
+        int column;
+    };
+    const Name name = pg::call([trigger] {
+        const TupleDesc description = trigger->tg_relation->rd_att;
+        const Column user = column_of(trigger->tg_trigtuple, description, "username");
+        return Name{user.is_null ? nullptr : TextDatumGetCString(user.value),
+                    SPI_fnumber(description, "roleid")};
+    });
+    const auto role = name.text == nullptr ? std::nullopt : pg::find_role(name.text);
+    return pg::call([&, trigger] {
+        int column = name.column;
+        Datum value = ObjectIdGetDatum(role.value_or(0));
+        bool is_null = !role;
+        return heap_modify_tuple_by_cols(trigger->tg_trigtuple, trigger->tg_relation->rd_att, 1,
+                                         &column, &value, &is_null);
+    });
+}
+
 void tell_changes(const TriggerData* trigger) {
     if (TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event)) {
         pg::at_commit::notify_everything();
@@ -128,6 +150,7 @@ PG_FUNCTION_INFO_V1(securatlas_job_check);
 PG_FUNCTION_INFO_V1(securatlas_job_changed);
 PG_FUNCTION_INFO_V1(securatlas_state_check);
 PG_FUNCTION_INFO_V1(securatlas_run_check);
+PG_FUNCTION_INFO_V1(securatlas_run_role);
 
 PGDLLEXPORT Datum securatlas_job_check(PG_FUNCTION_ARGS) {
     return ext::entry_point([fcinfo] {
@@ -152,6 +175,11 @@ PGDLLEXPORT Datum securatlas_state_check(PG_FUNCTION_ARGS) {
 PGDLLEXPORT Datum securatlas_run_check(PG_FUNCTION_ARGS) {
     return ext::entry_point(
         [fcinfo] { return PointerGetDatum(check_run(require_trigger(fcinfo))); });
+}
+
+PGDLLEXPORT Datum securatlas_run_role(PG_FUNCTION_ARGS) {
+    return ext::entry_point(
+        [fcinfo] { return PointerGetDatum(find_role_of_run(require_trigger(fcinfo))); });
 }
 
 }  // extern "C"
