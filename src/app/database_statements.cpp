@@ -12,23 +12,16 @@ constexpr core::Duration kLookAgain = std::chrono::milliseconds(5);
 
 }  // namespace
 
-QuietDatabase::QuietDatabase(std::string_view name) {
+void close_database(std::string_view name, bool is_dropped) {
     const auto database = pg::find_database_oid(name);
     if (!database || *database == pg::current_database() || !pg::owns_database(*database)) return;
-    database_ = *database;
-    try {
-        const core::Duration until = pg::monotonic_now() + kLongestWait;
-        while (!pg::DatabaseTable::block(database_).empty() && pg::monotonic_now() < until) {
-            pg::nap(pg::Wait::database_end, kLookAgain);
-        }
-    } catch (...) {
-        pg::DatabaseTable::unblock(database_);
-        throw;
+    pg::at_commit::database_blocked(*database, is_dropped);
+    const core::Duration began = pg::monotonic_now();
+    core::Duration waited{0};
+    while (pg::DatabaseTable::block(*database, waited) > 0 && waited < kLongestWait) {
+        pg::nap(pg::Wait::database_end, kLookAgain);
+        waited = pg::monotonic_now() - began;
     }
-}
-
-QuietDatabase::~QuietDatabase() {
-    if (database_ != 0) pg::DatabaseTable::unblock(database_);
 }
 
 void database_opened(std::string_view name) {

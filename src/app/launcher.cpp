@@ -56,9 +56,7 @@ class Launcher {
         if (pg::DatabaseTable::take_overcrowded() || (is_settled && !unvisited_.empty())) {
             log_overcrowded();
         }
-        if (!starting_.empty() || pg::DatabaseTable::any_blocked()) {
-            return (std::min)(sleep, kRetryPause);
-        }
+        if (!starting_.empty()) return (std::min)(sleep, kRetryPause);
         return next ? (std::min)(sleep, (std::max)(*next - pg::now(), core::Duration(0))) : sleep;
     }
 

@@ -212,7 +212,7 @@ void securatlas_process_utility(PlannedStmt* statement, const char* query, bool 
         return;
     }
     pg::entry([&] {
-        app::QuietDatabase quiet(concerned.stops);
+        app::close_database(concerned.stops, IsA(statement->utilityStmt, DropdbStmt));
         pg::call([&] {
             run_next(statement, query, read_only, context, parameters, environment, receiver,
                      completion);

@@ -8,19 +8,11 @@
 
 namespace securatlas::app {
 
-// While it exists, no process of the extension is connected to the database. Does nothing if the
-// caller does not have the right to execute such a statement: the statement itself then fails.
-// Waits until the processes are gone, for less than the five seconds for which DROP DATABASE waits.
-class QuietDatabase {
-  public:
-    explicit QuietDatabase(std::string_view name);
-    ~QuietDatabase();
-    QuietDatabase(const QuietDatabase&) = delete;
-    QuietDatabase& operator=(const QuietDatabase&) = delete;
-
-  private:
-    pg::DatabaseOid database_ = 0;
-};
+// Until this transaction ends, no process of the extension is connected to the database. Does
+// nothing if the caller does not have the right to execute such a statement: the statement itself
+// then fails. Waits until the processes are gone, for less than the five seconds for which DROP
+// DATABASE waits.
+void close_database(std::string_view name, bool is_dropped);
 
 // To be called when a database was created, which has the extension if its template has it, and
 // when a database accepts connections that it did not accept before.

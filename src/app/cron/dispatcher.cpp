@@ -40,6 +40,16 @@ pg::CallbackReport refusal(const pg::CallbackOrder& order, const pg::Error& erro
     return report;
 }
 
+// What somebody would be told who connects to a database that was dropped; nullopt: it exists.
+std::optional<pg::Error> database_is_gone(pg::DatabaseOid database) {
+    pg::Transaction transaction;
+    const bool exists = pg::database_exists(database);
+    transaction.commit();
+    if (exists) return std::nullopt;
+    return pg::Error("3D000", "database " + std::to_string(database) + " does not exist",
+                     "It was dropped while the run waited.");
+}
+
 pg::Error worker_did_not_start() {
     return pg::Error("53000", "the job worker could not be started", "",
                      "See the server log for the reason.");
@@ -171,9 +181,7 @@ void Dispatcher::hand_out(core::Duration monotonic_now,
 Dispatcher::Handed Dispatcher::try_to_hand(Entry& entry, core::Duration monotonic_now) {
     if (entry.failure) return Handed::refused;
     try {
-        const Handed handed = hand(entry, monotonic_now);
-        if (handed == Handed::parked) park(entry, core::reasons::kRowLocked, monotonic_now);
-        return handed;
+        return hand(entry, monotonic_now);
     } catch (const std::exception& error) {
         if (entry.parked_for.empty()) {
             pg::write_log(pg::LogLevel::warning,
@@ -208,12 +216,21 @@ Dispatcher::Handed Dispatcher::hand(Entry& entry, core::Duration monotonic_now) 
     const bool slots_are_out_now = monotonic_now < try_at_;
     auto* run = std::get_if<pg::RunOrder>(&entry.order);
     const bool is_elsewhere = entry.target.database != database_;
+    if (run != nullptr && is_elsewhere && std::exchange(entry.database_may_be_gone, false)) {
+        if (const auto error = database_is_gone(entry.target.database)) {
+            entry.failure = refusal(*run, *error);
+            return Handed::refused;
+        }
+    }
     if (run != nullptr && is_elsewhere && run->parcel == 0) {
         const auto room =
             pg::WorkerTable::room_for(database_, entry.target, limit_of(entry.target));
         const bool is_there = room == handed || (room == reserved && !slots_are_out_now);
-        if (!is_there) return has_to_wait(entry, room, slots_are_out_now);
-        if (!pack_for_elsewhere(entry, *run)) return Handed::parked;
+        if (!is_there) return has_to_wait(entry, room, slots_are_out_now, monotonic_now);
+        if (!pack_for_elsewhere(entry, *run)) {
+            park(entry, core::reasons::kRowLocked, monotonic_now);
+            return Handed::parked;
+        }
         if (entry.failure) return Handed::refused;
     }
     pending_.reserve(pending_.size() + 1);
@@ -225,7 +242,7 @@ Dispatcher::Handed Dispatcher::hand(Entry& entry, core::Duration monotonic_now) 
     if (assigned.assignment == queued) has_queued_ = true;
     if (assigned.assignment == handed || assigned.assignment == queued) return Handed::yes;
     if (assigned.assignment != reserved) {
-        return has_to_wait(entry, assigned.assignment, slots_are_out_now);
+        return has_to_wait(entry, assigned.assignment, slots_are_out_now, monotonic_now);
     }
     if (auto launched = pg::launch_job_worker(assigned.slot, assigned.generation)) {
         pending_.push_back({assigned.slot, assigned.generation, std::move(*launched), entry.order});
@@ -250,10 +267,14 @@ int Dispatcher::limit_of(const pg::Target& target) {
     return found->second;
 }
 
-Dispatcher::Handed Dispatcher::has_to_wait(const Entry& entry,
-                                           pg::WorkerTable::Assignment assignment,
-                                           bool slots_are_out_now) {
+Dispatcher::Handed Dispatcher::has_to_wait(Entry& entry, pg::WorkerTable::Assignment assignment,
+                                           bool slots_are_out_now, core::Duration monotonic_now) {
     using enum pg::WorkerTable::Assignment;
+    if (assignment == closed) {
+        entry.database_may_be_gone = true;
+        park(entry, core::reasons::kDatabaseClosed, monotonic_now);
+        return Handed::parked;
+    }
     if (assignment == share || assignment == limit) {
         at_share_.insert_or_assign(entry.target, assignment == limit);
         return Handed::not_now;
@@ -307,6 +328,7 @@ void Dispatcher::returned(const pg::ReturnedOrder& returned, core::Duration mono
     Entry entry;
     entry.order = returned.order;
     entry.target = returned.target;
+    entry.database_may_be_gone = true;
     if (run != nullptr) {
         entry.row.run = run->run;
         entry.row.occurrence = run->occurrence;

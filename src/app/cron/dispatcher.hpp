@@ -77,6 +77,7 @@ class Dispatcher {
         pg::runs::RunRow row;  // of a run
         pg::Target target;
         std::optional<pg::RunReport> failure;
+        bool database_may_be_gone = false;  // since it was resolved
         core::Duration ready_at{0};
         bool explained = false;
         int explained_limit = 0;  // of the role, if that is the reason
@@ -103,8 +104,8 @@ class Dispatcher {
     Handed try_to_hand(Entry& entry, core::Duration monotonic_now);
     Handed hand(Entry& entry, core::Duration monotonic_now);
     int limit_of(const pg::Target& target);
-    Handed has_to_wait(const Entry& entry, pg::WorkerTable::Assignment assignment,
-                       bool slots_are_out_now);
+    Handed has_to_wait(Entry& entry, pg::WorkerTable::Assignment assignment, bool slots_are_out_now,
+                       core::Duration monotonic_now);
     bool pack_for_elsewhere(Entry& entry, pg::RunOrder& order);
     static void park(Entry& entry, std::string reason, core::Duration monotonic_now);
     void end_parking(core::Duration monotonic_now);

@@ -420,8 +420,8 @@ core::Duration SchedulerProcess::sleep_time() {
 
 void run_scheduler(pg::DatabaseOid database) {
     pg::accept_signals();
-    pg::connect_as_superuser(database);
     if (!pg::DatabaseTable::attach_scheduler(database)) return;
+    pg::connect_as_superuser(database);
     while (true) {
         try {
             using End = SchedulerProcess::End;

@@ -310,9 +310,10 @@ core::Duration HttpWorker::sleep_time() const {
 
 void run_http_worker(pg::DatabaseOid database) {
     pg::accept_signals();
+    if (!pg::DatabaseTable::attach_http_worker(database)) return;
     pg::connect_as_superuser(database);
     const bool has_work = usable_schema() != 0 || pg::DatabaseTable::http_worker_is_kept(database);
-    if (!has_work || !pg::DatabaseTable::attach_http_worker(database)) return;
+    if (!has_work) return pg::DatabaseTable::detach_http_worker(database);
     pg::set_application_name("pg_net worker");
     pg::requests::prepare_process();
     pg::call_before_exit(&stop_running);

@@ -84,6 +84,11 @@ std::optional<DatabaseOid> find_new_database_oid(std::string_view name) {
     return find_database_oid(name);
 }
 
+bool database_exists(DatabaseOid database) {
+    return call(
+        [database] { return SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database)); });
+}
+
 bool may_connect(RoleOid role, DatabaseOid database) {
     return call([role, database] { return role_may_connect(role, database); });
 }

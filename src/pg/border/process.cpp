@@ -57,6 +57,11 @@ WaitEventSet* wait_events() {
     return events;
 }
 
+bool is_to_end() {
+    return ProcDiePending != 0 ||
+           (waiting.bell != nullptr && waiting.bell->is_last.load(std::memory_order_relaxed));
+}
+
 void sleep_for(Wait what, core::Duration timeout) {
     call([what, timeout] {
         const core::Duration sleep =
@@ -89,6 +94,7 @@ void accept_signals() {
 }
 
 void listen_to(Bell& bell) noexcept {
+    bell.is_last.store(false, std::memory_order_relaxed);
     waiting.bell = &bell;
     waiting.heard = rings();
 }
@@ -167,8 +173,9 @@ Usage usage_so_far() noexcept {
 }
 
 void check_interrupts() {
-    // A shutdown is not an error: exit without the log message of CHECK_FOR_INTERRUPTS.
-    if (ProcDiePending != 0) exit_process(true);
+    // Neither a shutdown nor DROP DATABASE is an error: exit without the log message of
+    // CHECK_FOR_INTERRUPTS.
+    if (is_to_end()) exit_process(true);
     call([] {
         CHECK_FOR_INTERRUPTS();
         if (ConfigReloadPending != 0) {

@@ -1,5 +1,7 @@
 #include "securatlas/pg/shared/commit_actions.hpp"
 
+#include <utility>
+
 #include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/shared/http_table.hpp"
 
@@ -34,6 +36,8 @@ struct Pending {
     SubTransactionId cancelled_in[kCapacity] = {};
     bool cancelled_overflowed = false;
     DatabaseOid scheduler = 0;
+    bool blocks = false;  // databases
+    DatabaseOid dropped = 0;
 };
 constinit Pending pending;
 
@@ -48,9 +52,16 @@ void forget() {
     pending.cancelled_count = 0;
     pending.cancelled_overflowed = false;
     pending.scheduler = 0;
+    pending.dropped = 0;
+}
+
+void unblock() noexcept {
+    if (std::exchange(pending.blocks, false)) DatabaseTable::unblock_all();
 }
 
 void notify_processes() noexcept {
+    if (pending.dropped != 0) DatabaseTable::forget(pending.dropped);
+    unblock();
     if (pending.scheduler != 0) DatabaseTable::want_scheduler(pending.scheduler);
     if (pending.roles) DatabaseTable::notify_everywhere();
     if (pending.extension) DatabaseTable::notify_extension_changed(MyDatabaseId);
@@ -81,6 +92,7 @@ extern "C" void securatlas_at_transaction_end(XactEvent event, void*) {
             break;
         case XACT_EVENT_ABORT:
         case XACT_EVENT_PREPARE:
+            unblock();
             forget();
             break;
         case XACT_EVENT_PRE_PREPARE: {
@@ -145,6 +157,10 @@ void notify(Notice::Kind kind, std::int64_t id) {
 
 void notify_everything() { pend().everything = true; }
 void want_scheduler(DatabaseOid database) { pend().scheduler = database; }
+void database_blocked(DatabaseOid database, bool is_dropped) {
+    pend().blocks = true;
+    if (is_dropped) pending.dropped = database;
+}
 void extension_changed() { pend().extension = true; }
 void roles_changed() { pend().roles = true; }
 void wake_http_worker() {

@@ -13,9 +13,8 @@ void forget_entry(SharedState& state, DatabaseState& entry) noexcept;
 
 void wake_launcher(SharedState& state) noexcept;
 
-// Whether a backend blocks the database. A backend that has ended without unblocking it does not
-// count.
-bool is_blocked(DatabaseState& entry);
+// Whether a backend blocks the database. Its transaction does, and however that ends, it unblocks.
+inline bool is_blocked(const DatabaseState& entry) noexcept { return entry.blocked_by != 0; }
 
 // The scheduler has failed: sets the pause before the next start, which grows with each failure.
 void pause_before_restart(DatabaseState& entry);

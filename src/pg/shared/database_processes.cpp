@@ -12,7 +12,6 @@
 extern "C" {
 #include "miscadmin.h"
 #include "storage/ipc.h"
-#include "storage/procarray.h"
 }
 
 namespace securatlas::pg {
@@ -86,10 +85,9 @@ void forget_entry(SharedState& state, DatabaseState& entry) noexcept {
 
 void wake_launcher(SharedState& state) noexcept { state.launcher_bell.ring(); }
 
-bool is_blocked(DatabaseState& entry) {
-    if (entry.blocked_by != 0 && BackendPidGetProc(entry.blocked_by) == nullptr)
-        entry.blocked_by = 0;
-    return entry.blocked_by != 0;
+bool is_closed(SharedState& state, DatabaseOid database) noexcept {
+    const DatabaseState* entry = find_database(state, database);
+    return entry != nullptr && is_blocked(*entry);
 }
 
 void pause_before_restart(DatabaseState& entry) {
@@ -202,6 +200,15 @@ bool DatabaseTable::attach_http_worker(DatabaseOid database) {
     }
     call([database] { before_shmem_exit(leave_as_http_worker, ObjectIdGetDatum(database)); });
     return true;
+}
+
+void DatabaseTable::detach_http_worker(DatabaseOid database) noexcept {
+    SharedState& state = *shared_state();
+    SharedLock lock(state);
+    DatabaseState* entry = find_database(state, database);
+    if (entry == nullptr || entry->http_pid != MyProcPid) return;
+    entry->http_pid = 0;
+    entry->http_bell.latch = nullptr;
 }
 
 bool DatabaseTable::take_http_wanted(DatabaseOid database) {

@@ -14,6 +14,12 @@ extern "C" {
 namespace securatlas::pg {
 namespace {
 
+// An entry is there for its processes, or for a block of the database.
+bool is_unused(const SharedState& state, const DatabaseState& entry) noexcept {
+    return entry.scheduler == SchedulerState::absent && entry.http_pid == 0 &&
+           entry.database != state.kept_http && !is_blocked(entry);
+}
+
 DatabaseState* find_or_add(SharedState& state, DatabaseOid database) noexcept {
     DatabaseState* entry = find_database(state, database);
     if (entry != nullptr) return entry;
@@ -21,6 +27,17 @@ DatabaseState* find_or_add(SharedState& state, DatabaseOid database) noexcept {
     if (entry == nullptr) return nullptr;
     clear_entry(*entry, database);
     return entry;
+}
+
+// Asks a process to end, if there is one; returns their number.
+int end_process(Pid pid, Bell& bell, core::Duration waited) noexcept {
+    if (pid == 0) return 0;
+    if (waited >= kPatience) {
+        kill(pid, SIGTERM);
+    } else {
+        bell.ring_to_end();
+    }
+    return 1;
 }
 
 void want(DatabaseState& entry) noexcept {
@@ -146,34 +163,40 @@ bool DatabaseTable::restart_http_worker(DatabaseOid database) {
     return entry->http_pid != 0 && kill(entry->http_pid, SIGTERM) == 0;
 }
 
-std::vector<Pid> DatabaseTable::block(DatabaseOid database) {
+int DatabaseTable::block(DatabaseOid database, core::Duration waited) {
     SharedState& state = require_shared_state();
-    std::vector<Pid> pids;
-    pids.reserve(static_cast<std::size_t>(state.slot_count) + 2);
     SharedLock lock(state);
-    DatabaseState* entry = find_database(state, database);
-    if (entry != nullptr) {
+    int left = 0;
+    // Also one that has no processes must not get any.
+    if (DatabaseState* entry = find_or_add(state, database); entry != nullptr) {
         entry->blocked_by = MyProcPid;
-        if (entry->status.pid != 0) pids.push_back(entry->status.pid);
-        if (entry->http_pid != 0) pids.push_back(entry->http_pid);
+        left += end_process(entry->status.pid, entry->scheduler_bell, waited);
+        left += end_process(entry->http_pid, entry->http_bell, waited);
     }
-    for (int i = 0; i < state.slot_count; ++i) {
-        const WorkerSlotState& slot = state.slots[i];
-        if (slot.target.database == database && slot.pid != 0) pids.push_back(slot.pid);
-    }
-    for (const Pid pid : pids) kill(pid, SIGTERM);
-    return pids;
+    return left + end_workers_in(state, database, waited);
 }
 
-void DatabaseTable::unblock(DatabaseOid database) noexcept {
+void DatabaseTable::unblock_all() noexcept {
     SharedState* state = shared_state();
     if (state == nullptr) return;
     SharedLock lock(*state);
-    DatabaseState* entry = find_database(*state, database);
-    if (entry == nullptr || entry->blocked_by != MyProcPid) return;
-    entry->blocked_by = 0;
-    entry->retry_at = core::kLongAgo;
+    for (DatabaseState& entry : state->databases) {
+        if (entry.database == 0 || entry.blocked_by != MyProcPid) continue;
+        entry.blocked_by = 0;
+        entry.retry_at = core::kLongAgo;
+        if (is_unused(*state, entry)) entry.database = 0;
+    }
     wake_launcher(*state);
+}
+
+void DatabaseTable::forget(DatabaseOid database) noexcept {
+    SharedState* state = shared_state();
+    if (state == nullptr) return;
+    HttpTable::forget(database);
+    SharedLock lock(*state);
+    if (state->kept_http == database) state->kept_http = 0;
+    DatabaseState* entry = find_database(*state, database);
+    if (entry != nullptr) forget_entry(*state, *entry);
 }
 
 std::optional<SchedulerStatus> DatabaseTable::status(DatabaseOid database) {
@@ -255,14 +278,6 @@ void DatabaseTable::start_failed(DatabaseOid database) {
     pause_before_restart(*entry);
 }
 
-bool DatabaseTable::any_blocked() {
-    SharedState& state = require_shared_state();
-    SharedLock lock(state);
-    return std::any_of(
-        std::begin(state.databases), std::end(state.databases),
-        [](DatabaseState& entry) { return entry.database != 0 && is_blocked(entry); });
-}
-
 bool DatabaseTable::scheduler_is_running(DatabaseOid database) {
     SharedState& state = require_shared_state();
     SharedLock lock(state);
@@ -279,15 +294,6 @@ std::optional<core::Instant> DatabaseTable::next_start() {
         if (!is_blocked(entry) && (!next || entry.retry_at < *next)) next = entry.retry_at;
     }
     return next;
-}
-
-void DatabaseTable::forget(DatabaseOid database) {
-    SharedState& state = require_shared_state();
-    HttpTable::forget(database);
-    SharedLock lock(state);
-    DatabaseState* entry = find_database(state, database);
-    if (entry == nullptr) return;
-    forget_entry(state, *entry);
 }
 
 void DatabaseTable::keep_http_worker(DatabaseOid database) {

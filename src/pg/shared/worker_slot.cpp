@@ -62,9 +62,12 @@ CallbackReport death_report(const WorkerSlotState& slot, const CallbackOrder& or
     return report;
 }
 
-// Of the order in progress. A worker that dies between two runs has not begun the second.
+// Of the order in progress. A worker that dies between two runs has not begun the second, and one
+// that had to leave while it connected has not begun the first.
 WorkerReport what_is_left(const WorkerSlotState& slot) {
-    if (slot.was_queued && slot.started_at == core::kLongAgo && slot.cancel_run == 0) {
+    const bool is_taken = slot.taken_at != core::Duration(0) || self.fatal_message[0] != '\0';
+    if ((slot.was_queued || !is_taken) && slot.started_at == core::kLongAgo &&
+        slot.cancel_run == 0) {
         return ReturnedOrder{slot.order, slot.target};
     }
     return std::visit(

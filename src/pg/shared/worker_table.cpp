@@ -223,6 +223,7 @@ WorkerTable::Assigned WorkerTable::assign(DatabaseOid owner, const Target& targe
     SharedState& state = require_shared_state();
     SharedLock lock(state);
     if (!collects(state, owner)) return {Assignment::full};
+    if (is_closed(state, target.database)) return {Assignment::closed};
     const auto kept = kept_by_role(state, target.role, ways.limit);
     const auto* run = ways.queue ? std::get_if<RunOrder>(&order) : nullptr;
     const bool wants_worker =
@@ -249,6 +250,7 @@ WorkerTable::Assigned WorkerTable::assign(DatabaseOid owner, const Target& targe
 WorkerTable::Assignment WorkerTable::room_for(DatabaseOid owner, const Target& target, int limit) {
     SharedState& state = require_shared_state();
     SharedLock lock(state);
+    if (is_closed(state, target.database)) return Assignment::closed;
     if (const auto kept = kept_by_role(state, target.role, limit)) return *kept;
     bool is_free = false;
     for (int i = 0; i < state.slot_count; ++i) {
@@ -300,6 +302,32 @@ WorkerTable::Cancelled WorkerTable::cancel(DatabaseOid owner, core::RunId run) {
         if (const auto cancelled = cancel_in(slot, run)) return *cancelled;
     }
     return Cancelled::no_worker_has_it;
+}
+
+int end_workers_in(SharedState& state, DatabaseOid database, core::Duration waited) noexcept {
+    int left = 0;
+    for (int i = 0; i < state.slot_count; ++i) {
+        WorkerSlotState& slot = state.slots[i];
+        if (slot.target.database != database) continue;
+        if (slot.state == SlotState::reserved && slot.cancel_run != 0) {
+            ++left;  // its worker reports that
+        } else if (slot.state == SlotState::reserved) {
+            slot.report = ReturnedOrder{slot.order, slot.target};
+            slot.has_report = true;
+            slot.state = SlotState::dead;
+            wake_scheduler(state, slot.owner);
+        } else if (slot.pid != 0) {
+            const bool executes =
+                slot.state == SlotState::busy && slot.taken_at != core::Duration(0);
+            if (waited >= (executes ? kPatienceWithRuns : kPatience)) {
+                kill(slot.pid, SIGTERM);
+            } else {
+                slot.bell.ring_to_end();
+            }
+            ++left;
+        }
+    }
+    return left;
 }
 
 void abandon_slots(SharedState& state, DatabaseOid owner) noexcept {

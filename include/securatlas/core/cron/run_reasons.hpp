@@ -13,6 +13,8 @@ namespace securatlas::core::reasons {
 inline constexpr const char* kPreviousRun = "waiting for the previous run";
 inline constexpr const char* kJitter = "jitter";
 inline constexpr const char* kRowLocked = "waiting: another session has locked the row of the run";
+inline constexpr const char* kDatabaseClosed =
+    "waiting: the database is being dropped, renamed, moved or copied";
 inline constexpr const char* kRoleShare =
     "waiting for a worker: the role has its share of them, and others come first";
 inline constexpr const char* kServerSlots =

@@ -25,6 +25,8 @@ std::optional<DatabaseOid> find_database_oid(std::string_view name);
 // Like find_database_oid(), but also sees a database that the current command has created.
 std::optional<DatabaseOid> find_new_database_oid(std::string_view name);
 
+bool database_exists(DatabaseOid database);
+
 bool may_connect(RoleOid role, DatabaseOid database);
 
 // Where a job with this database and role runs. Throws Error if it cannot run: the role or the

@@ -1,6 +1,6 @@
 // Notifications that a transaction of a user's session sends to the background processes when it
-// commits; a rollback sends none. PREPARE TRANSACTION leaves a mark, by which COMMIT PREPARED in
-// any session knows that there is something to notify of.
+// commits; a rollback sends none, and only unblocks databases. PREPARE TRANSACTION leaves a mark,
+// by which COMMIT PREPARED in any session knows that there is something to notify of.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +16,10 @@ void notify_everything();
 
 // A scheduler should run in the database, if it has the extension.
 void want_scheduler(DatabaseOid database);
+
+// The transaction will call DatabaseTable::block() for the database, which is unblocked when the
+// transaction ends: until then the server's catalogs show processes what was before.
+void database_blocked(DatabaseOid database, bool is_dropped);
 
 // Roles may have been renamed or dropped; this concerns the jobs of all databases.
 void roles_changed();

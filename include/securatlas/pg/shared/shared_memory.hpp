@@ -183,6 +183,13 @@ DatabaseState* find_database(SharedState& state, DatabaseOid database) noexcept;
 // Wakes the scheduler of the database, if it has one.
 void wake_scheduler(SharedState& state, DatabaseOid owner) noexcept;
 
+// Whether a backend keeps the extension's processes out of the database.
+bool is_closed(SharedState& state, DatabaseOid database) noexcept;
+
+// How long a run, and another process, may take to end by itself when its database is blocked.
+constexpr core::Duration kPatienceWithRuns = std::chrono::milliseconds(500);
+constexpr core::Duration kPatience = std::chrono::seconds(3);
+
 // Whether the worker executes a run that is soon over, as far as is known.
 bool is_soon_free(const WorkerSlotState& slot, core::Duration now) noexcept;
 
@@ -195,5 +202,9 @@ bool give_next(WorkerSlotState& slot, core::Duration now) noexcept;
 // Ends the ownership of all slots of this owner, whose reports nobody will collect: slots without a
 // worker become free now, the others when their workers, which get SIGTERM, have ended.
 void abandon_slots(SharedState& state, DatabaseOid owner) noexcept;
+
+// Ends the job workers of a database, as DatabaseTable::block() does; those that have not come yet
+// will not connect, and their orders go back.
+int end_workers_in(SharedState& state, DatabaseOid database, core::Duration waited) noexcept;
 
 }  // namespace securatlas::pg

@@ -47,6 +47,7 @@ class WorkerTable {
         full,      // all slots are busy; or, if none may be reserved, no worker of it is idle
         share,     // the role has used its share of the slots (core::may_have_slot)
         limit,     // the role uses as many slots as it may
+        closed,    // the target's database is blocked (DatabaseTable::block())
     };
     struct Assigned {
         Assignment assignment;
@@ -194,11 +195,16 @@ class DatabaseTable {
     // Ends the http worker (SIGTERM), so that another one is started. False if there is none.
     static bool restart_http_worker(DatabaseOid database);
 
-    // Ends all processes of the extension that are connected to a database, and keeps others from
-    // being started until unblock(), or until this backend ends. Returns the pids that have not
-    // ended yet.
-    static std::vector<Pid> block(DatabaseOid database);
-    static void unblock(DatabaseOid database) noexcept;
+    // Ends all processes of the extension that are connected to a database or connecting to it, and
+    // keeps others from connecting until unblock_all(). To be called
+    // again while processes are left: it returns how many. At first they may finish what they are
+    // doing; when they have been waited for, long runs get SIGTERM, and then whatever is left.
+    static int block(DatabaseOid database, core::Duration waited);
+    // All that this backend has blocked.
+    static void unblock_all() noexcept;
+    // The database does not exist any more: nothing is started for it, and all processes that work
+    // for it are ended.
+    static void forget(DatabaseOid database) noexcept;
 
     static std::optional<SchedulerStatus> status(DatabaseOid database);
 
@@ -212,12 +218,9 @@ class DatabaseTable {
     static std::vector<DatabaseOid> to_start();
     static void set_starting(DatabaseOid database);
     static void start_failed(DatabaseOid database);
-    static bool any_blocked();
     static bool scheduler_is_running(DatabaseOid database);
     // When the pause of the next database ends that waits for the restart of its scheduler.
     static std::optional<core::Instant> next_start();
-    // The database does not exist any more. All processes that work for it are ended.
-    static void forget(DatabaseOid database);
     // The database whose http worker the launcher keeps running; 0: none. The former one's leaves
     // when it is idle.
     static void keep_http_worker(DatabaseOid database);
@@ -225,7 +228,8 @@ class DatabaseTable {
     static bool kept_http_worker_is_missing();
 
     // -- the scheduler
-    // False if the database has a scheduler already, or is blocked.
+    // Before the connection is made, so that block() knows of this process. False if the database
+    // has a scheduler already, is blocked, or does not exist any more.
     static bool attach_scheduler(DatabaseOid database);
     // To be called before looking for the extension: whoever requests a scheduler from here on may
     // have created it.
@@ -241,7 +245,10 @@ class DatabaseTable {
     static void publish(DatabaseOid database, const SchedulerStatus& status);
 
     // -- the http worker
+    // As attach_scheduler().
     static bool attach_http_worker(DatabaseOid database);
+    // There is nothing to do in this database for any http worker.
+    static void detach_http_worker(DatabaseOid database) noexcept;
     // Whether requests came since this was last called.
     static bool take_http_wanted(DatabaseOid database);
     // Detaches an idle http worker. False if requests came in the meantime: it must go on.
