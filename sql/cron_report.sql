@@ -11,12 +11,13 @@ CREATE FUNCTION page_data(page text) RETURNS jsonb LANGUAGE sql AS $$
     SELECT split_part(split_part(page, '<script id="report-data" type="application/json">', 2), '</script>', 1)::jsonb $$;
 
 -- ==== arguments ================================================================================
-\set VERBOSITY verbose
 \set SHOW_CONTEXT never
 SELECT cron.report(0);
+\echo :LAST_ERROR_SQLSTATE
 SELECT cron.report(NULL);
+\echo :LAST_ERROR_SQLSTATE
 SELECT cron.report(8785);
-\set VERBOSITY default
+\echo :LAST_ERROR_SQLSTATE
 
 -- ==== an empty database ========================================================================
 SELECT d - 'made' - 'from' - 'database' - 'user' - 'version' - 'series' - 'scheduler' - 'risk' - 'requests' FROM page_data(cron.report()) AS d;
