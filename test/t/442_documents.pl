@@ -13,6 +13,7 @@ my $root = "$FindBin::RealBin/../..";
 # What a page takes for granted: objects of its reader.
 my %before = (
 	'README.md' => 'CREATE ROLE app',
+	'getting-started.md' => 'DROP EXTENSION securatlas_sched',
 	'net.md' => q{CREATE ROLE reporting; CREATE TABLE rate (day date, value numeric); CREATE TABLE item (id int)},
 	'schedules.md' => q{SELECT cron.schedule(name, '@daily', 'SELECT 1')
 		FROM unnest('{nightly,nightly_risk_recompute,securatlas_nightly_integration_sync,publish,build}'::text[]) AS name},
@@ -33,13 +34,13 @@ my @not_here = (
 my $node = new_node('documents', 'net.send_requests' => 'off', 'max_worker_processes' => 40);
 $node->start;
 
-my $blocks = 0;
-for my $path ("$root/README.md", sort glob "$root/doc/*.md")
+my ($pages, $blocks) = (0, 0);
+for my $path ("$root/README.md", sort(glob "$root/doc/*.md"), sort(glob "$root/doc/runbooks/*.md"))
 {
-	my ($page) = $path =~ m{([^/]+)$};
+	my ($page) = $path =~ m{^\Q$root\E/(?:doc/)?(.*)$};
 	my $text = slurp_file($path);
 	next unless $text =~ /^```sql$/m;
-	(my $database = lc $page) =~ s/\W/_/g;
+	my $database = 'page_' . ++$pages;
 	$node->safe_psql('postgres', "CREATE DATABASE $database");
 	# README creates the extension itself.
 	$node->safe_psql($database, 'CREATE EXTENSION securatlas_sched') unless $page eq 'README.md';
