@@ -78,6 +78,14 @@ VALUES (1, 'succeeded', NULL, NULL, 'pg_monitor'::regrole),
 SELECT * FROM pg_temp.broken();
 ROLLBACK TO well;
 
+-- An event that nobody tells; the one behind it waits for it.
+INSERT INTO cron.alert (alertid, name, username, events, channel) VALUES (1, 'mine', 'pg_monitor', '{failed}', 'x');
+INSERT INTO cron.alert_event (alertid, event, jobid, subject, runid, due_at)
+VALUES (1, 'failed', 1, 'job', 101, '2021-01-01 00:00+00'), (1, 'failed', 1, 'job', 102, '2021-01-01 00:00+00'),
+       (1, 'failed', 2, 'job', 103, now() + interval '1 hour');
+SELECT * FROM pg_temp.broken();
+ROLLBACK TO well;
+
 -- A role sees what it may see, also without a right to use schema net.
 CREATE ROLE invariants_role;
 GRANT USAGE ON SCHEMA cron TO invariants_role;

@@ -226,7 +226,8 @@ BEGIN
         SELECT t.tgname FROM pg_trigger t
          WHERE t.tgrelid = of_table AND t.tgenabled IN ('O', 'R')
            AND t.tgname IN ('job_check', 'job_changed', 'job_truncated', 'dependency_changed',
-                            'dependency_truncated', 'run_role', 'state_check', 'state_replicated')
+                            'dependency_truncated', 'run_role', 'state_check', 'state_replicated',
+                            'alert_check', 'alert_event_check', 'alert_incident_check')
     LOOP
         EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', of_table, name);
     END LOOP;

@@ -15,6 +15,9 @@ BEGIN
            start_time = COALESCE(d.start_time, clock_timestamp()), end_time = clock_timestamp()
      WHERE d.status IN ('starting', 'running')
        AND EXISTS (SELECT FROM cron.job j WHERE j.jobid = d.jobid AND j.replicated);
+    PERFORM setval('cron.alertid_seq', m.id) FROM (SELECT max(a.alertid) FROM cron.alert a) m(id)
+      WHERE m.id > (SELECT s.last_value FROM cron.alertid_seq s);
+    UPDATE cron.alert a SET roleid = cron._role_named(a.username) WHERE a.roleid IS NULL;
     UPDATE cron.job j SET replicated = false WHERE j.replicated;
     GET DIAGNOSTICS jobs = ROW_COUNT;
     requests := 0;

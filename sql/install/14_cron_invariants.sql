@@ -68,6 +68,15 @@ BEGIN
      WHERE idle AND d.status = 'starting' AND d.reason IS NULL AND d.scheduled_at < late
        AND NOT EXISTS (SELECT FROM cron.job j WHERE j.jobid = d.jobid AND j.replicated);
 
+    -- The first event about something; the others about it wait for it.
+    RETURN QUERY
+    SELECT 'an event is told', NULLIF(e.jobid, 0), e.runid, e.request_id,
+           'alert "' || a.name || '", event ' || e.event || ', due since ' || e.due_at
+      FROM cron.alert_event e JOIN cron.alert a USING (alertid)
+     WHERE idle AND e.due_at < late AND a.roleid IS NOT NULL
+       AND NOT EXISTS (SELECT FROM cron.alert_event f
+                        WHERE (f.alertid, f.jobid, f.host) = (e.alertid, e.jobid, e.host) AND f.id < e.id);
+
     IF to_regnamespace('net') IS NULL THEN
         RETURN;
     ELSIF NOT has_schema_privilege('net', 'USAGE') THEN

@@ -5,6 +5,7 @@
 #include "securatlas/pg/border/extension.hpp"
 #include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/border/identity.hpp"
+#include "securatlas/pg/cron/alerts.hpp"
 #include "securatlas/pg/cron/jobs.hpp"
 #include "securatlas/pg/net/requests.hpp"
 #include "securatlas/pg/net/webhook_rights.hpp"
@@ -149,8 +150,9 @@ void follow(const Node* node) {
     switch (nodeTag(node)) {
         case T_DropOwnedStmt: {
             if (!has_jobs()) return;
-            pg::jobs::remove_of_roles(
-                roles_of(reinterpret_cast<const DropOwnedStmt*>(node)->roles));
+            const auto roles = roles_of(reinterpret_cast<const DropOwnedStmt*>(node)->roles);
+            pg::jobs::remove_of_roles(roles);
+            pg::alerts::remove_of_roles(roles);
             return;
         }
         case T_ReassignOwnedStmt: {
@@ -158,7 +160,9 @@ void follow(const Node* node) {
             const auto* reassign = reinterpret_cast<const ReassignOwnedStmt*>(node);
             const Oid to =
                 pg::call([reassign] { return get_rolespec_oid(reassign->newrole, false); });
-            pg::jobs::give_to_role(roles_of(reassign->roles), to);
+            const auto roles = roles_of(reassign->roles);
+            pg::jobs::give_to_role(roles, to);
+            pg::alerts::give_to_role(roles, to);
             return;
         }
         case T_AlterTableStmt: {

@@ -12,6 +12,7 @@ my $root = "$FindBin::RealBin/../..";
 
 # What a page takes for granted: objects of its reader.
 my %before = (
+	'alerts.md' => 'CREATE TABLE items (id int)',
 	'README.md' => 'CREATE ROLE app',
 	'getting-started.md' => 'DROP EXTENSION securatlas_sched',
 	'net.md' => q{CREATE ROLE reporting; CREATE TABLE rate (day date, value numeric); CREATE TABLE item (id int)},

@@ -94,7 +94,7 @@ Dispatcher::Key Dispatcher::key_of(const pg::Order& order) {
         return {run->occurrence.scheduled_at, run->run};
     }
     const auto& callbacks = std::get<pg::CallbackOrder>(order);
-    return {callbacks.due, callbacks.role};
+    return {callbacks.due, std::make_pair(callbacks.role, callbacks.calls)};
 }
 
 void Dispatcher::make_ready(core::RunId run, core::Duration monotonic_now) {
@@ -102,10 +102,17 @@ void Dispatcher::make_ready(core::RunId run, core::Duration monotonic_now) {
     if (found != entries_.end()) make_ready(found->second, monotonic_now);
 }
 
-void Dispatcher::make_callbacks_ready(const pg::Target& target, core::Instant due,
+std::size_t Dispatcher::ItemHash::operator()(const Item& item) const noexcept {
+    if (const auto* run = std::get_if<core::RunId>(&item)) return std::hash<core::RunId>()(*run);
+    const auto& [role, calls] = std::get<1>(item);
+    return std::hash<std::uint64_t>()((std::uint64_t{role} << 1) |
+                                      (calls == pg::Calls::alerts ? 1U : 0U));
+}
+
+void Dispatcher::make_callbacks_ready(const pg::Target& target, pg::Calls calls, core::Instant due,
                                       core::Duration monotonic_now) {
-    Entry& entry = entries_[target.role];
-    entry.order = pg::CallbackOrder{.role = target.role, .due = due};
+    Entry& entry = entries_[std::make_pair(target.role, calls)];
+    entry.order = pg::CallbackOrder{.role = target.role, .calls = calls, .due = due};
     entry.target = target;
     make_ready(entry, monotonic_now);
 }

@@ -30,9 +30,9 @@ class Dispatcher {
     // The run may start. Does nothing for an unknown run.
     void make_ready(core::RunId run, core::Duration monotonic_now);
 
-    // Queues an order to call the callbacks of the target's role, ordered among the runs by `due`.
-    // A target has at most one such order until that has ended.
-    void make_callbacks_ready(const pg::Target& target, core::Instant due,
+    // Queues an order to make calls of the target's role, ordered among the runs by `due`. A target
+    // has at most one such order of each kind until that has ended.
+    void make_callbacks_ready(const pg::Target& target, pg::Calls calls, core::Instant due,
                               core::Duration monotonic_now);
 
     // The run must not be handed out any more; false if it was already.
@@ -70,8 +70,11 @@ class Dispatcher {
     std::optional<core::Duration> next_try(core::Duration monotonic_now) const;
 
   private:
-    // An item to be handed out: a run, or the callbacks of a role.
-    using Item = std::variant<core::RunId, pg::RoleOid>;
+    // An item to be handed out: a run, or calls of a role.
+    using Item = std::variant<core::RunId, std::pair<pg::RoleOid, pg::Calls>>;
+    struct ItemHash {
+        std::size_t operator()(const Item& item) const noexcept;
+    };
     struct Entry {
         pg::Order order;
         pg::runs::RunRow row;  // of a run
@@ -116,7 +119,7 @@ class Dispatcher {
     std::map<pg::Target, Queue>::iterator oldest_queue(const std::set<pg::Target>& passed);
 
     pg::DatabaseOid database_;
-    std::unordered_map<Item, Entry> entries_;
+    std::unordered_map<Item, Entry, ItemHash> entries_;
     std::map<pg::Target, Queue> ready_;
     std::size_t ready_count_ = 0;
     std::set<std::pair<core::Duration, Item>> parked_;  // with the time of the next attempt

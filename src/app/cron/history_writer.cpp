@@ -4,9 +4,11 @@
 #include <iterator>
 #include <utility>
 
+#include "securatlas/core/cron/run_reasons.hpp"
 #include "securatlas/pg/border/error.hpp"
 #include "securatlas/pg/border/extension.hpp"
 #include "securatlas/pg/border/process.hpp"
+#include "securatlas/pg/cron/alerts.hpp"
 #include "securatlas/pg/cron/jobs.hpp"
 #include "securatlas/pg/cron/settings.hpp"
 
@@ -36,6 +38,40 @@ auto columns_of(const std::vector<Command>& commands, std::size_t first) {
     }
     return columns;
 }
+
+// The occurrences among new rows that were missed, whether they are made up for or not.
+class Missed {
+  public:
+    void add(const std::vector<core::ClaimRun>& claims) {
+        for (const core::ClaimRun& claim : claims) {
+            const bool is_made_up = claim.occurrence.trigger == core::RunTrigger::catchup;
+            if (is_made_up && claim.occurrence.attempt == 1) {
+                add(claim.occurrence, 1, "missed, and made up for now");
+            }
+        }
+    }
+    void add(const std::vector<core::RecordSkip>& skips) {
+        for (const core::RecordSkip& skip : skips) {
+            if (core::reasons::is_missed(skip.reason)) {
+                add(skip.occurrence, skip.count, skip.reason);
+            }
+        }
+    }
+    void tell() const { pg::alerts::tell_missed(jobs_, counts_, scheduled_at_, reasons_); }
+
+  private:
+    void add(const core::Occurrence& occurrence, std::int64_t count, std::string reason) {
+        jobs_.push_back(static_cast<std::int64_t>(occurrence.job));
+        counts_.push_back(count);
+        scheduled_at_.push_back(occurrence.scheduled_at);
+        reasons_.push_back(std::move(reason));
+    }
+
+    std::vector<std::int64_t> jobs_;
+    std::vector<std::int64_t> counts_;
+    std::vector<core::Instant> scheduled_at_;
+    std::vector<std::string> reasons_;
+};
 
 }  // namespace
 
@@ -104,6 +140,7 @@ bool HistoryWriter::write_new(core::Instant planned_until, bool is_behind, Writt
     pg::ExtensionTransaction transaction(pg::Tables::cron);
     if (!pg::runs::try_lock_history()) return false;
     Written here;
+    Missed missed;
     std::size_t done = 0;
     bool all_logged = true;
     auto interrupted = interrupted_;
@@ -112,6 +149,7 @@ bool HistoryWriter::write_new(core::Instant planned_until, bool is_behind, Writt
         pg::check_interrupts();
         const std::vector<core::ClaimRun> portion = claims_.at(done, kRowsAtOnce);
         write_claims(portion, here);
+        missed.add(portion);
         done += portion.size();
         for (const core::ClaimRun& claim : portion) {
             const auto before = interrupted.find(key_of(claim.occurrence));
@@ -123,14 +161,19 @@ bool HistoryWriter::write_new(core::Instant planned_until, bool is_behind, Writt
                                  [](const pg::runs::RunRow& run) { return run.logged; });
     }
     if (!skips_.empty()) pg::runs::record_skips(skips_);
+    missed.add(skips_);
+    missed.tell();
     if (done == claims_.size()) {
         pg::runs::set_planned_until(planned_until);
     }
+    std::vector<std::int64_t> not_repeated;
     if (done == claims_.size() && !is_behind) {
-        for (const auto& [next, run] : interrupted) followed.push_back(run);
+        for (const auto& [next, run] : interrupted) not_repeated.push_back(run);
         interrupted.clear();
     }
+    append_to(followed, not_repeated);
     const auto locked = followed.empty() ? followed : pg::runs::end_interrupted(followed);
+    pg::alerts::tell_interrupted(not_repeated);
     // If a run has a row, its outcome cannot become durable before its claim. If it has none,
     // planned_until is the only record that it must not run again, and has to be durable before the
     // run starts.

@@ -113,7 +113,8 @@ void SchedulerProcess::turn() {
     if (end_) return;
     collect_reports();
     if (has_cron()) plan();
-    if (has_net()) order_callbacks();
+    if (has_net()) order(callbacks_);
+    if (has_cron()) order(alerts_);
     dispatcher_.hand_out(pg::monotonic_now(),
                          [this](const pg::RunReport& report) { add_outcome(report); });
     plan_next_show();
@@ -159,6 +160,9 @@ void SchedulerProcess::take_notices() {
             case pg::Notice::Kind::callback_waiting:
                 callbacks_.notified(static_cast<pg::RoleOid>(notice.id));
                 break;
+            case pg::Notice::Kind::alert_waiting:
+                alerts_.notified(static_cast<pg::RoleOid>(notice.id));
+                break;
             case pg::Notice::Kind::purge_wanted:
                 purge_soon_ = true;
                 break;
@@ -168,6 +172,7 @@ void SchedulerProcess::take_notices() {
     if (check_extension_) check_extension();
     if (has_cron()) {
         if (taken.overflowed || settings_changed()) reload_all_ = true;
+        if (taken.overflowed) alerts_.look_at_all();
         roles_changed_ = roles_changed_ || taken.overflowed;
         all_requested_ = all_requested_ || taken.overflowed;
     }
@@ -192,7 +197,7 @@ void SchedulerProcess::check_extension() {
     }
     end_ = end_by(found);
     if (end_ || found.net == net_) return;
-    callbacks_ = {};
+    callbacks_ = SchedulerCallbacks(pg::Calls::callbacks);
     http_wanted_ = false;
     net_ = found.net;
     if (has_net()) start_sending();
@@ -228,7 +233,7 @@ void SchedulerProcess::collect_reports() {
 }
 
 void SchedulerProcess::handle_report(const pg::CallbackReport& report) {
-    callbacks_.ended(report, random_());
+    taking_care_of(report.order.calls).ended(report, random_());
 }
 
 void SchedulerProcess::handle_report(const pg::ReturnedOrder& returned) {
@@ -389,10 +394,10 @@ void SchedulerProcess::start_http_worker() {
     http_wanted_ = true;
 }
 
-// A failure in callback handling must not prevent runs from starting.
-void SchedulerProcess::order_callbacks() {
+// A failure in the handling of calls must not prevent runs from starting.
+void SchedulerProcess::order(SchedulerCallbacks& calls) {
     try {
-        callbacks_.give_orders(dispatcher_);
+        calls.give_orders(dispatcher_);
     } catch (const pg::Error& error) {
         note_error(error);
     }
@@ -405,6 +410,7 @@ core::Duration SchedulerProcess::sleep_time() {
     if (const auto next = writer_.next_try(monotonic)) sleep = (std::min)(sleep, *next);
     if (const auto next = dispatcher_.next_try(monotonic)) sleep = (std::min)(sleep, *next);
     if (const auto next = callbacks_.time_left()) sleep = (std::min)(sleep, *next);
+    if (const auto next = alerts_.time_left()) sleep = (std::min)(sleep, *next);
     if (next_show_) sleep = (std::min)(sleep, *next_show_);
     if (runs_are_queued_) sleep = (std::min)(sleep, core::kSoon);
     if (roles_changed_) sleep = (std::min)(sleep, kPauseAfterError);

@@ -88,7 +88,10 @@ class SchedulerProcess {
     void load_jobs_of(const std::vector<pg::runs::RunRow>& runs);
     bool is_to_be_known(std::int64_t job) const;
     void start_http_worker();
-    void order_callbacks();
+    SchedulerCallbacks& taking_care_of(pg::Calls calls) {
+        return calls == pg::Calls::alerts ? alerts_ : callbacks_;
+    }
+    void order(SchedulerCallbacks& calls);
     void purge();
     void purge_responses();
     core::Duration sleep_time();
@@ -101,7 +104,8 @@ class SchedulerProcess {
     Dispatcher dispatcher_;
     HistoryWriter writer_;
     JobLoader loader_;
-    SchedulerCallbacks callbacks_;
+    SchedulerCallbacks callbacks_{pg::Calls::callbacks};
+    SchedulerCallbacks alerts_{pg::Calls::alerts};
     core::Scheduler::Random random_;
 
     std::vector<pg::RunReport> former_reports_;  // of runs that ended before this scheduler started

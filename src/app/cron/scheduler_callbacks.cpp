@@ -6,6 +6,7 @@
 #include "securatlas/pg/border/error.hpp"
 #include "securatlas/pg/border/extension.hpp"
 #include "securatlas/pg/border/process.hpp"
+#include "securatlas/pg/cron/alerts.hpp"
 #include "securatlas/pg/net/callbacks.hpp"
 #include "securatlas/pg/net/requests.hpp"
 
@@ -17,6 +18,14 @@ constexpr core::Duration kLongestPause = std::chrono::minutes(1);
 constexpr int kFailAtOnce = 1000;
 
 }  // namespace
+
+pg::Tables SchedulerCallbacks::tables() const {
+    return calls_ == pg::Calls::alerts ? pg::Tables::cron : pg::Tables::net;
+}
+
+bool SchedulerCallbacks::try_lock() const {
+    return calls_ == pg::Calls::alerts ? pg::alerts::try_lock() : pg::requests::try_lock();
+}
 
 void SchedulerCallbacks::notified(pg::RoleOid id) {
     Role& role = roles_[id];
@@ -77,13 +86,15 @@ void SchedulerCallbacks::give_orders(Dispatcher& dispatcher) {
 
 // Reads and writes what is needed before orders can be given. Throws if the tables are locked.
 void SchedulerCallbacks::settle() {
-    pg::ExtensionTransaction transaction(pg::Tables::net);
-    if (!pg::requests::try_lock()) return;
+    pg::ExtensionTransaction transaction(tables());
+    if (!try_lock()) return;
     for (const Death& death : deaths_) {
         pg::callbacks::count_death(death.response, death.error, death.random);
     }
     if (look_at_all_) {
-        for (const pg::callbacks::Waiting& waiting : pg::callbacks::waiting_roles()) {
+        for (const pg::callbacks::Waiting& waiting : calls_ == pg::Calls::alerts
+                                                         ? pg::alerts::waiting_roles()
+                                                         : pg::callbacks::waiting_roles()) {
             Role& role = roles_[waiting.role];
             if (role.ordered) {
                 role.notified_again = true;
@@ -100,13 +111,15 @@ void SchedulerCallbacks::settle() {
 void SchedulerCallbacks::order(pg::RoleOid id, Role& role, Dispatcher& dispatcher) {
     std::string failure;
     {
-        pg::ExtensionTransaction transaction(pg::Tables::net);
+        pg::ExtensionTransaction transaction(tables());
         if (role.ask) {
-            if (!pg::requests::try_lock()) {
+            if (!try_lock()) {
                 role.not_before = pg::monotonic_now() + kFirstPause;
                 return;
             }
-            role.due = pg::callbacks::next_due(id).value_or(core::kNever);
+            const auto due = calls_ == pg::Calls::alerts ? pg::alerts::next_due(id)
+                                                         : pg::callbacks::next_due(id);
+            role.due = due.value_or(core::kNever);
             role.ask = false;
         }
         if (role.due > pg::now()) {
@@ -116,7 +129,7 @@ void SchedulerCallbacks::order(pg::RoleOid id, Role& role, Dispatcher& dispatche
         try {
             const pg::Target target = pg::callbacks::resolve_role(id);
             transaction.commit();
-            dispatcher.make_callbacks_ready(target, role.due, pg::monotonic_now());
+            dispatcher.make_callbacks_ready(target, calls_, role.due, pg::monotonic_now());
             role.ordered = true;
             return;
         } catch (const pg::Error& error) {
@@ -127,11 +140,13 @@ void SchedulerCallbacks::order(pg::RoleOid id, Role& role, Dispatcher& dispatche
 }
 
 void SchedulerCallbacks::fail_portion(pg::RoleOid id, Role& role, const std::string& error) {
-    pg::ExtensionTransaction transaction(pg::Tables::net);
+    pg::ExtensionTransaction transaction(tables());
     role.ask = true;
     role.not_before = pg::monotonic_now() + kFirstPause;
-    if (!pg::requests::try_lock()) return;
-    const std::uint64_t failed = pg::callbacks::fail_all(id, error, kFailAtOnce);
+    if (!try_lock()) return;
+    const std::uint64_t failed = calls_ == pg::Calls::alerts
+                                     ? pg::alerts::fail_all(id, error, kFailAtOnce)
+                                     : pg::callbacks::fail_all(id, error, kFailAtOnce);
     transaction.commit();
     // Continue at once if there are more; locked rows are tried again after a pause.
     if (failed == static_cast<std::uint64_t>(kFailAtOnce)) role.not_before = core::Duration(0);

@@ -1,6 +1,7 @@
-// Tracks which roles have callbacks to be called, and orders a job worker of the role to call them,
-// one order at a time for each role. It learns of callbacks by notices and by reports of workers,
-// and reads the table only where these are missing. Roles without waiting callbacks cost nothing.
+// Tracks which roles have callbacks to be called, or alerts that have something to tell, and orders
+// a job worker of the role to do so, one order of each kind at a time for each role. It learns of
+// them by notices and by reports of workers, and reads the table only where these are missing.
+// Roles for which nothing waits cost nothing.
 #pragma once
 
 #include <cstdint>
@@ -11,12 +12,16 @@
 
 #include "cron/dispatcher.hpp"
 #include "securatlas/core/time.hpp"
+#include "securatlas/pg/border/extension.hpp"
 #include "securatlas/pg/shared/shared_state.hpp"
 
 namespace securatlas::app {
 
 class SchedulerCallbacks {
   public:
+    // Of which calls it takes care.
+    explicit SchedulerCallbacks(pg::Calls calls) : calls_(calls) {}
+
     // Waiting callbacks of the role were committed.
     void notified(pg::RoleOid role);
     // Notices may have been lost: reads the table.
@@ -49,10 +54,13 @@ class SchedulerCallbacks {
         double random;
     };
 
+    pg::Tables tables() const;
+    bool try_lock() const;
     void settle();
     void order(pg::RoleOid id, Role& role, Dispatcher& dispatcher);
     void fail_portion(pg::RoleOid id, Role& role, const std::string& error);
 
+    pg::Calls calls_;
     std::unordered_map<pg::RoleOid, Role> roles_;
     std::vector<Death> deaths_;
     bool look_at_all_ = false;

@@ -7,11 +7,13 @@
 
 #include "cron/planning_state.hpp"
 #include "cron/scheduler.hpp"
+#include "securatlas/core/cron/run_policy.hpp"
 #include "securatlas/pg/border/error.hpp"
 #include "securatlas/pg/border/extension.hpp"
 #include "securatlas/pg/border/identity.hpp"
 #include "securatlas/pg/border/process.hpp"
 #include "securatlas/pg/border/transaction.hpp"
+#include "securatlas/pg/cron/alerts.hpp"
 #include "securatlas/pg/cron/jobs.hpp"
 #include "securatlas/pg/net/requests.hpp"
 
@@ -77,7 +79,12 @@ bool SchedulerProcess::start_planning() {
             }
         }
     }
+    if (started.planned_until) {
+        pg::alerts::tell_restart("It had planned the runs until " +
+                                 core::utc_text(*started.planned_until));
+    }
     all_requested_ = true;
+    alerts_.look_at_all();
     changed_jobs_.clear();
     started.adopted = adopted;
     events_.emplace_back(std::move(started));
@@ -101,7 +108,8 @@ std::vector<core::AdoptedRun> SchedulerProcess::adopt_runs() {
         if (const auto* run = std::get_if<pg::RunOrder>(&one.order)) {
             adopted.push_back({run->run, run->occurrence});
         } else {
-            callbacks_.adopt(std::get<pg::CallbackOrder>(one.order).role);
+            const auto& order = std::get<pg::CallbackOrder>(one.order);
+            taking_care_of(order.calls).adopt(order.role);
         }
     }
     for (const pg::WorkerReport& one : found.reports) {
@@ -169,6 +177,7 @@ void SchedulerProcess::load_jobs_at_start() {
     const Found found = load();
     const bool removed = found.one_offs && pg::jobs::remove_finished_one_offs() > 0;
     roles_changed_ = found.foreign_roles && !pg::jobs::follow_roles();
+    if (!pg::alerts::follow_roles()) roles_changed_ = true;
     if (removed || found.foreign_roles) (void)load();
 }
 
@@ -248,9 +257,10 @@ void SchedulerProcess::end_former_runs(std::int64_t job) {
 void SchedulerProcess::follow_roles() {
     if (!roles_changed_) return;
     pg::ExtensionTransaction transaction(pg::Tables::cron);
-    const bool done = pg::jobs::follow_roles();
+    const bool jobs_done = pg::jobs::follow_roles();
+    const bool alerts_done = pg::alerts::follow_roles();
     transaction.commit();
-    roles_changed_ = !done;
+    roles_changed_ = !jobs_done || !alerts_done;
 }
 
 void SchedulerProcess::reload_changed_jobs() {

@@ -3,6 +3,7 @@
 #include <random>
 
 #include "securatlas/pg/border/process.hpp"
+#include "securatlas/pg/cron/alerts.hpp"
 #include "securatlas/pg/cron/command.hpp"
 #include "securatlas/pg/net/callbacks.hpp"
 
@@ -22,13 +23,16 @@ pg::CallbackReport CallbackRunner::execute(const pg::CallbackOrder& order) {
     try {
         while (pg::monotonic_now() < until) {
             const double part = std::generate_canonical<double, 32>(random);
-            const auto step = pg::callbacks::call_next(order.role, careful_, part, place);
+            const bool is_alert = order.calls == pg::Calls::alerts;
+            const auto step = is_alert
+                                  ? pg::alerts::tell_next(order.role, part)
+                                  : pg::callbacks::call_next(order.role, careful_, part, place);
             if (!step.called) {
                 report.next_due = step.next.value_or(core::kNever);
                 report.finished = true;
                 break;
             }
-            careful_ = false;
+            if (!is_alert) careful_ = false;
             pg::reset_session();
         }
         if (!report.finished) report.next_due = pg::now();

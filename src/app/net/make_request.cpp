@@ -3,6 +3,8 @@
 #include "securatlas/core/net/header_rules.hpp"
 #include "securatlas/core/net/secret_reference.hpp"
 #include "securatlas/core/net/url.hpp"
+#include "securatlas/core/net/webhook_signature.hpp"
+#include "securatlas/core/text.hpp"
 #include "securatlas/pg/border/encoding.hpp"
 #include "securatlas/pg/border/error.hpp"
 #include "securatlas/pg/border/identity.hpp"
@@ -68,6 +70,7 @@ core::Header header_of(const pg::JsonMember& member) {
     if (const auto error = core::check_header(header)) {
         throw pg::Error(kInvalid, error->message, error->detail);
     }
+    check_signature(header);
     if (member.kind == Kind::null || member.kind == Kind::nested) {
         throw pg::Error(kInvalid, "invalid value of HTTP header \"" + member.name + "\"",
                         "It must be a string, a number or a boolean.");
@@ -250,6 +253,15 @@ void set_response_rules(pg::requests::NewRequest& request, const RequestArgument
 }
 
 }  // namespace
+
+void check_signature(const core::Header& header) {
+    if (!core::equal_ignoring_case(header.name, core::kWebhookSignature)) return;
+    const auto names = core::secret_names(header.value);
+    if (names.empty() || header.value == "{{secret:" + names.front() + "}}") return;
+    throw pg::Error(kInvalid, "invalid value of HTTP header \"" + header.name + "\"",
+                    "The secret that signs the request must be all of it.",
+                    "For example: {\"webhook-signature\": \"{{secret:name}}\"}.");
+}
 
 std::int64_t make_request(RequestArguments arguments) {
     pg::requests::NewRequest request;

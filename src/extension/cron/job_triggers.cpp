@@ -5,6 +5,7 @@
 #include "securatlas/app/cron/check_job.hpp"
 #include "securatlas/pg/border/identity.hpp"
 #include "securatlas/pg/border/replication.hpp"
+#include "securatlas/pg/cron/alerts.hpp"
 #include "securatlas/pg/cron/jobs.hpp"
 #include "securatlas/pg/cron/runs.hpp"
 #include "securatlas/pg/cron/written_job.hpp"
@@ -132,6 +133,7 @@ void tell_changes(const TriggerData* trigger) {
     const bool of_job = strcmp(RelationGetRelationName(trigger->tg_relation), "job") == 0;
     if (of_job && TRIGGER_FIRED_BY_DELETE(trigger->tg_event)) {
         pg::jobs::remove_dependencies_of(job);
+        pg::alerts::forget_job(job);
     }
 }
 

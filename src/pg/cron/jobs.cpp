@@ -4,6 +4,7 @@
 
 #include "border/owner_scope.hpp"
 #include "border/spi.hpp"
+#include "securatlas/pg/cron/alerts.hpp"
 
 namespace securatlas::pg::jobs {
 namespace {
@@ -164,6 +165,7 @@ bool pause_with_note(std::int64_t id, std::string_view note) {
     Spi spi;
     if (!lock_without_waiting(id)) return false;
     update.execute({Parameter::of(id), Parameter::of(note)});
+    alerts::tell_paused(id, note);
     return true;
 }
 
@@ -265,14 +267,18 @@ SELECT j.jobname, r.rolname
 void triggers_enabled(Oid table) {
     static Statement arm("SELECT cron._arm_triggers($1)");
     static Statement is_job("SELECT WHERE $1 = 'cron.job'::regclass");
+    static Statement is_alert("SELECT WHERE $1 = 'cron.alert'::regclass");
     OwnerScope owner;
-    bool jobs = false;
+    bool of_jobs = false;
+    bool of_alerts = false;
     {
         Spi spi;
         arm.execute({Parameter::of_oid(table)});
-        jobs = is_job.execute({Parameter::of_oid(table)}) > 0;
+        of_jobs = is_job.execute({Parameter::of_oid(table)}) > 0;
+        of_alerts = is_alert.execute({Parameter::of_oid(table)}) > 0;
     }
-    if (jobs) bind_roles_by_name();
+    if (of_jobs) bind_roles_by_name();
+    if (of_alerts) alerts::bind_roles_by_name();
 }
 
 void change(std::int64_t id, const Changes& changes) {

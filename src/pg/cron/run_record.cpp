@@ -6,6 +6,7 @@
 #include "cron/run_texts.hpp"
 #include "securatlas/pg/border/extension.hpp"
 #include "securatlas/pg/border/process.hpp"
+#include "securatlas/pg/cron/alerts.hpp"
 #include "securatlas/pg/cron/runs.hpp"
 
 namespace securatlas::pg::runs {
@@ -18,7 +19,7 @@ constexpr core::Duration kLookAgain = std::chrono::milliseconds(5);
 // DROP EXTENSION has could deadlock, so this tries repeatedly instead.
 void keep_extension() {
     const core::Duration until = monotonic_now() + kLongestWait;
-    while (!try_keep_extension(Tables::cron)) {
+    while (!try_keep_extension(Tables::cron) || !alerts::try_lock()) {
         if (monotonic_now() > until) {
             throw Error(kExtensionIsLocked,
                         "the outcome could not be recorded: another session has locked the tables "
@@ -97,14 +98,16 @@ Task receive_task(std::uint32_t parcel) { return read_parcel(parcel); }
 void record_end(const RunReport& report, const Task& task) {
     const bool stays = report.outcome != core::RunOutcome::succeeded || task.keep_success;
     keep_extension();
-    if (stays && write_end(report)) return;
+    const bool is_written = stays && write_end(report);
+    if (is_written && !alerts::any()) return;
     OwnerScope owner(OwnerScope::Mode::force_writable);
     Spi spi;
-    if (stays) {
-        update_or_insert_end(report, task);
-    } else {
+    if (!stays) {
         remove_row(static_cast<std::int64_t>(report.order.run));
+    } else if (!is_written) {
+        update_or_insert_end(report, task);
     }
+    alerts::tell_end(report, report.message.data());
 }
 
 void mark_not_transactional(const RunOrder& order, Pid pid, core::Instant started_at) {

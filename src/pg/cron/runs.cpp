@@ -5,6 +5,7 @@
 #include "border/spi.hpp"
 #include "cron/run_texts.hpp"
 #include "securatlas/pg/border/encoding.hpp"
+#include "securatlas/pg/cron/alerts.hpp"
 
 extern "C" {
 #include "catalog/namespace.h"
@@ -225,6 +226,7 @@ UPDATE cron.job_run_details
          report.pid == 0 ? Parameter::null(INT4OID) : Parameter::of(std::int32_t{report.pid}),
          started ? Parameter::of(report.started_at) : Parameter::null(TIMESTAMPTZOID),
          Parameter::of(report.ended_at), Parameter::of(report.transactional)});
+    alerts::tell_end(report, message);
     return report.outcome;
 }
 

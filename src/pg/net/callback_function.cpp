@@ -8,6 +8,7 @@ extern "C" {
 #include "access/htup_details.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
 #include "storage/proc.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
@@ -36,14 +37,14 @@ Oid response_type() {
 }
 
 // C world.
-Facts facts_of(Oid function, Oid role) {
+Facts facts_of(Oid function, Oid role, Oid argument) {
     Facts facts{};
     HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
     if (!HeapTupleIsValid(tuple)) return facts;
     const auto* form = reinterpret_cast<Form_pg_proc>(GETSTRUCT(tuple));
     facts.exists = true;
     facts.has_the_form = form->prokind == PROKIND_FUNCTION && form->pronargs == 1 &&
-                         form->proargtypes.values[0] == response_type();
+                         form->proargtypes.values[0] == argument;
     facts.is_temporary = isAnyTempNamespace(form->pronamespace);
     facts.owner = form->proowner;
     ReleaseSysCache(tuple);
@@ -53,13 +54,29 @@ Facts facts_of(Oid function, Oid role) {
     return facts;
 }
 
-CallbackFunction check(FunctionOid function, RoleOid role) {
-    const Facts facts = call([function, role] { return facts_of(function, role); });
-    if (!facts.exists) throw Error("42883", "the function of on_response does not exist");
+// What a function is for, in error messages.
+struct Purpose {
+    const char* name;
+    const char* given;  // what it is called with
+    const char* type;   // of its argument
+    const char* whose;  // the role that calls it
+};
+constexpr Purpose kForResponse = {"on_response", "a response", "net._http_response",
+                                  "the role that makes the request"};
+constexpr Purpose kForAlert = {"an alert", "an event", "jsonb", "the role of the alert"};
+
+CallbackFunction check(FunctionOid function, RoleOid role, const Purpose& purpose) {
+    const std::string name = purpose.name;
+    const Facts facts = call([&] {
+        return facts_of(function, role, &purpose == &kForAlert ? JSONBOID : response_type());
+    });
+    if (!facts.exists) throw Error("42883", "the function of " + name + " does not exist");
     std::string signature = facts.signature;
     if (!facts.has_the_form) {
-        throw Error("42P13", "function " + signature + " cannot be called with a response", "",
-                    "It must be a function with one argument, of type net._http_response.");
+        throw Error(
+            "42P13",
+            "function " + signature + " cannot be called with " + std::string(purpose.given), "",
+            "It must be a function with one argument, of type " + std::string(purpose.type) + ".");
     }
     if (facts.is_temporary) {
         throw Error("42P16", "function " + signature + " is temporary",
@@ -67,8 +84,8 @@ CallbackFunction check(FunctionOid function, RoleOid role) {
     }
     if (!facts.may_execute) throw Error("42501", "permission denied for function " + signature);
     if (!facts.may_log_in) {
-        throw Error("42501", "on_response needs a role that may log in",
-                    "The function is called by a process of the role that makes the request.");
+        throw Error("42501", name + " needs a role that may log in",
+                    "The function is called by a process of " + std::string(purpose.whose) + ".");
     }
     return {signature, facts.owner};
 }
@@ -89,7 +106,7 @@ CallbackFunction check_callback(FunctionOid function, RoleOid role) {
     static auto* const last = new Checked;
     const LocalTransactionId transaction = current_local_transaction();
     if (last->transaction != transaction || last->function != function || last->role != role) {
-        *last = {transaction, function, role, check(function, role)};
+        *last = {transaction, function, role, check(function, role, kForResponse)};
     }
     return last->result;
 }
@@ -101,6 +118,10 @@ void check_callback_owner(const CallbackFunction& function, std::optional<RoleOi
     throw Error("42501", "function " + function.signature + " is not the one that was to be called",
                 "Its owner is another role than when the request was made.",
                 "Give it to the role that made the request, and call net.repeat_callback().");
+}
+
+CallbackFunction check_alert_function(FunctionOid function, RoleOid role) {
+    return check(function, role, kForAlert);
 }
 
 }  // namespace securatlas::pg

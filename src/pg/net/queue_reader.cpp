@@ -5,8 +5,11 @@
 
 #include "border/spi.hpp"
 #include "net/sealed_headers.hpp"
+#include "net/webhook_signing.hpp"
 #include "securatlas/core/net/header_rules.hpp"
 #include "securatlas/core/net/secret_reference.hpp"
+#include "securatlas/core/net/webhook_signature.hpp"
+#include "securatlas/core/text.hpp"
 #include "securatlas/pg/border/encoding.hpp"
 #include "securatlas/pg/border/json.hpp"
 #include "securatlas/pg/net/requests.hpp"
@@ -109,10 +112,20 @@ void put_secrets(core::QueuedRequest& request, const Needs& needs,
         request.problem = "secret \"" + name + "\" is missing, or its use is not granted";
         return nullptr;
     };
+    // Its secret signs the request, and is not sent.
+    std::optional<std::string> signs;
+    if (const std::string* signature =
+            core::find_header(request.headers, core::kWebhookSignature)) {
+        const auto names = core::secret_names(*signature);
+        if (!names.empty()) signs = names.front();
+    }
     for (const std::string& name : needs.header_secrets) {
         const std::string* value = value_of(name);
         if (value == nullptr) return;
         for (core::Header& header : request.headers) {
+            const bool is_signature =
+                core::equal_ignoring_case(header.name, core::kWebhookSignature);
+            if (is_signature) continue;
             header.value = core::put_secret(header.value, name, *value);
         }
     }
@@ -126,6 +139,8 @@ void put_secrets(core::QueuedRequest& request, const Needs& needs,
         }
         request.body = core::put_secret_encoded(request.body, name, *encodable);
     }
+    if (!signs) return;
+    if (const std::string* secret = value_of(*signs)) sign_request(request, *secret);
 }
 
 void put_all_secrets(std::vector<core::QueuedRequest>& requests, const std::vector<Needs>& needs) {

@@ -9,6 +9,7 @@
 #include "securatlas/pg/border/encoding.hpp"
 #include "securatlas/pg/border/json.hpp"
 #include "securatlas/pg/border/process.hpp"
+#include "securatlas/pg/cron/alerts.hpp"
 #include "securatlas/pg/net/requests.hpp"
 #include "securatlas/pg/net/sealing.hpp"
 
@@ -263,6 +264,7 @@ std::vector<RoleOid> record_responses(const std::vector<core::EndedRequest>& res
     inserted.reserve(rows.size());
     for (const ResponseRow& row : rows) inserted.push_back(row.row());
     insert_rows(response_table(), kColumnCount, inserted);
+    alerts::tell_requests(ids);
     return roles;
 }
 

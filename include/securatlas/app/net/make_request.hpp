@@ -46,6 +46,10 @@ struct RequestArguments {
     std::optional<pg::RoleOid> created_by{};  // nullopt: the current role
 };
 
+// What signs a request (header webhook-signature) is a reference to a secret and nothing else.
+// Throws Error otherwise; a value without a reference is sent as it is.
+void check_signature(const core::Header& header);
+
 // Returns the request's id.
 std::int64_t make_request(RequestArguments arguments);
 

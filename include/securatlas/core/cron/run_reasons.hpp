@@ -42,6 +42,9 @@ inline constexpr const char* kUnreadable = "missed: the job could not be read";
 inline constexpr const char* kClockStep =
     "missed: the clock went forward, or the server was suspended";
 
+// Whether it was skipped because nobody was there when it was due.
+inline bool is_missed(std::string_view reason) { return reason.starts_with("missed: "); }
+
 inline std::string dependency_failed(const std::string& job) { return job + " failed"; }
 
 // ---- of a failed run -----------------------------------------------------------------------

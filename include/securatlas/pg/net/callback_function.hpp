@@ -24,6 +24,9 @@ struct CallbackFunction {
 // the process that calls it connects as the role. Throws Error otherwise.
 CallbackFunction check_callback(FunctionOid function, RoleOid role);
 
+// The same for the function of an alert, whose argument is of type jsonb.
+CallbackFunction check_alert_function(FunctionOid function, RoleOid role);
+
 // Checks that the function that now has this name may run as `role`: it still has the same owner,
 // or belongs to `role` itself or to a superuser. Throws Error 42501 otherwise.
 void check_callback_owner(const CallbackFunction& function, std::optional<RoleOid> owner_then,

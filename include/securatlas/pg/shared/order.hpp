@@ -35,9 +35,14 @@ struct RunOrder {
     std::uint32_t parcel = 0;  // for a run in another database: the Parcel with its command
 };
 
-// An order to call the callbacks of a role, one after another.
+// What a worker calls for a role beside its runs: the callbacks of its requests, or what its alerts
+// have to tell.
+enum class Calls : std::int32_t { callbacks, alerts };
+
+// An order to make the calls of a role that are due, one after another.
 struct CallbackOrder {
     RoleOid role = 0;
+    Calls calls = Calls::callbacks;
     core::Instant due{};  // when the first of them was due
 };
 

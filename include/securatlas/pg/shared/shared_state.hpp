@@ -152,11 +152,12 @@ struct Notice {
         run_requested,
         run_cancelled,
         callback_waiting,
+        alert_waiting,
         purge_wanted,
     };
     Kind kind;
-    // Of the job, of the run; callback_waiting: the role that made the requests; purge_wanted (of
-    // responses): none.
+    // Of the job, of the run; callback_waiting: the role that made the requests; alert_waiting: the
+    // role of the alert; purge_wanted (of responses): none.
     std::int64_t id;
 };
 
