@@ -54,7 +54,7 @@ BUILD_PACKAGES=(g++ make cmake libcurl4-openssl-dev libssl-dev zlib1g-dev nlohma
     libgtest-dev perl)
 TEST_PACKAGES=(libipc-run-perl tzdata nginx-light openssl faketime)
 # For TAP tests that are skipped without them.
-TAP_PACKAGES=(chromium)
+TAP_PACKAGES=(chromium prometheus prometheus-postgres-exporter python3-prometheus-client)
 
 # PostgreSQL refuses to run as root: root hands over to the user postgres, who may have no access to
 # this directory.

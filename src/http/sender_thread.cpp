@@ -142,7 +142,7 @@ HostQueues::Step ThreadSender::consider(core::QueuedRequest& row, std::vector<Re
     const Instant now = wall_clock();
     if (row.expires_at <= now) {
         queues_.ended(row.host, row.body.size());
-        add_result(expired_response(row.id, row.attempts));
+        add_result(expired_response(row.id, row.attempts), {.host = row.host});
         return HostQueues::Step::remove;
     }
     const Duration now_monotonic = monotonic();
@@ -175,7 +175,7 @@ void ThreadSender::start(core::QueuedRequest row, bool is_probe, std::vector<Req
     if (!prepared) {
         limits_.given_up(host, is_probe, monotonic());
         queues_.ended(host, bytes);
-        add_result(failed_response(id, ended, prepared.error()));
+        add_result(failed_response(id, ended, prepared.error()), {.host = host});
         return;
     }
     auto [attempt, request] = std::move(prepared).value();
@@ -188,13 +188,15 @@ void ThreadSender::start(core::QueuedRequest row, bool is_probe, std::vector<Req
 // The host is down: the attempt counts, but is not made.
 void ThreadSender::end_unsent(core::QueuedRequest row, const std::string& error) {
     const RequestId id = row.id;
+    const std::string host = row.host;
     const int ended = row.attempts;
     queues_.ended(row.host, row.body.size());
     auto prepared = prepare_attempt(std::move(row), 0);
     if (prepared) {
-        add_result(judge(not_sent(id, error), prepared->attempt, wall_clock(), random()));
+        add_result(judge(not_sent(id, error), prepared->attempt, wall_clock(), random()),
+                   {.host = host});
     } else {
-        add_result(failed_response(id, ended, prepared.error()));
+        add_result(failed_response(id, ended, prepared.error()), {.host = host});
     }
 }
 
@@ -217,14 +219,19 @@ void ThreadSender::collect(std::vector<Completed> completed) {
             figures_.last_error = attempt.host + ": " + one.error;
         }
         may_start_ = figures_changed_ = true;
+        const Duration duration = one.duration;
         Verdict verdict = judge(std::move(one), attempt, wall_clock(), random());
         const bool keeps_body = std::holds_alternative<core::EndedRequest>(verdict);
         (keeps_body ? result_bytes_ : released_) += bytes;
-        add_result(std::move(verdict));
+        add_result(std::move(verdict), {.host = attempt.host,
+                                        .duration = duration,
+                                        .bytes_out = attempt.bytes,
+                                        .bytes_in = bytes});
     }
 }
 
-void ThreadSender::add_result(Verdict verdict) {
+void ThreadSender::add_result(Verdict verdict, core::AttemptFigures figures) {
+    std::visit([&figures](auto& result) { result.figures = std::move(figures); }, verdict);
     if (count_results() == 0) first_result_at_ = monotonic();
     has_moved_ = true;
     if (auto* ended = std::get_if<core::EndedRequest>(&verdict)) {

@@ -88,7 +88,7 @@ class ThreadSender final : public Sender {
     void start(core::QueuedRequest row, bool is_probe, std::vector<Request>& starting);
     void end_unsent(core::QueuedRequest row, const std::string& error);
     void collect(std::vector<Completed> completed);
-    void add_result(Verdict verdict);
+    void add_result(Verdict verdict, core::AttemptFigures figures);
     double random() { return std::uniform_real_distribution<double>(0.0, 1.0)(random_); }
 
     const std::unique_ptr<Engine> engine_;  // used by the thread only

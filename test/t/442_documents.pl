@@ -15,6 +15,7 @@ my %before = (
 	'alerts.md' => 'CREATE TABLE items (id int)',
 	'README.md' => 'CREATE ROLE app',
 	'getting-started.md' => 'DROP EXTENSION securatlas_sched',
+	'monitoring.md' => 'CREATE ROLE watcher',
 	'net.md' => q{CREATE ROLE reporting; CREATE TABLE rate (day date, value numeric); CREATE TABLE item (id int)},
 	'schedules.md' => q{SELECT cron.schedule(name, '@daily', 'SELECT 1')
 		FROM unnest('{nightly,nightly_risk_recompute,securatlas_nightly_integration_sync,publish,build}'::text[]) AS name},

@@ -88,6 +88,12 @@ void Dispatcher::add(const std::vector<pg::runs::RunRow>& runs) {
 
 void Dispatcher::forget(core::RunId run) { withdraw(run); }
 
+std::optional<core::Occurrence> Dispatcher::occurrence_of(core::RunId run) const {
+    const auto found = entries_.find(run);
+    if (found == entries_.end()) return std::nullopt;
+    return std::get<pg::RunOrder>(found->second.order).occurrence;
+}
+
 // Oldest first.
 Dispatcher::Key Dispatcher::key_of(const pg::Order& order) {
     if (const auto* run = std::get_if<pg::RunOrder>(&order)) {

@@ -27,6 +27,9 @@ class Dispatcher {
     // Removes a run that will not be started.
     void forget(core::RunId run);
 
+    // What the run is of, until it has been handed out.
+    std::optional<core::Occurrence> occurrence_of(core::RunId run) const;
+
     // The run may start. Does nothing for an unknown run.
     void make_ready(core::RunId run, core::Duration monotonic_now);
 

@@ -198,6 +198,7 @@ bool HistoryWriter::write_changes(Written& written) {
     pg::ExtensionTransaction transaction(pg::Tables::cron);
     if (!pg::runs::try_lock_history()) return false;
     std::vector<core::Event> ended;
+    std::vector<pg::Statistics::RunEnd> counted;
     Changes locked;
     for (const pg::RunReport& report : changes_.outcomes) {
         const auto outcome = pg::runs::record_outcome(report);
@@ -205,6 +206,7 @@ bool HistoryWriter::write_changes(Written& written) {
             locked.outcomes.push_back(report);
             continue;
         }
+        counted.push_back({report.order, *outcome, report.started_at, report.ended_at});
         const bool retryable = core::is_retryable(report.sqlstate.data());
         ended.push_back(core::RunEnded{report.order.run, *outcome, retryable});
     }
@@ -221,6 +223,7 @@ bool HistoryWriter::write_changes(Written& written) {
                                       static_cast<std::int64_t>(skip.run)) != locked_skips.end();
                  });
     append_to(written.events, std::move(ended));
+    append_to(written.ended, std::move(counted));
     changes_.outcomes.clear();
     changes_.skips.clear();
     changes_.interrupted.clear();

@@ -11,6 +11,7 @@
 #include "securatlas/pg/border/error.hpp"
 #include "securatlas/pg/cron/recovery.hpp"
 #include "securatlas/pg/cron/runs.hpp"
+#include "securatlas/pg/shared/statistics.hpp"
 
 namespace securatlas::app {
 
@@ -58,6 +59,7 @@ class HistoryWriter {
     struct Written {
         std::vector<core::Event> events;
         std::vector<pg::runs::RunRow> runs;
+        std::vector<pg::Statistics::RunEnd> ended;  // outcomes that were written
         std::optional<pg::Error> error;
     };
     Written flush(core::Instant planned_until, bool is_behind, core::Duration monotonic_now);

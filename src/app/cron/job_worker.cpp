@@ -95,8 +95,9 @@ void execute(const pg::RunOrder& order, Tasks& tasks) {
     const core::Duration began = pg::monotonic_now();
     const pg::RunReport report = execute_run(order, tasks);
     if (!report.recorded ||
-        !pg::WorkerSlot::report_recorded({order, report.outcome, report.sqlstate},
-                                         has_waited(before, began))) {
+        !pg::WorkerSlot::report_recorded(
+            {order, report.outcome, report.sqlstate, report.started_at, report.ended_at},
+            has_waited(before, began))) {
         pg::WorkerSlot::report(report);
     }
 }

@@ -7,6 +7,7 @@
 #include <random>
 
 #include "securatlas/app/processes.hpp"
+#include "securatlas/core/cron/run_reasons.hpp"
 #include "securatlas/core/cron/worker_need.hpp"
 #include "securatlas/pg/border/error.hpp"
 #include "securatlas/pg/border/extension.hpp"
@@ -18,13 +19,11 @@
 #include "securatlas/pg/net/requests.hpp"
 #include "securatlas/pg/net/settings.hpp"
 #include "securatlas/pg/shared/installed_extension.hpp"
+#include "securatlas/pg/shared/statistics.hpp"
 
 namespace securatlas::app {
 namespace {
 
-constexpr core::Duration kShowAfter = std::chrono::milliseconds(500);
-// Recording why a run waits costs an update, so that only runs that wait for longer are explained.
-constexpr core::Duration kExplainAfter = std::chrono::seconds(2);
 // Limits how often an http worker that fails at once is started.
 constexpr core::Duration kPauseBetweenLaunches = std::chrono::seconds(1);
 constexpr core::Duration kGather = std::chrono::microseconds(500);
@@ -242,6 +241,7 @@ void SchedulerProcess::handle_report(const pg::ReturnedOrder& returned) {
 
 void SchedulerProcess::handle_report(const pg::RecordedEnd& end) {
     shown_.erase(static_cast<std::int64_t>(end.order.run));
+    count_end({end.order, end.outcome, end.started_at, end.ended_at});
     events_.push_back(
         core::RunEnded{end.order.run, end.outcome, core::is_retryable(end.sqlstate.data())});
 }
@@ -254,6 +254,7 @@ void SchedulerProcess::handle_report(const pg::RunReport& report) {
 
 void SchedulerProcess::add_outcome(const pg::RunReport& report) {
     if (report.recorded || !report.order.logged) {
+        count_end({report.order, report.outcome, report.started_at, report.ended_at});
         events_.push_back(core::RunEnded{report.order.run, report.outcome,
                                          core::is_retryable(report.sqlstate.data())});
     } else {
@@ -282,7 +283,12 @@ void SchedulerProcess::carry_out(const core::Command& command) {
                    [this](const core::StartRun& start) {
                        dispatcher_.make_ready(start.run, pg::monotonic_now());
                    },
+                   [this](const core::RecordSkip& skip) {
+                       count_skip(skip.occurrence.job, skip.reason, skip.count);
+                       writer_.add(skip);
+                   },
                    [this](const core::SkipRun& skip) {
+                       count_skip(skip);
                        dispatcher_.forget(skip.run);
                        writer_.add(skip);
                    },
@@ -294,8 +300,10 @@ void SchedulerProcess::carry_out(const core::Command& command) {
 
 // Ends a run that waits for a worker; a running one is cancelled by its worker.
 void SchedulerProcess::cancel_run(core::RunId run) {
+    const core::SkipRun skip{run, "cancelled: the next run took its place"};
+    count_skip(skip);
     if (dispatcher_.withdraw(run)) {
-        writer_.add(core::SkipRun{run, "cancelled: the next run took its place"});
+        writer_.add(skip);
         events_.push_back(core::RunEnded{run, core::RunOutcome::cancelled, false});
     } else {
         (void)pg::WorkerTable::cancel(database_, run);
@@ -304,6 +312,9 @@ void SchedulerProcess::cancel_run(core::RunId run) {
 
 // A claim is acknowledged to the machine only when the target of its run is known.
 void SchedulerProcess::handle_written(HistoryWriter::Written written) {
+    for (const pg::Statistics::RunEnd& end : written.ended) {
+        count_end(end);
+    }
     std::move(written.runs.begin(), written.runs.end(), std::back_inserter(unknown_runs_));
     std::move(written.events.begin(), written.events.end(), std::back_inserter(unanswered_));
     if (!unknown_runs_.empty()) {
@@ -315,67 +326,6 @@ void SchedulerProcess::handle_written(HistoryWriter::Written written) {
     std::move(unanswered_.begin(), unanswered_.end(), std::back_inserter(events_));
     unanswered_.clear();
     if (written.error) note_error(*written.error);
-}
-
-// ---- what users see ------------------------------------------------------------------------
-
-void SchedulerProcess::show_progress() {
-    const core::Duration monotonic = pg::monotonic_now();
-    const core::Instant now = pg::now();
-    for (const pg::OrderInProgress& found : pg::WorkerTable::in_progress(database_)) {
-        const auto* run = std::get_if<pg::RunOrder>(&found.order);
-        if (run == nullptr || !run->logged) continue;
-        if (found.pid == 0 || found.started_at == core::kLongAgo) continue;
-        const auto id = static_cast<std::int64_t>(run->run);
-        if (shown_.contains(id)) continue;
-        if (now < found.started_at + kShowAfter) continue;
-        shown_.insert(id);
-        writer_.show({run->run, found.pid, found.started_at});
-    }
-    if (monotonic < explain_at_) return;  // explaining goes through all waiting runs
-    explain_at_ = monotonic + kShowAfter;
-    for (const core::ExplainWait& wait :
-         dispatcher_.explain_waits(monotonic - kExplainAfter, monotonic)) {
-        writer_.add(wait);
-    }
-}
-
-// At the end of a turn, because workers may start runs while the scheduler sleeps.
-void SchedulerProcess::plan_next_show() {
-    next_show_.reset();
-    if (dispatcher_.waiting() > 0) next_show_ = kShowAfter;
-    for (const pg::OrderInProgress& found : pg::WorkerTable::in_progress(database_)) {
-        const auto* run = std::get_if<pg::RunOrder>(&found.order);
-        if (run == nullptr || !run->logged) continue;
-        if (shown_.contains(static_cast<std::int64_t>(run->run))) continue;
-        const bool started = found.pid != 0 && found.started_at != core::kLongAgo;
-        const core::Duration left =
-            started ? found.started_at + kShowAfter - pg::now() : kShowAfter;
-        next_show_ = next_show_ ? (std::min)(*next_show_, left) : left;
-    }
-}
-
-void SchedulerProcess::publish() {
-    status_.planned_until = planned_until_;
-    status_.jobs = static_cast<std::int64_t>(machine_.job_count());
-    status_.waiting = static_cast<std::int64_t>(dispatcher_.waiting());
-    status_.oldest_wait = dispatcher_.oldest_wait().value_or(core::kNever);
-    pg::DatabaseTable::publish(database_, status_);
-}
-
-// Call it outside of transactions.
-void SchedulerProcess::note_error(const pg::Error& error) {
-    // If the extension was dropped, missing tables are the expected error.
-    check_extension();
-    if (end_ || error.sqlstate() == pg::kExtensionIsLocked) return;
-    show_error(error);
-}
-
-void SchedulerProcess::show_error(const pg::Error& error) {
-    pg::assign_text(status_.last_error, error.message());
-    pg::write_log(pg::LogLevel::warning,
-                  "securatlas_sched scheduler: " + error.message() + " (" + error.sqlstate() + ")");
-    pg::DatabaseTable::publish(database_, status_);
 }
 
 // ---- the rest ------------------------------------------------------------------------------
@@ -428,12 +378,15 @@ void run_scheduler(pg::DatabaseOid database) {
     pg::accept_signals();
     if (!pg::DatabaseTable::attach_scheduler(database)) return;
     pg::connect_as_superuser(database);
+    pg::Statistics::begin(database);
+    pg::Statistics::count(database, pg::DatabaseValue::starts, 1);
     while (true) {
         try {
             using End = SchedulerProcess::End;
             const End end =
                 wait_for_version(database) ? SchedulerProcess(database).run() : End::nothing_left;
             if (end == End::anew) continue;
+            pg::Statistics::forget(database);
             pg::DatabaseTable::detach_scheduler(database, end == End::another);
             return;
         } catch (const std::exception& error) {

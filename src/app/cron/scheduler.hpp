@@ -54,6 +54,7 @@ class SchedulerProcess {
     void load_job(const pg::jobs::PlanRow& row);
     void hold_job(std::int64_t id);
     void forget_job(std::int64_t id);
+    void end_interrupted(const pg::runs::Interrupted& run);
     void end_former_runs(std::int64_t job);
     void reload_changed_jobs();
     void follow_roles();
@@ -78,6 +79,10 @@ class SchedulerProcess {
     void step();
     void carry_out(const core::Command& command);
     void cancel_run(core::RunId run);
+    void count_end(const pg::Statistics::RunEnd& end) const;
+    void count_skip(core::JobId job, const std::string& reason, std::int64_t occurrences) const;
+    void count_skip(const core::SkipRun& skip) const;
+    void count_cancelled(core::RunId run) const;
     void handle_written(HistoryWriter::Written written);
 
     void show_progress();

@@ -16,6 +16,7 @@
 #include "securatlas/pg/cron/alerts.hpp"
 #include "securatlas/pg/cron/jobs.hpp"
 #include "securatlas/pg/net/requests.hpp"
+#include "securatlas/pg/shared/statistics.hpp"
 
 namespace securatlas::app {
 namespace {
@@ -94,7 +95,7 @@ bool SchedulerProcess::start_planning() {
         if (is_to_be_known(job)) {
             former_runs_[job].push_back(run);
         } else {
-            writer_.add_interrupted(run);
+            end_interrupted(run);
         }
     }
     return true;
@@ -179,6 +180,11 @@ void SchedulerProcess::load_jobs_at_start() {
     roles_changed_ = found.foreign_roles && !pg::jobs::follow_roles();
     if (!pg::alerts::follow_roles()) roles_changed_ = true;
     if (removed || found.foreign_roles) (void)load();
+    std::vector<core::JobId> jobs = machine_.job_ids();
+    for (const std::int64_t id : unsettled_jobs_) jobs.push_back(core::JobId{id});
+    for (const std::int64_t id : jobs_to_reload_) jobs.push_back(core::JobId{id});
+    std::ranges::sort(jobs);
+    pg::Statistics::keep_jobs(database_, jobs);
 }
 
 SchedulerProcess::Found SchedulerProcess::load_all_jobs(const std::function<void()>& after_page) {
@@ -204,7 +210,9 @@ SchedulerProcess::Found SchedulerProcess::load_all_jobs(const std::function<void
         after_page();
     });
     for (std::size_t i = 0; i < known.size(); ++i) {
-        if (!is_there[i]) forget_job(static_cast<std::int64_t>(known[i]));
+        if (is_there[i]) continue;
+        forget_job(static_cast<std::int64_t>(known[i]));
+        pg::Statistics::forget_job(database_, static_cast<std::int64_t>(known[i]));
     }
     return found;
 }
@@ -250,7 +258,13 @@ void SchedulerProcess::forget_job(std::int64_t id) {
 void SchedulerProcess::end_former_runs(std::int64_t job) {
     const auto runs = former_runs_.extract(job);
     if (!runs) return;
-    for (const pg::runs::Interrupted& run : runs.mapped()) writer_.add_interrupted(run);
+    for (const pg::runs::Interrupted& run : runs.mapped()) end_interrupted(run);
+}
+
+void SchedulerProcess::end_interrupted(const pg::runs::Interrupted& run) {
+    writer_.add_interrupted(run);
+    count_end(
+        {{.run = core::RunId{run.run}, .occurrence = run.occurrence}, core::RunOutcome::failed});
 }
 
 // The rows that it changes are loaded again like rows changed by users.
@@ -280,7 +294,10 @@ void SchedulerProcess::reload_changed_jobs() {
             gone.erase(row.id);
             load_job(row);
         }
-        for (const std::int64_t id : gone) forget_job(id);
+        for (const std::int64_t id : gone) {
+            forget_job(id);
+            pg::Statistics::forget_job(database_, id);
+        }
     }
     transaction.commit();
     changed_jobs_.clear();
@@ -292,6 +309,7 @@ void SchedulerProcess::reload_changed_jobs() {
 void SchedulerProcess::read_requested_runs() {
     for (const std::int64_t id : cancelled_runs_) {
         const core::RunId run{id};
+        count_cancelled(run);
         // If a worker has the run by now, the worker ends it.
         if (!dispatcher_.withdraw(run) && pg::WorkerTable::cancel(database_, run) !=
                                               pg::WorkerTable::Cancelled::no_worker_has_it) {

@@ -23,6 +23,7 @@
 #include "securatlas/pg/net/requests.hpp"
 #include "securatlas/pg/net/settings.hpp"
 #include "securatlas/pg/shared/installed_extension.hpp"
+#include "securatlas/pg/shared/statistics.hpp"
 
 namespace securatlas::app {
 namespace {
@@ -248,11 +249,36 @@ void HttpWorker::exchange_with_tables() {
     if (!ended_.empty()) pg::HttpTable::notify_recorded();
     if (!roles.empty()) pg::DatabaseTable::notify_callbacks(database_, roles);
     for (const core::RetriedRequest& one : retried_) expect(one.ready_at);
+    count_results();
     ended_.clear();
     retried_.clear();
     if (!reads) return;
     sender_->add(std::move(ready), plan, monotonic);
     if (next) expect(*next);
+}
+
+void HttpWorker::count_results() const {
+    using Result = pg::Statistics::Attempt::Result;
+    const auto count = [this](const core::AttemptFigures& of, Result result, int attempts) {
+        pg::Statistics::count_attempt(database_,
+                                      {.host = of.host,
+                                       .duration = of.duration,
+                                       .bytes_out = static_cast<std::int64_t>(of.bytes_out),
+                                       .bytes_in = static_cast<std::int64_t>(of.bytes_in),
+                                       .result = result,
+                                       .is_first = attempts == 1});
+    };
+    for (const core::EndedRequest& one : ended_) {
+        const bool good = one.status_code && *one.status_code < 400;
+        count(one.figures,
+              one.expired ? Result::expired
+              : good      ? Result::succeeded
+                          : Result::failed,
+              one.attempts);
+    }
+    for (const core::RetriedRequest& one : retried_) {
+        count(one.figures, Result::retried, one.attempts);
+    }
 }
 
 // A session that has cancelled a request and does not end its transaction must not delay other
@@ -314,6 +340,7 @@ void run_http_worker(pg::DatabaseOid database) {
     pg::connect_as_superuser(database);
     const bool has_work = usable_schema() != 0 || pg::DatabaseTable::http_worker_is_kept(database);
     if (!has_work) return pg::DatabaseTable::detach_http_worker(database);
+    pg::Statistics::begin(database);
     pg::set_application_name("pg_net worker");
     pg::requests::prepare_process();
     pg::call_before_exit(&stop_running);

@@ -3,6 +3,7 @@
 #include "border/spi.hpp"
 #include "securatlas/core/backoff.hpp"
 #include "securatlas/pg/border/process.hpp"
+#include "securatlas/pg/shared/statistics.hpp"
 
 namespace securatlas::pg::callbacks {
 namespace {
@@ -22,6 +23,7 @@ UPDATE net._http_response
                                  Parameter::of(std::string_view(again ? "waiting" : "failed")),
                                  Parameter::of(std::int32_t{attempts}), Parameter::of(error),
                                  again ? Parameter::of(at) : Parameter::null(TIMESTAMPTZOID)});
+    if (!again) Statistics::count(MyDatabaseId, DatabaseValue::callbacks_failed, 1);
 }
 
 }  // namespace securatlas::pg::callbacks

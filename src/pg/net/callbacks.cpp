@@ -7,6 +7,7 @@
 #include "securatlas/pg/border/identity.hpp"
 #include "securatlas/pg/border/process.hpp"
 #include "securatlas/pg/shared/commit_actions.hpp"
+#include "securatlas/pg/shared/statistics.hpp"
 
 extern "C" {
 #include "utils/acl.h"
@@ -65,8 +66,11 @@ UPDATE net._http_response
                WHERE created_by = $1 AND callback_state = 'waiting'
                ORDER BY callback_at, id LIMIT $3 FOR UPDATE SKIP LOCKED))");
     Spi spi;
-    return statement.execute(
+    const std::uint64_t failed = statement.execute(
         {Parameter::of_oid(role), Parameter::of(error), Parameter::of(std::int32_t{limit})});
+    Statistics::count(MyDatabaseId, DatabaseValue::callbacks_failed,
+                      static_cast<std::int64_t>(failed));
+    return failed;
 }
 
 void count_death(std::int64_t response, std::string_view error, double random) {

@@ -283,6 +283,10 @@ std::int64_t enqueue(const NewRequest& request) {
     const InsertedRow inserted = row.row();
     insert_rows(relations.queue, kColumnCount, {&inserted, 1});
     at_commit::wake_http_worker();
+    const CurrentRun* run = current_run();
+    at_commit::request_made(
+        run == nullptr ? 0 : WorkerSlot::owner(),
+        run == nullptr ? 0 : static_cast<std::int64_t>(run->order.occurrence.job));
     return id;
 }
 

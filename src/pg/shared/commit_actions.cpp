@@ -4,6 +4,7 @@
 
 #include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/shared/http_table.hpp"
+#include "securatlas/pg/shared/statistics.hpp"
 
 extern "C" {
 #include "access/xact.h"
@@ -18,6 +19,12 @@ namespace securatlas::pg::at_commit {
 namespace {
 
 constexpr std::size_t kCapacity = 256;
+
+// Requests made by one subtransaction after another.
+struct Made {
+    SubTransactionId in;
+    std::int64_t count;
+};
 
 // The notifications of the current transaction. Of fixed size, because a commit callback must not
 // fail.
@@ -35,6 +42,11 @@ struct Pending {
     std::int64_t cancelled[kCapacity] = {};
     SubTransactionId cancelled_in[kCapacity] = {};
     bool cancelled_overflowed = false;
+    std::int64_t cancelled_beyond = 0;  // of which there are no ids
+    std::size_t made_count = 0;
+    Made made[kCapacity] = {};
+    DatabaseOid made_for = 0;  // owner of the job that made them
+    std::int64_t made_by = 0;
     DatabaseOid scheduler = 0;
     bool blocks = false;  // databases
     DatabaseOid dropped = 0;
@@ -51,12 +63,28 @@ void forget() {
     pending.http = false;
     pending.cancelled_count = 0;
     pending.cancelled_overflowed = false;
+    pending.cancelled_beyond = 0;
+    pending.made_count = 0;
+    pending.made_for = 0;
+    pending.made_by = 0;
     pending.scheduler = 0;
     pending.dropped = 0;
 }
 
 void unblock() noexcept {
     if (std::exchange(pending.blocks, false)) DatabaseTable::unblock_all();
+}
+
+void count_requests() noexcept {
+    const auto cancelled =
+        static_cast<std::int64_t>(pending.cancelled_count) + pending.cancelled_beyond;
+    if (cancelled > 0) Statistics::count(MyDatabaseId, DatabaseValue::cancelled, cancelled);
+    std::int64_t made = 0;
+    for (std::size_t i = 0; i < pending.made_count; ++i) made += pending.made[i].count;
+    if (made == 0) return;
+    Statistics::count(MyDatabaseId, DatabaseValue::made, made);
+    if (pending.made_for == 0) return;
+    Statistics::count_requests(pending.made_for, pending.made_by, made);
 }
 
 void notify_processes() noexcept {
@@ -73,6 +101,7 @@ void notify_processes() noexcept {
         HttpTable::notify_cancelled(MyDatabaseId, pending.cancelled, pending.cancelled_count,
                                     pending.cancelled_overflowed);
     }
+    count_requests();
 }
 
 // The session that commits a prepared transaction does not know what that has done. But the locks
@@ -129,6 +158,9 @@ extern "C" void securatlas_at_subtransaction_end(SubXactEvent event, SubTransact
         pending.cancelled_in[kept++] = pending.cancelled_in[i];
     }
     pending.cancelled_count = kept;
+    while (pending.made_count > 0 && pending.made[pending.made_count - 1].in >= aborted) {
+        --pending.made_count;
+    }
 }
 
 Pending& pend() {
@@ -178,7 +210,19 @@ void request_cancelled(std::int64_t id) {
         to.cancelled_in[to.cancelled_count++] = call([] { return GetCurrentSubTransactionId(); });
     } else {
         to.cancelled_overflowed = true;
+        ++to.cancelled_beyond;
     }
+}
+
+// Those of the last subtransactions are together if they are too many.
+void request_made(DatabaseOid owner, std::int64_t job) {
+    Pending& to = pend();
+    const SubTransactionId in = call([] { return GetCurrentSubTransactionId(); });
+    const bool is_same = to.made_count > 0 && to.made[to.made_count - 1].in == in;
+    if (!is_same && to.made_count < kCapacity) to.made[to.made_count++] = {in, 0};
+    ++to.made[to.made_count - 1].count;
+    to.made_for = owner;
+    to.made_by = job;
 }
 
 void requests_removed() { pend().cancelled_overflowed = true; }

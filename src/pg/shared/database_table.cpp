@@ -5,6 +5,7 @@
 #include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/border/process.hpp"
 #include "securatlas/pg/shared/http_table.hpp"
+#include "securatlas/pg/shared/statistics.hpp"
 #include "shared/database_entry.hpp"
 
 extern "C" {
@@ -193,6 +194,7 @@ void DatabaseTable::forget(DatabaseOid database) noexcept {
     SharedState* state = shared_state();
     if (state == nullptr) return;
     HttpTable::forget(database);
+    Statistics::forget(database);
     SharedLock lock(*state);
     if (state->kept_http == database) state->kept_http = 0;
     DatabaseState* entry = find_database(*state, database);

@@ -4,6 +4,7 @@
 
 #include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/border/waits.hpp"
+#include "shared/statistics_segment.hpp"
 
 extern "C" {
 #include "storage/ipc.h"
@@ -37,6 +38,7 @@ void request() {
     RequestAddinShmemSpace(segment_size());
     RequestNamedLWLockTranche(kLock, 1);
     RequestNamedLWLockTranche(kHttpLock, 1);
+    request_statistics_segment();
 }
 
 void startup() {
@@ -54,6 +56,7 @@ void startup() {
             new (static_cast<void*>(&state->slots[i])) WorkerSlotState{};
         }
     }
+    start_statistics_segment();
     attachment.state = state;
     LWLockRelease(AddinShmemInitLock);
     name_waits();

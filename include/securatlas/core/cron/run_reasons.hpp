@@ -3,6 +3,8 @@
 // these constants, and repeat "cancelled", "server restarted", "copied" and "taken over".
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -58,5 +60,56 @@ inline constexpr const char* kCouldNotStart = "could not start";
 // ---- notes of jobs -------------------------------------------------------------------------
 
 inline std::string paused_because(std::string_view why) { return "paused: " + std::string(why); }
+
+// ---- kinds ---------------------------------------------------------------------------------
+
+// What statistics count reasons by, because some texts name a job or a time. Users query the names.
+enum class Kind {
+    // of a waiting run
+    previous_run,
+    jitter,
+    row_locked,
+    role_share,
+    server_slots,
+    running_jobs,
+    running_jobs_of_role,
+    other_job,
+    retry,
+    // of a skipped run
+    unscheduled,
+    paused,
+    overlap,
+    replaced,
+    other_job_failed,
+    // of a missed run
+    scheduler_away,
+    clock_step,
+    other,
+    count
+};
+inline constexpr std::size_t kKinds = static_cast<std::size_t>(Kind::count);
+inline constexpr std::array<const char*, kKinds> kKindNames = {"previous_run",
+                                                               "jitter",
+                                                               "row_locked",
+                                                               "role_share",
+                                                               "server_slots",
+                                                               "running_jobs",
+                                                               "running_jobs_of_role",
+                                                               "other_job",
+                                                               "retry",
+                                                               "unscheduled",
+                                                               "paused",
+                                                               "overlap",
+                                                               "replaced",
+                                                               "other_job_failed",
+                                                               "scheduler_away",
+                                                               "clock_step",
+                                                               "other"};
+constexpr bool is_missed(Kind kind) {
+    return kind == Kind::scheduler_away || kind == Kind::clock_step;
+}
+
+// The kind of a text of this file.
+Kind kind_of(std::string_view reason);
 
 }  // namespace securatlas::core::reasons

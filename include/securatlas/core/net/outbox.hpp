@@ -63,6 +63,14 @@ struct ReadRequests {
     std::set<std::string> partial;        // hosts with more requests than were read
     bool is_cut = false;                  // hosts after the last one were not examined
 };
+// What statistics count of an attempt, or of the end of a request that was not sent.
+struct AttemptFigures {
+    std::string host;
+    std::optional<Duration> duration{};  // nullopt: nothing was sent
+    std::size_t bytes_out = 0;           // of bodies
+    std::size_t bytes_in = 0;
+};
+
 // How a request ended: with a response or with an error.
 struct EndedRequest {
     RequestId id{};
@@ -76,6 +84,7 @@ struct EndedRequest {
     bool expired = false;  // expires_at was reached before it was sent
     int attempts = 0;
     std::optional<Duration> duration;  // of the last attempt
+    AttemptFigures figures{};
 };
 
 // A request that is to be tried again.
@@ -84,6 +93,7 @@ struct RetriedRequest {
     int attempts = 0;
     Instant ready_at;
     std::string error;
+    AttemptFigures figures{};
 };
 
 }  // namespace securatlas::core

@@ -9,6 +9,7 @@ extern "C" {
 #include "catalog/pg_extension.h"
 #include "catalog/pg_proc.h"
 #include "executor/executor.h"
+#include "lib/dshash.h"
 #include "nodes/nodeFuncs.h"
 #include "replication/origin.h"
 #include "replication/slot.h"
@@ -237,6 +238,20 @@ inline Oid primary_key_of(Relation table) {
 #else
     return RelationGetPrimaryKeyIndex(table, false);
 #endif
+}
+
+// Of a table in dynamic shared memory whose keys are compared byte by byte.
+inline dshash_parameters hash_table_parameters(std::size_t key, std::size_t entry, int tranche) {
+    dshash_parameters parameters{};
+    parameters.key_size = key;
+    parameters.entry_size = entry;
+    parameters.compare_function = dshash_memcmp;
+    parameters.hash_function = dshash_memhash;
+#if PG_VERSION_NUM >= 170000
+    parameters.copy_function = dshash_memcpy;
+#endif
+    parameters.tranche_id = tranche;
+    return parameters;
 }
 
 // A number that identifies the current transaction among those of this session.

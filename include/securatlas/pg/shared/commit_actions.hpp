@@ -30,6 +30,10 @@ void extension_changed();
 // The transaction has made requests. Its commit is flushed to disk, whatever synchronous_commit is.
 void wake_http_worker();
 
+// The transaction has made a request, in a run of a job of this owner's; 0: in none. It is counted
+// if that is committed.
+void request_made(DatabaseOid owner, std::int64_t job);
+
 // Whether a prepared transaction of this database has left a mark. To be called before one is
 // committed.
 bool prepared_has_notices();

@@ -91,6 +91,8 @@ struct RecordedEnd {
     RunOrder order;
     core::RunOutcome outcome = core::RunOutcome::failed;
     std::array<char, 6> sqlstate{};
+    core::Instant started_at{};  // kLongAgo: it never started
+    core::Instant ended_at{};
 };
 
 // An order that its worker has not begun, for another worker of this target.

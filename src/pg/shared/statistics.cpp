@@ -1,0 +1,430 @@
+#include "securatlas/pg/shared/statistics.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <queue>
+
+#include "securatlas/pg/border/guard.hpp"
+#include "securatlas/pg/border/process.hpp"
+#include "securatlas/pg/shared/shared_memory.hpp"
+#include "shared/statistics_tables.hpp"
+
+extern "C" {
+#include "common/hashfn.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+}
+
+namespace securatlas::pg {
+namespace {
+
+// ---- entries; all C world ------------------------------------------------------------------
+
+// Calls `change` with the entry while nobody can remove it. With `make`, makes it first.
+template <class Entry, class Change>
+bool with_entry(dshash_table* table, const StatisticsKey& key, bool make, Change change) {
+    auto* entry = static_cast<Entry*>(dshash_find(table, &key, false));
+    if (entry == nullptr && make) {
+        bool found = false;
+        entry = static_cast<Entry*>(dshash_find_or_insert(table, &key, &found));
+        if (!found) clear(*entry);
+    }
+    if (entry == nullptr) return false;
+    change(*entry);
+    dshash_release_lock(table, entry);
+    return true;
+}
+
+template <class Change>
+bool with_job(StatisticsTables& tables, DatabaseOid database, std::int64_t job, bool make,
+              Change change) {
+    return with_entry<JobStatistics>(tables.jobs, {database, 0, job}, make, change);
+}
+
+template <class Change>
+bool with_database(StatisticsTables& tables, DatabaseOid database, Change change) {
+    return with_entry<DatabaseStatistics>(tables.databases, {database, 0, 0}, false, change);
+}
+
+// Two of a thousand hosts share a hash once in 10^13 databases.
+StatisticsKey key_of(DatabaseOid database, std::string_view host) {
+    const auto hash = hash_bytes_extended(reinterpret_cast<const unsigned char*>(host.data()),
+                                          static_cast<int>(host.size()), 0);
+    return {database, 0, static_cast<std::int64_t>(hash)};
+}
+
+void set_name(HostStatistics& entry, std::string_view host) {
+    const std::size_t length = std::min(host.size(), sizeof entry.name - 1);
+    memcpy(entry.name, host.data(), length);
+    memset(entry.name + length, 0, sizeof entry.name - length);
+}
+
+template <class Entry, class Visit>
+void each_entry(dshash_table* table, DatabaseOid database, bool exclusive, Visit visit) {
+    dshash_seq_status scan;
+    dshash_seq_init(&scan, table, exclusive);
+    while (auto* entry = static_cast<Entry*>(dshash_seq_next(&scan))) {
+        if (entry->key.database == database && visit(*entry)) dshash_delete_current(&scan);
+    }
+    dshash_seq_term(&scan);
+}
+
+// Hands the tables to `body`, in the C world. An error, which can only be want of memory, leaves
+// locks held: nobody calls this with a lock of its own.
+template <class Body>
+void with_tables(Body body) noexcept {
+    try {
+        call([&body] {
+            StatisticsTables* tables = statistics_tables();
+            if (tables != nullptr) body(*tables);
+        });
+    } catch (const std::exception& error) {
+        LWLockReleaseAll();
+        write_log(LogLevel::warning, std::string("securatlas_sched: not counted: ") + error.what());
+    }
+}
+
+template <class Body>
+void require_tables(Body body) {
+    (void)require_shared_state();
+    try {
+        call([&body] { body(*statistics_tables()); });
+    } catch (const Error&) {
+        LWLockReleaseAll();
+        throw;
+    }
+}
+
+void keep_at_exit(int, Datum database) { write_statistics_file(DatumGetObjectId(database)); }
+
+std::int64_t microseconds(core::Instant time) { return time.time_since_epoch().count(); }
+
+// ---- what a run adds -----------------------------------------------------------------------
+
+struct Times {
+    bool started;
+    bool has_lag;
+    std::int64_t time;
+    std::int64_t lag;
+};
+
+// The start of a retry or of a run that is made up for says nothing about the scheduler.
+Times times_of(const Statistics::RunEnd& end) {
+    const core::Occurrence& occurrence = end.order.occurrence;
+    Times times{};
+    times.started = end.started_at > core::Instant{};
+    if (!times.started) return times;
+    times.time = std::max<std::int64_t>((end.ended_at - end.started_at).count(), 0);
+    times.has_lag = occurrence.attempt == 1 && occurrence.trigger != core::RunTrigger::catchup;
+    if (times.has_lag) {
+        times.lag = std::max<std::int64_t>((end.started_at - occurrence.scheduled_at).count(), 0);
+    }
+    return times;
+}
+
+void add_outcome(Counters<JobValue>& job, const Statistics::RunEnd& end) {
+    const core::Occurrence& occurrence = end.order.occurrence;
+    const bool is_manual = occurrence.trigger == core::RunTrigger::manual;
+    switch (end.outcome) {
+        case core::RunOutcome::succeeded:
+            job.add(JobValue::succeeded, 1);
+            job.raise(JobValue::last_success, microseconds(end.ended_at));
+            if (!is_manual) job.set(JobValue::consecutive_failures, 0);
+            break;
+        case core::RunOutcome::failed:
+            job.add(JobValue::failed, 1);
+            // The attempts of one occurrence are one failure.
+            if (!is_manual && occurrence.attempt == 1) job.add(JobValue::consecutive_failures, 1);
+            break;
+        case core::RunOutcome::cancelled:
+            job.add(JobValue::cancelled, 1);
+            break;
+    }
+    job.set(JobValue::last_outcome, 1 + static_cast<std::int64_t>(end.outcome));
+    if (occurrence.attempt > 1) job.add(JobValue::retries, 1);
+}
+
+void add_end(Counters<JobValue>& job, const Statistics::RunEnd& end, const Times& times) {
+    add_outcome(job, end);
+    if (!times.started) return;
+    job.add(JobValue::total_time, times.time);
+    job.raise(JobValue::max_time, times.time);
+    job.raise(JobValue::last_start, microseconds(end.started_at));
+    if (!times.has_lag) return;
+    job.add(JobValue::total_lag, times.lag);
+    job.raise(JobValue::max_lag, times.lag);
+}
+
+void add_end(Counters<DatabaseValue>& database, const Times& times) {
+    if (!times.started) return;
+    database.add(DatabaseValue::total_time, times.time);
+    database.add_at(DatabaseValue::durations, core::histogram_bucket(core::Duration(times.time)),
+                    1);
+    if (!times.has_lag) return;
+    database.add(DatabaseValue::total_lag, times.lag);
+    database.add_at(DatabaseValue::lags, core::histogram_bucket(core::Duration(times.lag)), 1);
+}
+
+// ---- what an attempt adds ------------------------------------------------------------------
+
+void add_attempt(Counters<DatabaseValue>& database, const Statistics::Attempt& attempt) {
+    using Result = Statistics::Attempt::Result;
+    if (attempt.duration) {
+        database.add(DatabaseValue::attempts, 1);
+        if (attempt.is_first) database.add(DatabaseValue::sent, 1);
+    }
+    database.add(DatabaseValue::bytes_out, attempt.bytes_out);
+    database.add(DatabaseValue::bytes_in, attempt.bytes_in);
+    if (attempt.result == Result::succeeded) database.add(DatabaseValue::succeeded, 1);
+    if (attempt.result == Result::failed) database.add(DatabaseValue::failed, 1);
+    if (attempt.result == Result::expired) database.add(DatabaseValue::expired, 1);
+}
+
+void add_attempt(Counters<HostValue>& host, const Statistics::Attempt& attempt) {
+    using Result = Statistics::Attempt::Result;
+    host.add(HostValue::bytes_out, attempt.bytes_out);
+    host.add(HostValue::bytes_in, attempt.bytes_in);
+    if (attempt.result == Result::succeeded) host.add(HostValue::succeeded, 1);
+    if (attempt.result == Result::failed || attempt.result == Result::expired) {
+        host.add(HostValue::failed, 1);
+    }
+    if (attempt.result == Result::retried) host.add(HostValue::retried, 1);
+    if (!attempt.duration) return;
+    host.add(HostValue::attempts, 1);
+    host.add(HostValue::total_time, attempt.duration->count());
+    host.add_at(HostValue::durations, core::histogram_bucket(*attempt.duration), 1);
+}
+
+// Makes the counters of a host, unless too many hosts have some: then it returns those of all
+// others.
+StatisticsKey place_of(StatisticsTables& tables, DatabaseOid database, std::string_view& host) {
+    const StatisticsKey key = key_of(database, host);
+    const auto name = host;
+    const auto nothing = [](HostStatistics&) {};
+    if (with_entry<HostStatistics>(tables.hosts, key, false, nothing)) return key;
+    bool is_full = true;
+    (void)with_database(tables, database, [&is_full](DatabaseStatistics& entry) {
+        auto& hosts = entry.counters[DatabaseValue::hosts];
+        is_full = hosts.load(std::memory_order_relaxed) >= kMaxCountedHosts;
+        if (!is_full) hosts.fetch_add(1, std::memory_order_relaxed);
+    });
+    if (is_full) host = kOtherHosts;
+    const StatisticsKey place = is_full ? key_of(database, kOtherHosts) : key;
+    (void)with_entry<HostStatistics>(tables.hosts, place, true, [&](HostStatistics& entry) {
+        set_name(entry, is_full ? kOtherHosts : name);
+    });
+    return place;
+}
+
+}  // namespace
+
+std::int64_t statistics_now() { return microseconds(now()); }
+
+// ---- the processes that count --------------------------------------------------------------
+
+void Statistics::begin(DatabaseOid database) noexcept {
+    bool is_new = false;
+    with_tables([&](StatisticsTables& tables) {
+        const StatisticsKey key{database, 0, 0};
+        bool found = false;
+        auto* entry =
+            static_cast<DatabaseStatistics*>(dshash_find_or_insert(tables.databases, &key, &found));
+        if (!found) clear(*entry);
+        is_new = !found;
+        dshash_release_lock(tables.databases, entry);
+        before_shmem_exit(keep_at_exit, ObjectIdGetDatum(database));
+    });
+    if (is_new) read_statistics_file(database);
+}
+
+void Statistics::count_end(DatabaseOid database, const RunEnd& end, bool is_known) noexcept {
+    const Times times = times_of(end);
+    with_tables([&](StatisticsTables& tables) {
+        (void)with_job(tables, database, static_cast<std::int64_t>(end.order.occurrence.job),
+                       is_known,
+                       [&](JobStatistics& entry) { add_end(entry.counters, end, times); });
+        (void)with_database(tables, database,
+                            [&](DatabaseStatistics& entry) { add_end(entry.counters, times); });
+    });
+}
+
+void Statistics::count_skip(DatabaseOid database, std::int64_t job, core::reasons::Kind kind,
+                            std::int64_t occurrences, bool is_known) noexcept {
+    const auto value = core::reasons::is_missed(kind) ? JobValue::missed : JobValue::skipped;
+    with_tables([&](StatisticsTables& tables) {
+        (void)with_job(tables, database, job, is_known,
+                       [&](JobStatistics& entry) { entry.counters.add(value, occurrences); });
+        (void)with_database(tables, database, [&](DatabaseStatistics& entry) {
+            entry.counters.add_at(DatabaseValue::reasons, static_cast<std::size_t>(kind),
+                                  occurrences);
+        });
+    });
+}
+
+void Statistics::count_error(DatabaseOid database) noexcept {
+    with_tables([&](StatisticsTables& tables) {
+        (void)with_database(tables, database, [](DatabaseStatistics& entry) {
+            entry.counters.set(DatabaseValue::last_error_at, statistics_now());
+        });
+    });
+}
+
+void Statistics::forget_job(DatabaseOid database, std::int64_t job) noexcept {
+    with_tables([&](StatisticsTables& tables) {
+        const StatisticsKey key{database, 0, job};
+        (void)dshash_delete_key(tables.jobs, &key);
+    });
+}
+
+void Statistics::keep_jobs(DatabaseOid database, const std::vector<core::JobId>& jobs) noexcept {
+    with_tables([&](StatisticsTables& tables) {
+        each_entry<JobStatistics>(tables.jobs, database, true, [&jobs](JobStatistics& entry) {
+            return !std::binary_search(jobs.begin(), jobs.end(), core::JobId{entry.key.id});
+        });
+    });
+}
+
+void Statistics::count_attempt(DatabaseOid database, const Attempt& attempt) noexcept {
+    with_tables([&](StatisticsTables& tables) {
+        std::string_view host = attempt.host;
+        const StatisticsKey key = place_of(tables, database, host);
+        (void)with_entry<HostStatistics>(tables.hosts, key, false, [&](HostStatistics& entry) {
+            add_attempt(entry.counters, attempt);
+        });
+        (void)with_database(tables, database, [&](DatabaseStatistics& entry) {
+            add_attempt(entry.counters, attempt);
+        });
+    });
+}
+
+void Statistics::count(DatabaseOid database, DatabaseValue value, std::int64_t amount) noexcept {
+    with_tables([&](StatisticsTables& tables) {
+        (void)with_database(tables, database,
+                            [&](DatabaseStatistics& entry) { entry.counters.add(value, amount); });
+    });
+}
+
+// The job may have no counters yet: its first run has not ended.
+void Statistics::count_requests(DatabaseOid database, std::int64_t job,
+                                std::int64_t amount) noexcept {
+    with_tables([&](StatisticsTables& tables) {
+        (void)with_job(tables, database, job, true, [&](JobStatistics& entry) {
+            entry.counters.add(JobValue::requests, amount);
+        });
+    });
+}
+
+// ---- readers -------------------------------------------------------------------------------
+
+JobFigures Statistics::job(DatabaseOid database, std::int64_t job) {
+    JobFigures figures;
+    require_tables([&](StatisticsTables& tables) {
+        (void)with_job(tables, database, job, false,
+                       [&](JobStatistics& entry) { entry.counters.read(figures); });
+    });
+    return figures;
+}
+
+DatabaseFigures Statistics::database(DatabaseOid database) {
+    DatabaseFigures figures;
+    require_tables([&](StatisticsTables& tables) {
+        (void)with_database(tables, database,
+                            [&](DatabaseStatistics& entry) { entry.counters.read(figures); });
+    });
+    return figures;
+}
+
+std::vector<Statistics::Host> Statistics::hosts(DatabaseOid database) {
+    std::vector<Host> hosts;
+    struct Copy {
+        char name[256];
+        HostFigures figures;
+    };
+    std::vector<Copy> copies;
+    copies.reserve(static_cast<std::size_t>(kMaxCountedHosts) + 2);  // no allocation under the lock
+    require_tables([&](StatisticsTables& tables) {
+        each_entry<HostStatistics>(tables.hosts, database, false, [&](HostStatistics& entry) {
+            if (copies.size() == copies.capacity()) return false;
+            Copy& copy = copies.emplace_back();
+            memcpy(copy.name, entry.name, sizeof copy.name);
+            entry.counters.read(copy.figures);
+            return false;
+        });
+    });
+    hosts.reserve(copies.size());
+    for (const Copy& copy : copies) hosts.push_back({copy.name, copy.figures});
+    return hosts;
+}
+
+std::vector<std::int64_t> Statistics::top_jobs(DatabaseOid database, std::size_t most) {
+    struct Rank {
+        std::int64_t failures;
+        std::int64_t runs;
+        std::int64_t job;
+        auto operator<=>(const Rank&) const = default;
+    };
+    // The smallest on top, to be replaced.
+    std::vector<Rank> ranks;
+    ranks.reserve(most + 1);
+    require_tables([&](StatisticsTables& tables) {
+        each_entry<JobStatistics>(tables.jobs, database, false, [&](JobStatistics& entry) {
+            auto& of = entry.counters;
+            const Rank rank{of[JobValue::consecutive_failures],
+                            of[JobValue::succeeded] + of[JobValue::failed] +
+                                of[JobValue::cancelled] + of[JobValue::skipped] +
+                                of[JobValue::missed],
+                            entry.key.id};
+            if (ranks.size() == most && (most == 0 || rank < ranks.front())) return false;
+            ranks.push_back(rank);
+            std::ranges::push_heap(ranks, std::greater{});
+            if (ranks.size() <= most) return false;
+            std::ranges::pop_heap(ranks, std::greater{});
+            ranks.pop_back();
+            return false;
+        });
+    });
+    std::ranges::sort(ranks, std::greater{});
+    std::vector<std::int64_t> jobs;
+    for (const Rank& rank : ranks) jobs.push_back(rank.job);
+    return jobs;
+}
+
+// ---- reset and removal ---------------------------------------------------------------------
+
+void Statistics::reset(DatabaseOid database) {
+    require_tables([&](StatisticsTables& tables) {
+        each_entry<JobStatistics>(tables.jobs, database, false, [](JobStatistics& entry) {
+            clear(entry);
+            return false;
+        });
+        each_entry<HostStatistics>(tables.hosts, database, true,
+                                   [](HostStatistics&) { return true; });
+        (void)with_database(tables, database, [](DatabaseStatistics& entry) { clear(entry); });
+    });
+}
+
+void Statistics::reset_job(DatabaseOid database, std::int64_t job) {
+    require_tables([&](StatisticsTables& tables) {
+        (void)with_job(tables, database, job, false, [](JobStatistics& entry) { clear(entry); });
+    });
+}
+
+void Statistics::reset_host(DatabaseOid database, std::string_view host) {
+    require_tables([&](StatisticsTables& tables) {
+        (void)with_entry<HostStatistics>(tables.hosts, key_of(database, host), false,
+                                         [](HostStatistics& entry) { clear(entry); });
+    });
+}
+
+void Statistics::forget(DatabaseOid database) noexcept {
+    with_tables([&](StatisticsTables& tables) {
+        const auto all = [](auto&) { return true; };
+        each_entry<JobStatistics>(tables.jobs, database, true, all);
+        each_entry<HostStatistics>(tables.hosts, database, true, all);
+        const StatisticsKey key{database, 0, 0};
+        (void)dshash_delete_key(tables.databases, &key);
+    });
+    remove_statistics_file(database);
+}
+
+}  // namespace securatlas::pg

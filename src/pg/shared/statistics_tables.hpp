@@ -1,0 +1,97 @@
+// The hash tables of the statistics. C world, but for the layout.
+#pragma once
+
+#include <atomic>
+
+#include "securatlas/pg/border/prelude.hpp"
+#include "securatlas/pg/shared/statistics.hpp"
+
+extern "C" {
+#include "lib/dshash.h"
+#include "utils/dsa.h"
+}
+
+namespace securatlas::pg {
+
+// Of a job its id, of a host a hash of its name, of a database 0.
+struct StatisticsKey {
+    DatabaseOid database;
+    std::uint32_t zero;
+    std::int64_t id;
+};
+
+template <class ValueType>
+struct Counters {
+    using Value = ValueType;
+    std::atomic<std::int64_t> values[static_cast<std::size_t>(Value::count)];
+
+    std::atomic<std::int64_t>& operator[](Value value) {
+        return values[static_cast<std::size_t>(value)];
+    }
+    void add(Value value, std::int64_t amount) {
+        (*this)[value].fetch_add(amount, std::memory_order_relaxed);
+    }
+    void add_at(Value first, std::size_t index, std::int64_t amount) {
+        values[static_cast<std::size_t>(first) + index].fetch_add(amount,
+                                                                  std::memory_order_relaxed);
+    }
+    void set(Value value, std::int64_t to) { (*this)[value].store(to, std::memory_order_relaxed); }
+    // Two processes that raise it at once may lose the smaller one, or a reset between.
+    void raise(Value value, std::int64_t to) {
+        if ((*this)[value].load(std::memory_order_relaxed) < to) set(value, to);
+    }
+    void read(Figures<Value>& into) const {
+        for (std::size_t i = 0; i < into.values.size(); ++i) {
+            into.values[i] = values[i].load(std::memory_order_relaxed);
+        }
+    }
+};
+
+struct JobStatistics {
+    StatisticsKey key;
+    Counters<JobValue> counters;
+};
+struct HostStatistics {
+    StatisticsKey key;
+    Counters<HostValue> counters;
+    char name[256];  // cut
+};
+struct DatabaseStatistics {
+    StatisticsKey key;
+    Counters<DatabaseValue> counters;
+};
+static_assert(std::atomic<std::int64_t>::is_always_lock_free);
+
+// How this process is attached to the tables.
+struct StatisticsTables {
+    dsa_area* area;
+    dshash_table* jobs;
+    dshash_table* hosts;
+    dshash_table* databases;
+};
+
+// Null if the library is not preloaded. The first call of a process attaches it.
+StatisticsTables* statistics_tables();
+
+// Microseconds since 1970.
+std::int64_t statistics_now();
+
+// Sets all counters to 0 but when that was, which is now.
+template <class Entry>
+void clear(Entry& entry) {
+    using Value = typename decltype(entry.counters)::Value;
+    for (auto& value : entry.counters.values) value.store(0, std::memory_order_relaxed);
+    entry.counters.set(Value::stats_reset, statistics_now());
+}
+
+// Writes what is counted for the database into its file, or reads it from there; the file is
+// removed in any case when it was read. Errors are logged.
+void write_statistics_file(DatabaseOid database) noexcept;
+void read_statistics_file(DatabaseOid database) noexcept;
+void remove_statistics_file(DatabaseOid database) noexcept;
+
+// In the postmaster, before any other process of ours: whether files may be read is known by how
+// the server ended. Removes them if it crashed.
+void check_statistics_files(bool is_restart);
+
+}  // namespace securatlas::pg
