@@ -18,6 +18,7 @@ extern "C" {
 #include "catalog/namespace.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_authid.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_trigger.h"
 #include "commands/defrem.h"
@@ -230,6 +231,9 @@ void securatlas_object_access(ObjectAccessType access, Oid class_id, Oid object,
     if (chain.access != nullptr) chain.access(access, class_id, object, sub_id, argument);
     if (access == OAT_POST_CREATE && class_id == TriggerRelationId) {
         pg::entry([object] { pg::check_new_trigger(object); });
+    }
+    if (access == OAT_POST_ALTER && class_id == RelationRelationId && sub_id == 0) {
+        pg::entry([object] { pg::check_new_owner(object); });
     }
     if (class_id == AuthIdRelationId && (access == OAT_DROP || access == OAT_POST_ALTER)) {
         pg::entry([] { pg::at_commit::roles_changed(); });

@@ -62,10 +62,10 @@ refused('postgres', "SET ROLE anon; SELECT " . call('/no', 'key_of_victim'), $de
 run_as('wrapper', "CREATE FUNCTION wrapper.send(path text, secret text) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER AS \$\$
 	BEGIN RETURN net.http_post('" . $stub->url('') . "' || path, headers => jsonb_build_object('X-Key', '{{secret:' || secret || '}}')); END \$\$");
 refused('anon', "SELECT wrapper.send('/no', 'key_of_victim')", $denied, 'a function has the rights of its owner, no more');
-refused('anon', "SELECT wrapper.send('/no', 'key_of_anon')", 'permission denied for secret "key_of_anon"', 'and does not have its caller\'s');
+refused('anon', "SELECT wrapper.send('/no', 'key_of_anon')", 'permission denied for secret "key_of_anon"', 'a SECURITY DEFINER function does not have its caller\'s secrets');
 my $id = run_as('anon', "SELECT wrapper.send('/lent', 'key_of_wrapper')");
 arrives('/lent', 'value of wrapper', 'its owner\'s secrets are his to lend');
-is(run_as('postgres', "SELECT created_by::regrole FROM net.requests WHERE id = $id"), 'wrapper', 'and the request is his');
+is(run_as('postgres', "SELECT created_by::regrole FROM net.requests WHERE id = $id"), 'wrapper', 'the request of a SECURITY DEFINER function belongs to its owner');
 
 # ---- whether there is one ------------------------------------------------------------------------
 for my $sql (map { my $f = $_; sub { "SELECT net.$f" =~ s/NAME/$_[0]/r } } "http_get('http://localhost/', headers => '{\"X\": \"{{secret:NAME}}\"}')",
@@ -95,13 +95,13 @@ refused('postgres', "SET ROLE anon; SELECT " . call('/no', 'key_of_victim'), $de
 refused('anon', "SELECT wrapper.send('/no', 'key_of_victim')", $denied, 'the same for a function with its owner\'s rights');
 refused('anon', "SELECT wrapper.send('/no', 'key_of_anon')", 'permission denied for secret "key_of_anon"', 'which is known as the caller then');
 run_as('anon', "SELECT wrapper.send('/lent2', 'key_of_wrapper')");
-arrives('/lent2', 'value of wrapper', 'and lends what is its owner\'s');
+arrives('/lent2', 'value of wrapper', 'a SECURITY DEFINER function lends its owner\'s secret');
 run_as('anon', q{CREATE FUNCTION anon.own() RETURNS bigint LANGUAGE plpgsql SET search_path = net AS $$ BEGIN RETURN } . call('/own', 'key_of_anon') . q{; END $$});
 $id = run_as('anon', 'SELECT anon.own()');
 arrives('/own', 'value of anon', 'its own secret is sent');
 wait_for($node, "SELECT created_by::regrole, status_code FROM net._http_response WHERE id = $id", 'anon|200', 'the request is the caller\'s');
 like(run_as('anon', "SELECT net._http_collect_response($id)"), qr/^\(SUCCESS,ok/, 'who sees its response');
-like(run_as('victim', "SELECT net._http_collect_response($id)"), qr/^\(ERROR/, 'and nobody else');
+like(run_as('victim', "SELECT net._http_collect_response($id)"), qr/^\(ERROR/, 'no other role can collect the response of a request');
 
 # What PostgreSQL runs in the name of another role by itself.
 run_as('postgres', q{CREATE TABLE parent (id int PRIMARY KEY); GRANT SELECT, REFERENCES ON parent TO wrapper; INSERT INTO parent VALUES (1)});
@@ -115,7 +115,7 @@ run_as('wrapper', q{CREATE TABLE wrapper.indexed (id int); INSERT INTO wrapper.i
 	CREATE FUNCTION wrapper.pure(i int) RETURNS bigint IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN 1; END $$;
 	CREATE INDEX i ON wrapper.indexed (wrapper.pure(id));
 	CREATE OR REPLACE FUNCTION wrapper.pure(i int) RETURNS bigint IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN wrapper.ask(); END $$});
-refused('postgres', 'REINDEX INDEX wrapper.i', 'cannot determine which role makes the request', 'nor does an index for who rebuilds it');
+refused('postgres', 'REINDEX INDEX wrapper.i', 'cannot determine which role makes the request', 'an index does not speak for who rebuilds it');
 is(scalar($stub->requests('/cascade')), 0, 'nothing was sent');
 
 # ---- jobs, callbacks, triggers (the functions still SECURITY DEFINER) ----------------------------
@@ -124,13 +124,13 @@ run_as('anon', "SELECT cron.run_job($job)");
 wait_for($node, "SELECT status, sqlstate FROM cron.job_run_details WHERE jobid = $job", 'failed|42501', 'a job is its role');
 $job = run_as('anon', q{SELECT cron.schedule('asks', '0 0 1 1 *', $$SELECT } . call('/job', 'key_of_anon') . q{$$)});
 run_as('anon', "SELECT cron.run_job($job)");
-arrives('/job', 'value of anon', 'and sends what is its own');
+arrives('/job', 'value of anon', 'a job sends the secret of its own role');
 run_as('anon', q{CREATE FUNCTION anon.answered(r net._http_response) RETURNS void LANGUAGE plpgsql AS $$ BEGIN PERFORM } . call('/no', 'key_of_victim') . q{; END $$;
 	CREATE FUNCTION anon.answered_well(r net._http_response) RETURNS void LANGUAGE plpgsql AS $$ BEGIN PERFORM } . call('/callback', 'key_of_anon') . q{; END $$});
 $id = run_as('anon', "SELECT net.http_request('GET', '" . $stub->url('/first') . "', on_response => 'anon.answered(net._http_response)')");
 wait_for($node, "SELECT callback_state, callback_error ~ '$denied' FROM net._http_response WHERE id = $id", 'failed|t', 'a callback is the role that asked');
 run_as('anon', "SELECT net.http_request('GET', '" . $stub->url('/first') . "', on_response => 'anon.answered_well(net._http_response)')");
-arrives('/callback', 'value of anon', 'and sends what is its own');
+arrives('/callback', 'value of anon', 'a callback sends the secret of its own role');
 run_as('wrapper', q{CREATE TABLE wrapper.fires (id int); GRANT INSERT ON wrapper.fires TO anon, postgres;
 	CREATE FUNCTION wrapper.on_insert() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM } . call('/fired', 'key_of_wrapper') . q{; RETURN NEW; END $$;
 	CREATE TRIGGER fires AFTER INSERT ON wrapper.fires FOR EACH ROW EXECUTE FUNCTION wrapper.on_insert()});
@@ -141,10 +141,10 @@ run_as('victim', q{SELECT net.grant_secret('key_of_victim', 'postgres')});
 run_as('postgres', 'SELECT ' . call('/granted', 'key_of_victim'));
 arrives('/granted', 'value of victim', 'a superuser sends what was granted to it');
 run_as('victim', q{SELECT net.revoke_secret('key_of_victim', 'postgres')});
-refused('postgres', 'SELECT ' . call('/no', 'key_of_victim'), $denied, 'and what was revoked no more');
+refused('postgres', 'SELECT ' . call('/no', 'key_of_victim'), $denied, 'a secret whose grant was revoked is refused');
 run_as('postgres', 'GRANT victim TO postgres');
 run_as('postgres', 'SELECT ' . call('/member', 'key_of_victim'));
-arrives('/member', 'value of victim', 'or what belongs to a role that it is a member of');
+arrives('/member', 'value of victim', 'a role sends the secret of a role that it is a member of');
 run_as('postgres', 'REVOKE victim FROM postgres');
 is(scalar($stub->requests('/no')), 0, 'nothing else was sent');
 
@@ -161,22 +161,42 @@ run_as('postgres', q{CREATE TABLE t (id int); GRANT SELECT, INSERT, TRIGGER ON t
 	CREATE TABLE parted (id int) PARTITION BY LIST (id); CREATE TABLE parted_1 PARTITION OF parted FOR VALUES IN (1); GRANT INSERT, TRIGGER ON parted, parted_1 TO anon});
 my $no_hook = 'permission denied to name a secret in a webhook on table';
 refused('anon', hook($names, 't'), $no_hook, 'who may make triggers does not spend the secrets of the table\'s owner');
-refused('anon', hook('{"X-Key": "\u007b{secret:key_of_postgres}}"}', 't'), $no_hook, 'however he writes it');
-refused('anon', hook($names, 'parted'), $no_hook, 'on a partitioned table');
-refused('anon', hook($names, 'parted_1'), $no_hook, 'or a partition');
+refused('anon', hook('{"X-Key": "\u007b{secret:key_of_postgres}}"}', 't'), $no_hook, 'a name of a secret that is written with escapes is refused in a webhook of another\'s table');
+refused('anon', hook($names, 'parted'), $no_hook, 'a webhook on a partitioned table does not spend the secrets of its owner');
+refused('anon', hook($names, 'parted_1'), $no_hook, 'a webhook on a partition does not spend the secrets of its owner');
 run_as('anon', hook('{"X-Key": "none"}', 't'));
 my $plain = "/hook$hook_number";
 run_as('postgres', hook($names, 't', 'CREATE TRIGGER owners'));
 my $owners = "/hook$hook_number";
-refused('anon', hook($names, 't', 'CREATE OR REPLACE TRIGGER owners'), $no_hook, 'nor does he turn the owner\'s webhook elsewhere');
+refused('anon', hook($names, 't', 'CREATE OR REPLACE TRIGGER owners'), $no_hook, 'who may make triggers does not replace a webhook of the owner');
 run_as('anon', 'INSERT INTO t VALUES (1)');
-arrives($plain, 'none', 'without secrets he may');
+arrives($plain, 'none', 'who may make triggers makes a webhook without secrets');
 arrives($owners, 'value of postgres', 'the owner\'s webhook sends the owner\'s secret');
 run_as('postgres', 'DROP TRIGGER owners ON t; ' . hook('{"X-Key": "{{secret:key_of_victim}}"}', 't', 'CREATE TRIGGER owners'));
-refused('anon', 'INSERT INTO t VALUES (1)', $denied, 'but nobody else\'s');
+refused('anon', 'INSERT INTO t VALUES (1)', $denied, 'a webhook does not send a secret that the table\'s owner may not use');
 run_as('postgres', 'DROP TRIGGER owners ON t; ' . hook($names, 'parted', 'CREATE TRIGGER all_parts'));
 run_as('anon', 'INSERT INTO parted VALUES (1)');
-arrives("/hook$hook_number", 'value of postgres', 'a partition has its parent\'s');
+arrives("/hook$hook_number", 'value of postgres', 'a webhook on a partitioned table sends the secret of that table\'s owner for a partition');
+
+# Who becomes the owner of a table does not send his secrets to where another has chosen.
+my $kept = 'cannot change the owner of table "spy"';
+run_as('wrapper', 'CREATE TABLE wrapper.spy (id int); GRANT INSERT ON wrapper.spy TO anon; ' . hook('{"X-Key": "{{secret:key_of_victim}}"}', 'wrapper.spy', 'CREATE TRIGGER spies'));
+my $spied = "/hook$hook_number";
+refused('postgres', 'ALTER TABLE wrapper.spy OWNER TO victim', $kept, 'a table whose webhook names a secret of somebody else does not become his');
+refused('postgres', 'REASSIGN OWNED BY wrapper TO victim', $kept, 'REASSIGN OWNED does not give such a table to the owner of the secret either');
+(undef, my $reason) = as('postgres', 'ALTER TABLE wrapper.spy OWNER TO victim');
+like($reason, qr/DETAIL:  Webhook "spies" names secret "key_of_victim", which the present owner of the table may not use\.\nHINT:  Drop the trigger, and have the new owner create it again\./,
+	'the error names the webhook, the secret and what to do');
+run_as('wrapper', 'DROP TRIGGER spies ON wrapper.spy; ' . hook('{"X-Key": "{{secret:not_there_yet}}"}', 'wrapper.spy', 'CREATE TRIGGER spies'));
+refused('postgres', 'ALTER TABLE wrapper.spy OWNER TO victim', $kept, 'a table whose webhook names a secret that does not exist keeps its owner');
+run_as('postgres', 'ALTER TABLE wrapper.spy OWNER TO wrapper; ALTER TABLE wrapper.spy SET (fillfactor = 90); ALTER TABLE wrapper.spy RENAME TO spies; ALTER TABLE wrapper.spies RENAME TO spy');
+run_as('wrapper', 'DROP TRIGGER spies ON wrapper.spy; ' . hook('{"X-Key": "{{secret:key_of_wrapper}}"}', 'wrapper.spy', 'CREATE TRIGGER spies'));
+$spied = "/hook$hook_number";
+run_as('postgres', 'ALTER TABLE wrapper.spy OWNER TO victim');
+refused('anon', 'INSERT INTO wrapper.spy VALUES (1)', 'permission denied for secret "key_of_wrapper"', 'a webhook fails if the new owner of its table may not use the secret');
+run_as('wrapper', "SELECT net.grant_secret('key_of_wrapper', 'victim')");
+run_as('anon', 'INSERT INTO wrapper.spy VALUES (1)');
+arrives($spied, 'value of wrapper', 'a webhook whose secret both owners of its table may use goes on');
 
 # ---- a callback that is another one by now -------------------------------------------------------
 run_as('postgres', q{CREATE SCHEMA shared; GRANT ALL ON SCHEMA shared TO victim, wrapper; GRANT USAGE ON SCHEMA shared TO anon; CREATE TABLE called (by text); GRANT INSERT ON called TO PUBLIC});
@@ -189,13 +209,13 @@ run_as('wrapper', sprintf $takes, 'another');
 run_as('postgres', q{UPDATE net.http_request_queue SET ready_at = now()});
 wait_for($node, "SELECT callback_state, callback_error ~ 'is not the one that was to be called' FROM net._http_response WHERE id = $id", 'failed|t',
 	'what has its name now, and another owner, is not called');
-is(run_as('postgres', 'SELECT count(*) FROM called'), '0', 'it did nothing');
+is(run_as('postgres', 'SELECT count(*) FROM called'), '0', 'a function of another owner that has the callback\'s name did nothing');
 run_as('wrapper', 'DROP FUNCTION shared.takes');
 run_as('victim', sprintf $takes, 'honest again');
 run_as('anon', "SELECT net.repeat_callback($id)");
-wait_for($node, 'SELECT by FROM called', 'honest again as anon', 'that of the same owner is');
+wait_for($node, 'SELECT by FROM called', 'honest again as anon', 'a function of the same owner that has the callback\'s name is called');
 my (undef, $err) = as('anon', "CREATE FUNCTION pg_temp.gone(r net._http_response) RETURNS void LANGUAGE sql AS ''; SELECT net.http_request('GET', '$url', on_response => 'pg_temp.gone(net._http_response)')");
-like($err, qr/ERROR:  function pg_temp\w*\.gone\(net\._http_response\) is temporary/, 'one that no other process sees is refused at once');
+like($err, qr/ERROR:  function pg_temp\w*\.gone\(net\._http_response\) is temporary/, 'a callback that no other process sees is refused at once');
 
 $node->stop;
 
@@ -205,11 +225,11 @@ $open->start;
 install($open);
 my $key_file = $open->data_dir . '/securatlas_sched.key';
 is(sprintf('%04o', (stat $key_file)[2] & 07777), '0640', 'where the group may read the data, for backups, it may read the key');
-is($open->safe_psql('postgres', q{SELECT net.set_secret('a', 'b') IS NOT NULL}), 't', 'which is one');
+is($open->safe_psql('postgres', q{SELECT net.set_secret('a', 'b') IS NOT NULL}), 't', 'the key that the group may read is used');
 $open->stop;
 chmod 0644, $key_file;
 $open->start;
 (undef, undef, $err) = $open->psql('postgres', q{SELECT net.set_secret('a', 'b')});
-like($err, qr/secret key file .* must not be accessible to others/, 'but not others');
+like($err, qr/secret key file .* must not be accessible to others/, 'a key that others may read is refused');
 
 done_testing();

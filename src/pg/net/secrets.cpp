@@ -127,17 +127,6 @@ struct Checked {
     bool operator==(const Checked&) const = default;
 };
 
-void check_each(const std::vector<std::string>& names, RoleOid role) {
-    OwnerScope owner;
-    Spi spi;
-    const auto stored = read_stored(names);
-    for (const std::string& name : names) {
-        const auto found = stored.find(name);
-        if (found != stored.end() && may_use(found->second, role)) continue;
-        throw denied(name, "There is no secret of this name that the role may use.");
-    }
-}
-
 }  // namespace
 
 void set(RoleOid caller, const std::string& name, const std::string& value) {
@@ -199,8 +188,22 @@ void check_usable(const std::vector<std::string>& names, RoleOid role) {
     static auto* const last = new Checked;
     const Checked now{current_local_transaction(), role, names};
     if (*last == now) return;
-    check_each(names, role);
+    if (const auto name = first_denied(names, role)) {
+        throw denied(*name, "There is no secret of this name that the role may use.");
+    }
     *last = now;
+}
+
+std::optional<std::string> first_denied(const std::vector<std::string>& names, RoleOid role) {
+    if (names.empty()) return std::nullopt;
+    OwnerScope owner;
+    Spi spi;
+    const auto stored = read_stored(names);
+    for (const std::string& name : names) {
+        const auto found = stored.find(name);
+        if (found == stored.end() || !may_use(found->second, role)) return name;
+    }
+    return std::nullopt;
 }
 
 std::map<Wanted, std::string> read(const std::vector<Wanted>& wanted) {

@@ -1,7 +1,15 @@
 #include "securatlas/pg/net/webhook_rights.hpp"
 
+#include <algorithm>
+#include <iterator>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "securatlas/core/net/secret_reference.hpp"
+#include "securatlas/pg/border/extension.hpp"
 #include "securatlas/pg/border/json.hpp"
+#include "securatlas/pg/net/secrets.hpp"
 
 extern "C" {
 #include "access/genam.h"
@@ -79,15 +87,77 @@ NewTrigger read(Oid trigger) {
     return found;
 }
 
-bool names_a_secret(const char* headers) {
+std::vector<std::string> names_of_secrets(const char* headers) {
+    std::vector<std::string> names;
     const Datum json =
         call([headers] { return DirectFunctionCall1(jsonb_in, CStringGetDatum(headers)); });
     const auto members = read_json_object(json);
-    if (!members) return false;  // not a JSON object: the webhook will fail anyway
+    if (!members) return names;  // not a JSON object: the webhook will fail anyway
     for (const JsonMember& member : *members) {
-        if (!core::secret_names(member.value).empty()) return true;
+        std::ranges::move(core::secret_names(member.value), std::back_inserter(names));
     }
-    return false;
+    return names;
+}
+
+struct Webhook {
+    const char* trigger;
+    const char* headers;
+};
+
+struct NewOwner {
+    Oid former;  // invalid: the owner is the same
+    const char* table;
+    Webhook* webhooks;
+    int count;
+};
+
+Oid owner_from_now_on(Oid table, bool* has_triggers) {
+    Relation catalog = table_open(RelationRelationId, AccessShareLock);
+    ScanKeyData key;
+    ScanKeyInit(&key, Anum_pg_class_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(table));
+    SysScanDesc scan = systable_beginscan(catalog, ClassOidIndexId, true, SnapshotSelf, 1, &key);
+    Oid owner = InvalidOid;
+    HeapTuple tuple = systable_getnext(scan);
+    if (HeapTupleIsValid(tuple)) {
+        const auto* row = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple));
+        owner = row->relowner;
+        *has_triggers = row->relhastriggers;
+    }
+    systable_endscan(scan);
+    table_close(catalog, AccessShareLock);
+    return owner;
+}
+
+NewOwner read_new_owner(Oid table) {
+    NewOwner found{InvalidOid, nullptr, nullptr, 0};
+    bool has_triggers = false;
+    const Oid owner = owner_from_now_on(table, &has_triggers);
+    if (!has_triggers) return found;
+    const Oid former = owner_of(table);  // as the command has found it
+    if (former == owner) return found;
+    Relation catalog = table_open(TriggerRelationId, AccessShareLock);
+    ScanKeyData key;
+    ScanKeyInit(&key, Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ,
+                ObjectIdGetDatum(table));
+    SysScanDesc scan = systable_beginscan(catalog, TriggerRelidNameIndexId, true, nullptr, 1, &key);
+    int room = 8;
+    found = {former, get_rel_name(table), static_cast<Webhook*>(palloc(sizeof(Webhook) * room)), 0};
+    while (HeapTuple tuple = systable_getnext(scan)) {
+        const auto* row = reinterpret_cast<Form_pg_trigger>(GETSTRUCT(tuple));
+        // The copy on a partition has the rights of the owner of the original's table.
+        if (OidIsValid(row->tgparentid) || !is_webhook(row->tgfoid)) continue;
+        const char* headers = second_argument(tuple, RelationGetDescr(catalog), row->tgnargs);
+        if (headers == nullptr) continue;
+        if (found.count == room) {
+            room *= 2;
+            found.webhooks =
+                static_cast<Webhook*>(repalloc(found.webhooks, sizeof(Webhook) * room));
+        }
+        found.webhooks[found.count++] = {pstrdup(NameStr(row->tgname)), headers};
+    }
+    systable_endscan(scan);
+    table_close(catalog, AccessShareLock);
+    return found;
 }
 
 }  // namespace
@@ -95,12 +165,27 @@ bool names_a_secret(const char* headers) {
 void check_new_trigger(Oid trigger) {
     const NewTrigger made = call([trigger] { return read(trigger); });
     if (!made.is_to_be_checked || made.headers == nullptr) return;
-    if (!names_a_secret(made.headers)) return;
+    if (names_of_secrets(made.headers).empty()) return;
     throw Error("42501",
                 std::string("permission denied to name a secret in a webhook on table \"") +
                     made.table + "\"",
                 "The requests of a webhook use the secrets of the owner of the table.",
                 "Have the owner of the table create the trigger.");
+}
+
+void check_new_owner(Oid table) {
+    const NewOwner change = call([table] { return read_new_owner(table); });
+    if (change.count == 0 || !has_tables(Tables::net)) return;
+    for (int i = 0; i < change.count; ++i) {
+        const std::vector<std::string> names = names_of_secrets(change.webhooks[i].headers);
+        const auto denied = secrets::first_denied(names, change.former);
+        if (!denied) continue;
+        throw Error("42501",
+                    std::string("cannot change the owner of table \"") + change.table + "\"",
+                    std::string("Webhook \"") + change.webhooks[i].trigger + "\" names secret \"" +
+                        *denied + "\", which the present owner of the table may not use.",
+                    "Drop the trigger, and have the new owner create it again.");
+    }
 }
 
 }  // namespace securatlas::pg

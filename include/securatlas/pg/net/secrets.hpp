@@ -35,6 +35,9 @@ bool revoke(RoleOid caller, const std::string& name, RoleOid role);
 // Throws if the role may not use one of them.
 void check_usable(const std::vector<std::string>& names, RoleOid role);
 
+// The first of them that the role may not use, or that does not exist.
+std::optional<std::string> first_denied(const std::vector<std::string>& names, RoleOid role);
+
 // ---- for the http worker (inside its transaction, with its rights) ----------------------------
 
 // A secret's name, and the role that made the request which refers to it.

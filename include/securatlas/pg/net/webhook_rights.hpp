@@ -1,4 +1,4 @@
-// Who may create a trigger by which net.http_webhook() sends secrets.
+// Who may create a trigger by which net.http_webhook() sends secrets, and whose it may become.
 #pragma once
 
 #include "securatlas/pg/border/guard.hpp"
@@ -11,5 +11,11 @@ namespace securatlas::pg {
 // secrets. Checked when the trigger is created, because PostgreSQL does not store who created it.
 // Throws Error 42501.
 void check_new_trigger(Oid trigger);
+
+// To be called when the current command has altered a table, and nobody sees it yet. If the table
+// has got a new owner, its webhooks send secrets by the new owner's right to where the former one
+// has chosen: so they may name only secrets that the former one may use as well. Throws Error
+// 42501.
+void check_new_owner(Oid table);
 
 }  // namespace securatlas::pg
