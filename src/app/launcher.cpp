@@ -76,7 +76,7 @@ class Launcher {
         http_launch_at_ = monotonic + kRetryPause;
         http_launch_ = pg::launch_http_worker(database);
         if (http_launch_) {
-            slots_are_out_ = false;
+            has_room();
         } else {
             slots_are_out("an http worker");
         }
@@ -114,15 +114,20 @@ class Launcher {
         pg::DatabaseTable::set_starting(database);
         if (auto launched = pg::launch_scheduler(database)) {
             starting_.insert_or_assign(database, std::move(*launched));
-            slots_are_out_ = false;
+            has_room();
             return;
         }
-        pg::DatabaseTable::start_failed(database);
+        pg::DatabaseTable::start_later(database, kRetryPause);
         slots_are_out("a scheduler");
     }
 
+    void has_room() {
+        if (std::exchange(slots_are_out_, false)) pg::WorkerTable::keep_room(core::Duration(0));
+    }
+
+    // Job workers must not take the place before the next try.
     void slots_are_out(const char* wanted) {
-        pg::WorkerTable::make_room();
+        pg::WorkerTable::keep_room(pg::monotonic_now() + 2 * kRetryPause);
         if (std::exchange(slots_are_out_, true)) return;
         pg::write_log(pg::LogLevel::warning,
                       std::string("securatlas_sched: no background worker slot is free for ") +

@@ -167,15 +167,41 @@ pass('the next launcher starts it, as soon as the database accepts connections')
 $in_slow->quit;
 $elsewhere->quit;
 
+# ---- a scheduler that finds no room --------------------------------------------------------------
+
+# All background workers of the server are job workers that always have work: each has a role of its
+# own, because a role that has a worker already leaves the last free one to others.
+$_->quit for $lock, $there;
+$node->safe_psql('postgres', q{ALTER SYSTEM SET max_worker_processes = 7; CREATE ROLE busy1 LOGIN; CREATE ROLE busy2 LOGIN; CREATE ROLE busy3 LOGIN; CREATE ROLE busy4 LOGIN;
+	GRANT USAGE ON SCHEMA cron TO busy1, busy2, busy3, busy4; DROP DATABASE slow; DROP DATABASE target; CREATE DATABASE late});
+$node->restart;
+scheduler_pid($node);
+for my $role (qw(busy1 busy2 busy3 busy4))
+{
+	$node->safe_psql('postgres', qq{SET ROLE $role; SELECT cron.schedule('busy', '0 0 1 1 *', 'SELECT pg_sleep(1)');
+		SELECT cron.configure_job('busy', overlap_policy => 'allow'); SELECT cron.run_job('busy') FROM generate_series(1, 50)});
+}
+my $left = "SELECT count(*) FROM cron.job_run_details WHERE jobname = 'busy' AND end_time IS NULL";
+wait_for($node, workers('postgres') . " AND state = 'active' HAVING count(DISTINCT usename) = 4", '4', 'job workers have all background workers of the server');
+$node->safe_psql('late', 'CREATE EXTENSION securatlas_sched');
+scheduler_pid($node, 'late');
+cmp_ok(log_count($node, 'no background worker slot is free for a scheduler'), '>', 0, 'the server had no room for the scheduler of another database');
+cmp_ok($node->safe_psql('postgres', $left), '>', 100, 'the scheduler of another database starts while the workers still have most of their work');
+my $before_that = $node->safe_psql('postgres', $left);
+wait_for($node, "SELECT ($left) < $before_that", 't', 'the runs go on beside that scheduler');
+$node->safe_psql('postgres', 'SELECT cron.cancel_run(runid) FROM cron.job_run_details WHERE end_time IS NULL');
+wait_for($node, $left, '0', 'the runs that wait for a worker can be cancelled');
+is($node->safe_psql('postgres', "SELECT count(*) FROM cron.job_run_details WHERE jobname = 'busy' AND status = 'failed' AND sqlstate <> '57014'"), '0',
+	'no run fails because its worker made room for a scheduler');
+$node->safe_psql('postgres', q{DROP DATABASE late; ALTER SYSTEM RESET max_worker_processes});
+
 # ---- the remains of DROP DATABASE ------------------------------------------------------------
 
 $node->safe_psql('postgres', "UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'dead'");
 $node->safe_psql('postgres', 'CREATE DATABASE last');
 install($node, 'last');
-$lock->quit;
-$there->quit;
 $node->restart;
-scheduler_pid($node, $_) for qw(postgres slow last);
+scheduler_pid($node, $_) for qw(postgres last);
 is(log_count($node, 'invalid database "dead"'), 0, 'nobody tries to connect to a database whose DROP was interrupted');
 
 $node->stop;

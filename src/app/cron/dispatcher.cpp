@@ -254,6 +254,10 @@ Dispatcher::Handed Dispatcher::hand(Entry& entry, core::Duration monotonic_now) 
                                                    .now = monotonic_now});
     if (assigned.assignment == queued) has_queued_ = true;
     if (assigned.assignment == handed || assigned.assignment == queued) return Handed::yes;
+    if (assigned.assignment == kept_free) {
+        slots_are_out(monotonic_now);
+        return Handed::not_now;
+    }
     if (assigned.assignment != reserved) {
         return has_to_wait(entry, assigned.assignment, slots_are_out_now, monotonic_now);
     }

@@ -280,6 +280,15 @@ void DatabaseTable::start_failed(DatabaseOid database) {
     pause_before_restart(*entry);
 }
 
+void DatabaseTable::start_later(DatabaseOid database, core::Duration pause) {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    DatabaseState* entry = find_database(state, database);
+    if (entry == nullptr || entry->scheduler != SchedulerState::starting) return;
+    entry->scheduler = SchedulerState::wanted;
+    entry->retry_at = now() + pause;
+}
+
 bool DatabaseTable::scheduler_is_running(DatabaseOid database) {
     SharedState& state = require_shared_state();
     SharedLock lock(state);

@@ -54,19 +54,16 @@ std::size_t count_reports(const SharedState& state, DatabaseOid owner) {
     return count;
 }
 
-void collect(WorkerSlotState& slot, core::Duration now, std::vector<WorkerReport>& reports) {
+void collect(SharedState& state, WorkerSlotState& slot, core::Duration now,
+             std::vector<WorkerReport>& reports) {
     for (int i = 0; i < slot.ended; ++i) reports.emplace_back(slot.ends[i]);
     slot.ended = 0;
     if (slot.has_report) reports.push_back(slot.report);
     slot.has_report = false;
     switch (slot.state) {
         case SlotState::done:
-            if (give_next(slot, now)) {
-                slot.bell.ring();
-            } else {
-                slot.state = SlotState::idle;
-                if (slot.overdue) slot.bell.ring();
-            }
+            go_on(state, slot, now);
+            if (slot.state != SlotState::idle || slot.overdue) slot.bell.ring();
             break;
         case SlotState::dead:
             take_back(slot, reports);
@@ -96,7 +93,7 @@ bool collect_all(SharedState& state, DatabaseOid owner, core::Duration now,
             is_left = is_left || most > 1 || slot.has_report;
             continue;
         }
-        collect(slot, now, reports);
+        collect(state, slot, now, reports);
         is_left = is_left || slot.queued > 0;
     }
     return is_left;

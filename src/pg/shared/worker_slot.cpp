@@ -204,7 +204,7 @@ bool WorkerSlot::report_recorded(const RecordedEnd& end, bool has_waited) {
         slot.waiting_runs < 0
             ? 0.5F
             : slot.waiting_runs + ((has_waited ? 1.0F : 0.0F) - slot.waiting_runs) / 8;
-    if (!give_next(slot, now)) slot.state = SlotState::idle;
+    go_on(state, slot, now);
     wake_scheduler(state, slot.owner);
     return true;
 }

@@ -2,6 +2,7 @@
 #include <csignal>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "securatlas/core/cron/slot_share.hpp"
 #include "securatlas/core/cron/worker_need.hpp"
@@ -217,6 +218,14 @@ bool give_next(WorkerSlotState& slot, core::Duration now) noexcept {
     return true;
 }
 
+void go_on(SharedState& state, WorkerSlotState& slot, core::Duration now) noexcept {
+    if (now < state.room_until && std::exchange(state.is_room_wanted, false)) {
+        slot.state = SlotState::leaving;
+    } else if (!give_next(slot, now)) {
+        slot.state = SlotState::idle;
+    }
+}
+
 WorkerTable::Assigned WorkerTable::assign(DatabaseOid owner, const Target& target,
                                           const Order& order, const Ways& ways) {
     static const int processors = static_cast<int>(std::thread::hardware_concurrency());
@@ -240,6 +249,7 @@ WorkerTable::Assigned WorkerTable::assign(DatabaseOid owner, const Target& targe
     }
     if (kept) return {*kept};
     if (!ways.reserve) return {Assignment::full};
+    if (ways.now < state.room_until) return {Assignment::kept_free};
     const Assigned reserved = reserve(state, owner, target, order);
     if (reserved.assignment == Assignment::reserved || run == nullptr) return reserved;
     // No slot is free: as long as its own workers are soon free, it waits for them.
@@ -268,6 +278,13 @@ void WorkerTable::make_room() {
     SharedState& state = require_shared_state();
     SharedLock lock(state);
     make_one_leave(state);
+}
+
+void WorkerTable::keep_room(core::Duration until) {
+    SharedState& state = require_shared_state();
+    SharedLock lock(state);
+    state.room_until = until;
+    state.is_room_wanted = until > core::Duration(0) && !make_one_leave(state);
 }
 
 bool WorkerTable::release_reserved(int index, std::uint32_t generation) {

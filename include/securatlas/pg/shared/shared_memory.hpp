@@ -142,6 +142,10 @@ struct SharedState {
     Pid launcher_pid;
     Bell launcher_bell;
     bool overcrowded;  // there was no free entry for a database that needs a scheduler
+    // The server has no background worker for a scheduler. Until this instant (monotonic) no job
+    // worker is launched, and the first one that ends a run makes room (`is_room_wanted`).
+    core::Duration room_until;
+    bool is_room_wanted;
     // The database whose http worker the launcher keeps running, even without the extension, so
     // that its entry is never free; 0: none.
     DatabaseOid kept_http;
@@ -198,6 +202,10 @@ void give(WorkerSlotState& slot, const Order& order, core::Duration now) noexcep
 
 // Takes the next run from the queue, if there is one, and makes it the one in progress.
 bool give_next(WorkerSlotState& slot, core::Duration now) noexcept;
+
+// The order in progress has ended: the worker gets the next run of the queue, becomes idle, or has
+// to leave to make room for a scheduler. What is in its queue then is handed out again.
+void go_on(SharedState& state, WorkerSlotState& slot, core::Duration now) noexcept;
 
 // Ends the ownership of all slots of this owner, whose reports nobody will collect: slots without a
 // worker become free now, the others when their workers, which get SIGTERM, have ended.

@@ -39,15 +39,16 @@ struct WorkerCounts {
 class WorkerTable {
   public:
     enum class Assignment {
-        handed,    // a worker of the target has the order
-        queued,    // so it has, but executes another one first
-        enough,    // workers enough of the target are executing runs that are soon over
-        reserved,  // slot() is reserved for a new worker, which the caller launches
-        waiting,   // no slot is free; an idle worker of another target was asked to end
-        full,      // all slots are busy; or, if none may be reserved, no worker of it is idle
-        share,     // the role has used its share of the slots (core::may_have_slot)
-        limit,     // the role uses as many slots as it may
-        closed,    // the target's database is blocked (DatabaseTable::block())
+        handed,     // a worker of the target has the order
+        queued,     // so it has, but executes another one first
+        enough,     // workers enough of the target are executing runs that are soon over
+        reserved,   // slot() is reserved for a new worker, which the caller launches
+        waiting,    // no slot is free; an idle worker of another target was asked to end
+        full,       // all slots are busy; or, if none may be reserved, no worker of it is idle
+        kept_free,  // no worker may be launched now: a scheduler has to be
+        share,      // the role has used its share of the slots (core::may_have_slot)
+        limit,      // the role uses as many slots as it may
+        closed,     // the target's database is blocked (DatabaseTable::block())
     };
     struct Assigned {
         Assignment assignment;
@@ -72,6 +73,11 @@ class WorkerTable {
     // The server has no worker slot left (max_worker_processes): asks an idle worker of any target
     // to end.
     static void make_room();
+
+    // The same for a scheduler, which must not wait for a worker that always has work: if none is
+    // idle, the first worker that ends a run leaves, and until this instant (monotonic) no job
+    // worker is launched. 0: the scheduler has its place.
+    static void keep_room(core::Duration until);
 
     // Frees a reserved slot whose worker could not be launched. True if the slot was still
     // reserved.
@@ -219,6 +225,8 @@ class DatabaseTable {
     static std::vector<DatabaseOid> to_start();
     static void set_starting(DatabaseOid database);
     static void start_failed(DatabaseOid database);
+    // The server has no room for it at present: to be started again after this pause.
+    static void start_later(DatabaseOid database, core::Duration pause);
     static bool scheduler_is_running(DatabaseOid database);
     // When the pause of the next database ends that waits for the restart of its scheduler.
     static std::optional<core::Instant> next_start();
