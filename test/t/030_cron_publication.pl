@@ -37,7 +37,7 @@ pub("SELECT pg_terminate_backend($scheduler)");
 my $second = scheduler_pid($publisher);
 isnt($second, $scheduler, 'a scheduler that was ended starts again');
 my $runs = pub('SELECT count(*) FROM acted');
-wait_for($publisher, "SELECT count(*) > $runs FROM acted", 't', 'and runs go on');
+wait_for($publisher, "SELECT count(*) > $runs FROM acted", 't', 'runs go on at the publisher after its scheduler was ended');
 my $url = $stub->url('/first');
 pub("SET ROLE worker; SELECT net.http_get('$url')");
 wait_for($publisher, q{SELECT state FROM net._http_response}, 'succeeded', 'requests go on, too');
@@ -75,22 +75,22 @@ is(subscribed(q{SELECT DISTINCT roleid::regrole FROM cron.job WHERE jobname = 'j
 	'of the role of that name');
 is(subscribed(q{SET ROLE stranger; SELECT count(*) FROM cron.job_run_details}), '0',
 	'a role that has its number here sees none of its runs');
-is(subscribed(q{SET ROLE worker; SELECT count(*) > 0 FROM cron.job_run_details}), 't', 'the role of that name does');
+is(subscribed(q{SET ROLE worker; SELECT count(*) > 0 FROM cron.job_run_details}), 't', 'the role that has the name of the publisher\'s sees its runs');
 is(subscribed(q{SELECT DISTINCT held FROM cron.jobs WHERE active AND jobname <> 'own'}),
-	'came by replication: cron.take_over() makes this server run it', 'which says why they wait');
-is(subscribed(q{SELECT count(next_run_at) FROM cron.jobs WHERE jobname <> 'own'}), '0', 'and have no next run');
-is(subscribed(q{SELECT count(*) FROM cron.upcoming_runs WHERE jobname <> 'own'}), '0', 'nor an upcoming one');
+	'came by replication: cron.take_over() makes this server run it', 'cron.jobs says why jobs that came by replication wait');
+is(subscribed(q{SELECT count(next_run_at) FROM cron.jobs WHERE jobname <> 'own'}), '0', 'jobs that came by replication have no next run');
+is(subscribed(q{SELECT count(*) FROM cron.upcoming_runs WHERE jobname <> 'own'}), '0', 'jobs that came by replication have no upcoming run');
 my ($rc, $out, $err) = $subscriber->psql('postgres', q{SELECT cron.run_job('job 5')});
-like($err, qr/job "job 5" was replicated from another server\nDETAIL: .*\nHINT: .*take_over/, 'nor can they be run by hand');
+like($err, qr/job "job 5" was replicated from another server\nDETAIL: .*\nHINT: .*take_over/, 'jobs that came by replication cannot be run by hand');
 
 # A scheduler that starts while the publisher's runs are under way leaves them alone.
 pub(q{SELECT cron.schedule('long', '1 second', 'SELECT pg_sleep(2)')});
 wait_for($subscriber, q{SELECT count(*) > 0 FROM cron.job_run_details WHERE jobname = 'long' AND status = 'running'},
 	't', 'a run in progress is seen at the subscriber');
 subscribed("SELECT pg_terminate_backend($own_scheduler)");
-isnt(scheduler_pid($subscriber), $own_scheduler, 'its scheduler starts again');
+isnt(scheduler_pid($subscriber), $own_scheduler, 'the scheduler of the subscriber starts again');
 wait_for($subscriber, q{SELECT count(*) > 0 FROM cron.job_run_details WHERE jobname = 'long' AND status = 'succeeded'},
-	't', 'the run ends as it does at the publisher');
+	't', 'a run that came by replication ends as it does at the publisher');
 is(subscribed(q{SELECT count(*) FROM cron.job_run_details WHERE reason = 'server restarted'}), '0',
 	'no run was taken for an interrupted one');
 
@@ -103,16 +103,16 @@ wait_for($subscriber, q{SELECT count(*) FROM net.requests WHERE reason LIKE 'cam
 	'requests come by replication, and say why they wait');
 wait_for($publisher, q{SELECT count(*) FROM net._http_response WHERE url LIKE '%pub%'}, '1000', 'the publisher sends its own');
 wait_for($subscriber, q{SELECT count(*) FROM net._http_response WHERE url LIKE '%/sub/%' OR url LIKE '%/pub/%'}, '1100',
-	'and the subscriber its own; the responses are here, too');
+	'the subscriber sends its own requests, and has the responses of the publisher, too');
 is(subscribed(q{SELECT count(*) FROM net._http_response WHERE created_by IS NOT NULL AND url LIKE '%pub%'}), '0',
 	'responses of other roles belong to nobody');
 my %came;
 ++$came{ $_->{path} } for $stub->requests;
-is(scalar(grep { m{/pub/} } keys %came), 1000, 'each of the 1,000 has come');
-is(join(',', grep { $came{$_} > 1 } keys %came), '', 'and none of all has come twice');
-is(scalar(grep { m{^/later/} } keys %came), 0, 'what has time waits');
+is(scalar(grep { m{/pub/} } keys %came), 1000, 'each of the 1,000 requests has been sent');
+is(join(',', grep { $came{$_} > 1 } keys %came), '', 'no request has been sent twice');
+is(scalar(grep { m{^/later/} } keys %came), 0, 'requests that are not due wait');
 is(subscribed($others), '0', 'the subscriber has run no job of the publisher');
-wait_for($subscriber, "SELECT count(*) > 2 FROM acted WHERE port = '$port' AND job = 'own'", 't', 'but its own');
+wait_for($subscriber, "SELECT count(*) > 2 FROM acted WHERE port = '$port' AND job = 'own'", 't', 'the subscriber runs its own job');
 is(subscribed(q{SELECT count(*) FROM pg_stat_subscription_stats WHERE apply_error_count + sync_error_count > 0}), '0',
 	'replication has met no conflict');
 
@@ -146,12 +146,12 @@ $subscriber->stop('immediate');
 $subscriber->start;
 scheduler_pid($subscriber);
 is(subscribed(q{SELECT held FROM cron.scheduler_status}), 'cron.launch_active_jobs is off', 'the status says why nothing runs');
-is(subscribed(q{SELECT DISTINCT held FROM cron.jobs WHERE active}), 'cron.launch_active_jobs is off', 'and so do the jobs');
+is(subscribed(q{SELECT DISTINCT held FROM cron.jobs WHERE active}), 'cron.launch_active_jobs is off', 'cron.jobs says why nothing runs');
 is(subscribed(q{SELECT count(*) FROM cron.job_run_details WHERE attempt > 1}), '0', 'an interrupted run is not repeated');
 my $held = subscribed('SELECT count(*) FROM cron.job_run_details');
 subscribed(q{SELECT cron.run_job('job 3')});
-wait_for($subscriber, q{SELECT status FROM cron.job_run_details WHERE trigger = 'manual'}, 'succeeded', 'by hand a job runs');
-is(subscribed('SELECT count(*) FROM cron.job_run_details'), $held + 1, 'and that is all');
+wait_for($subscriber, q{SELECT status FROM cron.job_run_details WHERE trigger = 'manual'}, 'succeeded', 'a job runs by hand while jobs are not launched');
+is(subscribed('SELECT count(*) FROM cron.job_run_details'), $held + 1, 'no other job runs while jobs are not launched');
 $subscriber->append_conf('postgresql.conf', 'cron.launch_active_jobs = on');
 $subscriber->reload;
 wait_for($subscriber, "SELECT count(*) > $held + 1 FROM cron.job_run_details", 't', 'switched on, jobs run again');
