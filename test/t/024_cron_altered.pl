@@ -121,4 +121,32 @@ like(sql(q{SELECT string_agg(data, E'\n') FROM pg_logical_slot_get_changes('deco
 is(sql(q{SELECT count(*) FROM cron.job_run_details WHERE status IN ('starting', 'running')}), '0', 'no run is left');
 sql(q{SELECT pg_drop_replication_slot('decoded'); DROP PUBLICATION history; ALTER TABLE cron.job_run_details REPLICA IDENTITY DEFAULT});
 is(outcome('at last'), 'succeeded|00000', 'and as before');
+
+# ---- how far the scheduler has planned -----------------------------------------------------------
+
+sql(q{SELECT cron.schedule('steady', '1 second', 'SELECT 1')});
+sub advances
+{
+	my ($what) = @_;
+	my $now = sql('SELECT clock_timestamp()');
+	wait_for($node, "SELECT count(*) FROM cron.scheduler_state WHERE planned_until > '$now'", '1', $what);
+	is(sql('SELECT count(*) FROM cron.scheduler_state'), '1', 'there is one row');
+	return;
+}
+advances('planned_until advances');
+sql('VACUUM FULL cron.scheduler_state');
+advances('after its row has moved');
+sql(q{UPDATE cron.scheduler_state SET database_name = database_name});
+advances('after somebody has changed it');
+sql('DELETE FROM cron.scheduler_state');
+advances('after somebody has deleted it');
+sql('BEGIN; TRUNCATE cron.scheduler_state; COMMIT');
+advances('after somebody has truncated the table');
+sql(q{
+	CREATE TABLE moved (planned_until timestamptz);
+	CREATE FUNCTION follow() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN INSERT INTO public.moved VALUES (NEW.planned_until); RETURN NEW; END $$;
+	CREATE TRIGGER follow AFTER UPDATE ON cron.scheduler_state FOR EACH ROW EXECUTE FUNCTION follow();
+	ALTER TABLE cron.scheduler_state ENABLE ALWAYS TRIGGER follow});
+wait_for($node, 'SELECT count(*) > 1 FROM moved', 't', 'a trigger of its owner fires each time');
 done_testing();

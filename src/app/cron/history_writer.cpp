@@ -20,6 +20,8 @@ constexpr core::Duration kLongestPause = std::chrono::seconds(1);
 
 // About ten milliseconds of work.
 constexpr std::size_t kRowsAtOnce = 200;
+// The first of many: these runs start while the next ones are claimed.
+constexpr std::size_t kFirstRows = 16;
 
 template <class Item>
 void append_to(std::vector<Item>& items, std::vector<Item> more) {
@@ -74,6 +76,8 @@ class Missed {
 };
 
 }  // namespace
+
+HistoryWriter::HistoryWriter() : claims_at_once_(kFirstRows) {}
 
 void RetryPause::begin(core::Duration monotonic_now) {
     length_ = length_ == core::Duration(0) ? kFirstPause : (std::min)(length_ * 2, kLongestPause);
@@ -130,11 +134,11 @@ HistoryWriter::Written HistoryWriter::flush(core::Instant planned_until, bool is
     return written;
 }
 
-// Writes new rows, and with the last of them planned_until. Many claims are written in portions, in
-// which roles take turns: so the first runs do not wait for the claims of the last ones, and no
-// role waits for ten thousand claims of another. Until planned_until is written, only its row
-// prevents a run from being claimed again. So once there are runs without a row, everything is
-// written in one transaction.
+// Writes new rows, and with the last of them planned_until. Many are written in portions, claims
+// first, in which roles take turns: so the first runs do not wait for the claims of the last ones,
+// no role waits for ten thousand claims of another, and no worker for the rows of ten thousand
+// skipped runs. Until planned_until is written, only its row prevents a run from being claimed
+// again. So once there are runs without a row, everything is written in one transaction.
 bool HistoryWriter::write_new(core::Instant planned_until, bool is_behind, Written& written) {
     if (claims_.empty() && skips_.empty() && interrupted_.empty()) return true;
     pg::ExtensionTransaction transaction(pg::Tables::cron);
@@ -147,7 +151,7 @@ bool HistoryWriter::write_new(core::Instant planned_until, bool is_behind, Writt
     std::vector<std::int64_t> followed;
     while (done < claims_.size() && (done == 0 || !all_logged)) {
         pg::check_interrupts();
-        const std::vector<core::ClaimRun> portion = claims_.at(done, kRowsAtOnce);
+        const std::vector<core::ClaimRun> portion = claims_.at(done, claims_at_once_);
         write_claims(portion, here);
         missed.add(portion);
         done += portion.size();
@@ -160,14 +164,19 @@ bool HistoryWriter::write_new(core::Instant planned_until, bool is_behind, Writt
         all_logged = std::all_of(here.runs.begin(), here.runs.end(),
                                  [](const pg::runs::RunRow& run) { return run.logged; });
     }
-    if (!skips_.empty()) pg::runs::record_skips(skips_);
-    missed.add(skips_);
-    missed.tell();
-    if (done == claims_.size()) {
-        pg::runs::set_planned_until(planned_until);
+    std::size_t skipped = 0;
+    while (done == claims_.size() && skipped < skips_.size() && (skipped == 0 || !all_logged)) {
+        pg::check_interrupts();
+        const std::vector<core::RecordSkip> portion = skips_from(skipped);
+        pg::runs::record_skips(portion);
+        missed.add(portion);
+        skipped += portion.size();
     }
+    missed.tell();
+    const bool is_all = done == claims_.size() && skipped == skips_.size();
+    if (is_all) pg::runs::set_planned_until(planned_until);
     std::vector<std::int64_t> not_repeated;
-    if (done == claims_.size() && !is_behind) {
+    if (is_all && !is_behind) {
         for (const auto& [next, run] : interrupted) not_repeated.push_back(run);
         interrupted.clear();
     }
@@ -184,7 +193,8 @@ bool HistoryWriter::write_new(core::Instant planned_until, bool is_behind, Writt
     }
     written = std::move(here);
     claims_.remove_first(done);
-    skips_.clear();
+    claims_at_once_ = claims_.empty() ? kFirstRows : (std::min)(claims_at_once_ * 2, kRowsAtOnce);
+    skips_.erase(skips_.begin(), skips_.begin() + static_cast<std::ptrdiff_t>(skipped));
     interrupted_ = std::move(interrupted);
     append_to(locked_.interrupted, locked);
     return true;
@@ -265,6 +275,13 @@ void HistoryWriter::write_claims(const std::vector<core::ClaimRun>& claims, Writ
             written.events.emplace_back(core::RunClaimed{claim.occurrence, found->second});
         }
     }
+}
+
+// A portion of the skipped runs that have no row yet.
+std::vector<core::RecordSkip> HistoryWriter::skips_from(std::size_t first) const {
+    const std::size_t end = (std::min)(skips_.size(), first + kRowsAtOnce);
+    return {skips_.begin() + static_cast<std::ptrdiff_t>(first),
+            skips_.begin() + static_cast<std::ptrdiff_t>(end)};
 }
 
 // In portions, as the next one: the statements are planned for few rows.

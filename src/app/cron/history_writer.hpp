@@ -1,6 +1,7 @@
 // Collects what the scheduler has to write to the history and to cron.job, and writes it.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <optional>
 #include <tuple>
@@ -34,6 +35,8 @@ class RetryPause {
 // the scheduler goes on with what needs no writing.
 class HistoryWriter {
   public:
+    HistoryWriter();
+
     void add(core::ClaimRun claim) {
         const auto owner = claim.owner;
         claims_.push(owner, std::move(claim));
@@ -94,11 +97,13 @@ class HistoryWriter {
     void write_jobs();
 
     void write_claims(const std::vector<core::ClaimRun>& claims, Written& written);
+    std::vector<core::RecordSkip> skips_from(std::size_t first) const;
     void write_waits();
     std::vector<std::int64_t> write_skips();
 
     core::Turns<core::OwnerId, core::ClaimRun> claims_;
-    std::vector<core::RecordSkip> skips_;
+    std::size_t claims_at_once_;
+    std::deque<core::RecordSkip> skips_;
     std::map<ClaimKey, std::int64_t> interrupted_;  // by the claim of the next attempt
     std::vector<core::ExplainWait> waits_;
     std::vector<pg::runs::StartedRun> started_;

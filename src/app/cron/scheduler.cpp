@@ -376,6 +376,7 @@ core::Duration SchedulerProcess::sleep_time() {
 
 void run_scheduler(pg::DatabaseOid database) {
     pg::accept_signals();
+    pg::wait_precisely();
     if (!pg::DatabaseTable::attach_scheduler(database)) return;
     pg::connect_as_superuser(database);
     pg::Statistics::begin(database);

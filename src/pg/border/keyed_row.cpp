@@ -14,22 +14,29 @@ extern "C" {
 #include "catalog/index.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_am.h"
+#include "catalog/pg_trigger.h"
 #include "executor/executor.h"
 #include "nodes/nodeFuncs.h"
+#include "storage/bufmgr.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/relcache.h"
+#include "utils/reltrigger.h"
 #include "utils/snapmgr.h"
 }
 
 namespace securatlas::pg {
 namespace {
 
-bool has_update_triggers(const TriggerDesc* triggers) {
-    return triggers != nullptr &&
-           (triggers->trig_update_before_row || triggers->trig_update_after_row ||
-            triggers->trig_update_before_statement || triggers->trig_update_after_statement ||
-            triggers->trig_update_instead_row);
+bool has_other_triggers(const TriggerDesc* triggers, const char* known) {
+    for (int i = 0; triggers != nullptr && i < triggers->numtriggers; ++i) {
+        const Trigger& trigger = triggers->triggers[i];
+        const bool is_known = TRIGGER_FOR_BEFORE(trigger.tgtype) &&
+                              !TRIGGER_FOR_ROW(trigger.tgtype) &&
+                              strcmp(trigger.tgname, known) == 0;
+        if (TRIGGER_FOR_UPDATE(trigger.tgtype) && !is_known) return true;
+    }
+    return false;
 }
 
 bool is_changed(const Change* changes, int count, AttrNumber column) {
@@ -191,6 +198,16 @@ HeapTuple find_row(Relation table, AttrNumber key_column, std::int64_t key, Snap
     return found;
 }
 
+HeapTuple row_at(Relation table, ItemPointer place, Snapshot snapshot) {
+    // The table may have been truncated since.
+    if (ItemPointerGetBlockNumber(place) >= RelationGetNumberOfBlocks(table)) return nullptr;
+    TupleTableSlot* slot = table_slot_create(table, nullptr);
+    const bool is_there = table_tuple_fetch_row_version(table, place, snapshot, slot);
+    HeapTuple found = is_there ? ExecCopySlotHeapTuple(slot) : nullptr;
+    ExecDropSingleTupleTableSlot(slot);
+    return found;
+}
+
 Value value_of(HeapTuple row, Relation table, AttrNumber column) {
     Value value{};
     value.datum = heap_getattr(row, column, RelationGetDescr(table), &value.is_null);
@@ -202,25 +219,27 @@ bool is_plainly_updated(Relation table, const KnownParts& known, const Change* c
     if (row->relkind != RELKIND_RELATION || row->relispartition || row->relhassubclass)
         return false;
     if (row->relforcerowsecurity || table->rd_rules != nullptr) return false;
-    return !has_update_triggers(table->trigdesc) &&
+    return !has_other_triggers(table->trigdesc, known.trigger) &&
            has_known_columns(RelationGetDescr(table), known, changes, count) &&
            has_plain_indexes(table);
 }
 
-bool update_row(Relation table, HeapTuple row, Snapshot snapshot, const Change* changes,
-                int count) {
+bool update_row(Relation table, HeapTuple row, Snapshot snapshot, const Change* changes, int count,
+                Locked locked) {
     CheckCmdReplicaIdentity(table, CMD_UPDATE);
     TupleTableSlot* slot = changed_row(table, row, changes, count);
     bool wants_index_entries = false;
-    const TM_Result result =
-        update_tuple(table, &row->t_self, slot, snapshot, &wants_index_entries);
+    const TM_Result result = update_tuple(table, &row->t_self, slot, snapshot,
+                                          locked == Locked::wait, &wants_index_entries);
     if (result == TM_Ok && wants_index_entries) enter_into_indexes(table, slot, changes, count);
+    if (result == TM_Ok) row->t_self = slot->tts_tid;
     ExecDropSingleTupleTableSlot(slot);
     switch (result) {
         case TM_Ok:
             return true;
         case TM_Updated:
         case TM_Deleted:
+        case TM_BeingModified:
             return false;
         default:
             elog(ERROR, "unexpected result %d of an update of table \"%s\"",

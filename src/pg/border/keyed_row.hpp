@@ -24,6 +24,9 @@ AttrNumber column_number(Relation table, const char* name);
 // The row as `snapshot` sees it; null if there is none. With an active snapshot.
 HeapTuple find_row(Relation table, AttrNumber key_column, std::int64_t key, Snapshot snapshot);
 
+// Likewise the row that is stored at this place.
+HeapTuple row_at(Relation table, ItemPointer place, Snapshot snapshot);
+
 // The value of a column of a row.
 struct Value {
     Datum datum;
@@ -38,19 +41,22 @@ struct Change {
     bool is_null;
 };
 
-// Whether UPDATE of these columns would do nothing but update_row(): no triggers, rules, additional
-// constraints, generated columns or kinds of indexes that somebody has added to the table. The
-// CHECK constraint `known_check` is the caller's responsibility, and that values which other
-// generated columns than `known_generated` depend on stay as they are.
+// What UPDATE of a table would heed, and the caller does by itself or knows to be satisfied.
 struct KnownParts {
-    const char* check;
-    const char* generated;
+    const char* trigger = "";    // before each statement
+    const char* check = "";      // a CHECK constraint
+    const char* generated = "";  // a generated column, which depends on no column that is changed
 };
+
+// Whether UPDATE of these columns would do nothing but update_row() and what is known: no other
+// triggers, rules, constraints, generated columns or kinds of indexes that somebody has added.
 bool is_plainly_updated(Relation table, const KnownParts& known, const Change* changes, int count);
 
-// Replaces a row that find_row() has found with `snapshot`. Waits for other transactions that
-// change it. False: it was changed since, so that it has to be found again. With an active
-// snapshot.
-bool update_row(Relation table, HeapTuple row, Snapshot snapshot, const Change* changes, int count);
+enum class Locked { wait, give_up };
+
+// Replaces a row that was found with `snapshot`, and sets its t_self to that of the new one. False:
+// it was changed since, so that it has to be found again, or it is locked. With an active snapshot.
+bool update_row(Relation table, HeapTuple row, Snapshot snapshot, const Change* changes, int count,
+                Locked locked);
 
 }  // namespace securatlas::pg

@@ -1,6 +1,7 @@
 #include "securatlas/pg/border/process.hpp"
 
 #include <sys/resource.h>
+#include <sys/timerfd.h>
 
 #include <algorithm>
 
@@ -27,6 +28,8 @@ namespace {
 
 constexpr core::Duration kLongestSleep = std::chrono::minutes(1);
 
+constexpr core::Duration kLongestPrecise = std::chrono::seconds(1);
+
 constinit unsigned version = 0;  // of the configuration
 constinit int descriptors = 0;   // that were acquired
 constinit ExitFunction before_exit = nullptr;
@@ -35,6 +38,8 @@ constinit ExitFunction before_exit = nullptr;
 struct Waiting {
     WaitEventSet* events = nullptr;
     int fd = PGINVALID_SOCKET;
+    int timer = -1;  // a descriptor that becomes readable at the end of a short sleep
+    bool is_timer_set = false;
     Bell* bell = nullptr;
     std::uint32_t heard = 0;  // number of rings when wait() last returned
 };
@@ -47,11 +52,14 @@ std::uint32_t rings() {
 // C world. Created once, because each WaitEventSet costs an epoll descriptor.
 WaitEventSet* wait_events() {
     if (waiting.events != nullptr) return waiting.events;
-    WaitEventSet* events = create_wait_event_set(3);
+    WaitEventSet* events = create_wait_event_set(4);
     AddWaitEventToSet(events, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, nullptr);
     AddWaitEventToSet(events, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, nullptr, nullptr);
     if (waiting.fd != PGINVALID_SOCKET) {
         AddWaitEventToSet(events, WL_SOCKET_READABLE, waiting.fd, nullptr, nullptr);
+    }
+    if (waiting.timer >= 0) {
+        AddWaitEventToSet(events, WL_SOCKET_READABLE, waiting.timer, nullptr, nullptr);
     }
     waiting.events = events;
     return events;
@@ -62,11 +70,21 @@ bool is_to_end() {
            (waiting.bell != nullptr && waiting.bell->is_last.load(std::memory_order_relaxed));
 }
 
+// Sets the timer, or stops it; either way it is not readable any more.
+void set_timer(core::Duration time) {
+    const bool is_short = time > core::Duration(0) && time < kLongestPrecise;
+    if (waiting.timer < 0 || (!is_short && !waiting.is_timer_set)) return;
+    itimerspec when{};
+    if (is_short) when.it_value.tv_nsec = std::chrono::nanoseconds(time).count();
+    waiting.is_timer_set = timerfd_settime(waiting.timer, 0, &when, nullptr) == 0 && is_short;
+}
+
 void sleep_for(Wait what, core::Duration timeout) {
     call([what, timeout] {
         const core::Duration sleep =
             (std::max)(core::Duration(0), (std::min)(timeout, kLongestSleep));
         const long milliseconds = std::chrono::ceil<std::chrono::milliseconds>(sleep).count();
+        set_timer(sleep);
         WaitEvent event;
         (void)WaitEventSetWait(wait_events(), milliseconds, &event, 1, wait_event(what));
         ResetLatch(MyLatch);
@@ -97,6 +115,10 @@ void listen_to(Bell& bell) noexcept {
     bell.is_last.store(false, std::memory_order_relaxed);
     waiting.bell = &bell;
     waiting.heard = rings();
+}
+
+void wait_precisely() {
+    waiting.timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 }
 
 void wait_also_for(int fd) {

@@ -1,11 +1,13 @@
 // Reads and writes cron.scheduler_state, in which each scheduler finds how far an earlier one has
 // planned, and for which database.
+#include "border/keyed_row.hpp"
 #include "border/spi.hpp"
-#include "cron/run_texts.hpp"
 #include "securatlas/pg/cron/runs.hpp"
 
 extern "C" {
+#include "access/table.h"
 #include "miscadmin.h"
+#include "utils/snapmgr.h"
 }
 
 namespace securatlas::pg::runs {
@@ -17,6 +19,33 @@ INSERT INTO cron.scheduler_state (planned_until, database_oid, database_name, sy
 SELECT $1, d.oid, d.datname, c.system_identifier
   FROM pg_database d, pg_control_system() c WHERE d.datname = current_database())");
     insert.execute({Parameter::of(planned_until)});
+}
+
+// C world.
+bool is_of_this_database(HeapTuple row, Relation table) {
+    const Value database = value_of(row, table, column_number(table, "database_oid"));
+    return !database.is_null && DatumGetObjectId(database.datum) == MyDatabaseId;
+}
+
+// C world. Updates the row at that place, if it is still this database's, and sets `place` to that
+// of its new version. For each group of claims, and while somebody holds an old snapshot the table
+// grows by a version each time: a statement would read them all. False: it takes a statement.
+bool set_in_place(ItemPointer place, core::Instant planned_until) {
+    if (!ItemPointerIsValid(place)) return false;
+    Relation table = open_table("cron", "scheduler_state", RowExclusiveLock);
+    const Change change = {column_number(table, "planned_until"),
+                           TimestampTzGetDatum(to_timestamp(planned_until)), false};
+    bool done = false;
+    PushActiveSnapshot(GetTransactionSnapshot());
+    if (is_plainly_updated(table, {.trigger = "state_check"}, &change, 1)) {
+        HeapTuple row = row_at(table, place, GetActiveSnapshot());
+        done = row != nullptr && is_of_this_database(row, table) &&
+               update_row(table, row, GetActiveSnapshot(), &change, 1, Locked::give_up);
+        if (done) *place = row->t_self;
+    }
+    PopActiveSnapshot();
+    table_close(table, NoLock);
+    return done;
 }
 
 }  // namespace
@@ -64,14 +93,20 @@ DELETE FROM cron.scheduler_state
 }
 
 void set_planned_until(core::Instant planned_until) {
+    static constinit ItemPointerData place{};  // of the row, as far as known
+    if (call([planned_until] { return set_in_place(&place, planned_until); })) return;
     static Statement update(R"(
 UPDATE cron.scheduler_state SET planned_until = $1
  WHERE ctid = ANY (ARRAY(SELECT l.ctid FROM cron.scheduler_state l WHERE l.database_oid = $2
-                            FOR UPDATE SKIP LOCKED)))");
+                            FOR UPDATE SKIP LOCKED))
+RETURNING ctid)");
     Spi spi;
     if (update.execute({Parameter::of(planned_until), Parameter::of_oid(MyDatabaseId)}) == 0) {
         insert_state(planned_until);
     }
+    Statement::each_row([](const Row& row) {
+        place = *reinterpret_cast<ItemPointer>(DatumGetPointer(row.value(1)));
+    });
 }
 
 }  // namespace securatlas::pg::runs

@@ -137,8 +137,8 @@ bool write_end_into(Relation history, const RunReport& report, const EndChanges&
         Snapshot snapshot = GetActiveSnapshot();
         const FoundRow found = {history, find_row(history, key, run, snapshot)};
         const bool is_there = is_unfinished(found);
-        const bool done =
-            is_there && update_row(history, found.row, snapshot, changes.all.data(), changes.count);
+        const bool done = is_there && update_row(history, found.row, snapshot, changes.all.data(),
+                                                 changes.count, Locked::wait);
         PopActiveSnapshot();
         if (!is_there) return false;
         if (done) return true;

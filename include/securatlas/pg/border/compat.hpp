@@ -210,21 +210,21 @@ inline void insert_index_entries(ResultRelInfo* target, TupleTableSlot* slot, ES
 // C world. Replaces a row by the one in the slot, as the current command. `wants_index_entries`:
 // the new one has to be entered into the indexes.
 inline TM_Result update_tuple(Relation table, ItemPointer row, TupleTableSlot* slot,
-                              Snapshot snapshot, bool* wants_index_entries) {
+                              Snapshot snapshot, bool wait, bool* wants_index_entries) {
     TM_FailureData failure;
     LockTupleMode lock;
     const CommandId command = GetCurrentCommandId(true);
 #if PG_VERSION_NUM < 160000
-    return table_tuple_update(table, row, slot, command, snapshot, InvalidSnapshot, true, &failure,
+    return table_tuple_update(table, row, slot, command, snapshot, InvalidSnapshot, wait, &failure,
                               &lock, wants_index_entries);
 #else
     TU_UpdateIndexes update = TU_None;
 #if PG_VERSION_NUM < 190000
     const TM_Result result = table_tuple_update(table, row, slot, command, snapshot,
-                                                InvalidSnapshot, true, &failure, &lock, &update);
+                                                InvalidSnapshot, wait, &failure, &lock, &update);
 #else
     const TM_Result result = table_tuple_update(table, row, slot, command, 0, snapshot,
-                                                InvalidSnapshot, true, &failure, &lock, &update);
+                                                InvalidSnapshot, wait, &failure, &lock, &update);
 #endif
     *wants_index_entries = update == TU_All;
     return result;
