@@ -68,6 +68,18 @@ is($node->safe_psql('postgres', "SELECT min(start_time) < '$asked'::timestamptz 
 is($node->safe_psql('postgres', "SELECT DISTINCT job_pid FROM cron.job_run_details WHERE jobname IN ('new', 'yearly')"),
 	$worker, 'by the worker that was there');
 
+# A process waits by the same descriptor for all its life.
+sub wait_descriptors
+{
+	return join(', ', map { my $pid = $_; scalar(grep { (readlink($_) // '') =~ /eventpoll/ } glob("/proc/$pid/fd/*")) } @_);
+}
+my $descriptors = wait_descriptors($launcher, $scheduler, $worker);
+unlike($descriptors, qr/\b0\b/, 'launcher, scheduler and job worker wait by descriptors');
+my $runs = $node->safe_psql('postgres', "SELECT count(*) FROM cron.job_run_details WHERE jobname = 'new' AND status = 'succeeded'");
+wait_for($node, "SELECT count(*) >= $runs + 3 FROM cron.job_run_details WHERE jobname = 'new' AND status = 'succeeded'", 't',
+	'the job runs three more times');
+is(wait_descriptors($launcher, $scheduler, $worker), $descriptors, 'no wait leaves a descriptor behind');
+
 # Without the job there is nothing to wake up for.
 $node->safe_psql('postgres', "SELECT cron.unschedule('new')");
 wait_for_quiet($launcher, $scheduler);

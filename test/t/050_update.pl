@@ -123,14 +123,14 @@ $node->command_ok([ 'pg_dump', '-f', $dump, '-d', $node->connstr('old') ], 'it i
 my $mismatch = qr/the loaded library is for version \Q$version\E of extension "securatlas_sched", but this database has version 0\.1/;
 my $waits = qr/securatlas_sched scheduler: $mismatch; nothing runs here/;
 like(error_of('old', "SELECT cron.schedule('* * * * *', 'SELECT 1')"),
-	qr/55000: $mismatch\nHINT:  Run ALTER EXTENSION securatlas_sched UPDATE\.\n/, 'its functions say 55000 and what to do');
-like(error_of('old', 'SET ROLE app; SELECT * FROM cron.job'), qr/55000: $mismatch/, 'so do its policies');
+	qr/55000: $mismatch\nHINT:  Run ALTER EXTENSION securatlas_sched UPDATE\.\n/, 'functions of the old version say 55000 and what to do');
+like(error_of('old', 'SET ROLE app; SELECT * FROM cron.job'), qr/55000: $mismatch/, 'policies of the old version say 55000');
 like(error_of('old', 'DROP OWNED BY app'), qr/55000: $mismatch/, 'DROP OWNED does not forget its jobs');
 like(error_of('old', "INSERT INTO net.http_request_queue (method, url) VALUES ('GET', 'http://localhost/')"),
-	qr/55000: $mismatch/, 'and nothing is queued');
-wait_until(sub { log_count($node, $waits) > 0 }, 'its scheduler says so');
+	qr/55000: $mismatch/, 'no request is queued before the update');
+wait_until(sub { log_count($node, $waits) > 0 }, 'the scheduler of a database with the old version says so');
 my $scheduler = old(q{SELECT pid FROM pg_stat_activity WHERE datname = 'old' AND backend_type = 'securatlas_sched scheduler'});
-like($scheduler, qr/^\d+$/, 'and waits');
+like($scheduler, qr/^\d+$/, 'the scheduler of a database with the old version waits');
 
 # Two runs that do not end before they are allowed to: of another database, in that and in this one.
 my %gate = map { $_ => $node->background_psql($_) } qw(postgres old);
@@ -191,7 +191,7 @@ is($node->safe_psql('old', q{SELECT (SELECT count(*) FROM cron.job), (SELECT cou
 wait_for($node, 'SELECT count(*) FROM app.answers', '1', 'a request that waited is sent, and its function called', 'old');
 my ($request) = $stub->requests('/queued');
 is($request->{headers}{authorization}, 'Bearer SealedWord', 'with its sealed header');
-is($request->{headers}{'x-token'}, 'HiddenWord', 'and the secret');
+is($request->{headers}{'x-token'}, 'HiddenWord', 'a request that waited for the update is sent with its secret');
 is(scalar($stub->requests('/queued')), 1, 'once');
 
 $_->query_safe('SELECT pg_advisory_unlock_all()') for values %gate;
@@ -206,11 +206,11 @@ old(q{DELETE FROM cron.job_run_details WHERE jobname <> 'a job';
 is(rows_of($_), $before{$_}, "all that was in $_ is there")
   for grep { $_ !~ /^(?:cron\.job|net\.http_request_queue)$/ } @tables;
 is(old('SELECT jobid, jobname, schedule, username, max_retries FROM cron.job ORDER BY 1'),
-	"1|every second|1 second|app|3\n2|yearly|0 0 1 1 *|postgres|0\n3|of nobody|1 second|gone|0", 'and all jobs');
+	"1|every second|1 second|app|3\n2|yearly|0 0 1 1 *|postgres|0\n3|of nobody|1 second|gone|0", 'all jobs are there after the update');
 is(log_count($node, $waits), 1, 'nothing was said twice');
 # CREATE DATABASE ends what autovacuum does in its template.
 unlike(slurp_file($node->logfile), qr/PANIC|FATAL:  (?!terminating autovacuum process)|terminated by signal/,
-	'and nothing has failed');
+	'nothing has failed during the update');
 
 old('SELECT cron.resume(1)');
 
@@ -269,8 +269,8 @@ wait_for($node, "SELECT status FROM cron.job_run_details WHERE runid = $run", 's
 set_version($version, 'DROP');
 isnt(scheduler_pid($node, 'old'), '', 'with the right version the scheduler goes on');
 wait_for($node, q{SELECT count(*) > 0 FROM cron.job_run_details WHERE jobid = 1 AND status = 'succeeded'
-	AND scheduled_at > pg_postmaster_start_time()}, 't', 'and jobs run', 'old');
-is(old("SELECT count(*) FROM cron.job_run_details WHERE jobname = 'begun'"), '1', 'that run has run once');
+	AND scheduled_at > pg_postmaster_start_time()}, 't', 'jobs run after the update and a restart', 'old');
+is(old("SELECT count(*) FROM cron.job_run_details WHERE jobname = 'begun'"), '1', 'the run that was under way has run once');
 
 $_->quit for values %gate;
 $node->stop;

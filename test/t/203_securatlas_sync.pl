@@ -52,7 +52,7 @@ is(scalar(@requests), 20, 'one request each');
 is(scalar(grep { $_->{headers}{authorization} eq 'Bearer ServiceKey77aa01' } @requests), 20, 'with the key');
 is( join(',', sort map { $_->{headers}{'idempotency-key'} } @requests),
 	sql(q{SELECT string_agg(id::text, ',' ORDER BY id::text COLLATE "C") FROM platform.integration_sync_jobs}),
-	'and the id of the sync job as idempotency key');
+	'a sync request has the id of the sync job as idempotency key');
 is(sync_at('/status/400'), 'failed|1|20|0|HTTP status 400', 'one that is refused has failed');
 is(sync_at('/status/302'), 'failed|1|20|0|HTTP status 302', 'a redirect to nowhere too');
 sql('ALTER ROLE atlas RESET app.settings.service_role_key');
@@ -156,7 +156,7 @@ my $later = q{SELECT string_agg(split_part(idempotency_key, '/', 3), ',' ORDER B
 	bool_and(ready_at BETWEEN created + interval '55 s' AND created + interval '65 s') FROM net.http_request_queue};
 is(sql($later), '2,2,2,2|t', 'four are asked again, in a minute');
 like(secret('access/rotating'), qr/^access-\d+-of-initial-rotating$/, 'the access token is a secret now');
-like(secret('refresh/rotating'), qr/^rotated-\d+-rotating$/, 'and the rotated refresh token');
+like(secret('refresh/rotating'), qr/^rotated-\d+-rotating$/, 'a refresh stores the rotated refresh token');
 is(secret('refresh/keeping'), 'initial-keeping', 'where there is no new one the old one stays');
 
 # Due again: those under way are left alone.
@@ -165,7 +165,7 @@ as_atlas("UPDATE integration_connections SET token_expires_at = now() WHERE auth
 refresh('a second refresh, with four under way');
 is(scalar(() = $stub->requests) - $asked, 3, 'each that is not under way is asked for once');
 is(state_of('rotating'), 'active|2.0|', 'the rotated refresh token was right');
-is(sql('SELECT count(*) FROM net.http_request_queue'), '4', 'and no refresh is made twice');
+is(sql('SELECT count(*) FROM net.http_request_queue'), '4', 'no refresh is made twice');
 
 # The four go on, when their time has come; with growing pauses, and not for ever.
 for my $attempt (2 .. 5)
@@ -217,7 +217,7 @@ wait_for($node, $refreshing, '0', 'ten thousand tokens are refreshed');
 is( sql(q{SELECT count(*), bool_and(token_expires_at > now() + interval '90 minutes'), count(last_error)
             FROM platform.integration_connections WHERE refresh_token_name LIKE 'many/%'}),
 	'10000|t|0', 'each of them');
-is(scalar(grep { $_->{body} =~ /initial-many/ } $stub->requests('/oauth')), 10000, 'and once');
+is(scalar(grep { $_->{body} =~ /initial-many/ } $stub->requests('/oauth')), 10000, 'each refresh is sent once');
 
 # ---- nothing in clear -------------------------------------------------------------------------
 
@@ -240,5 +240,5 @@ for my $segment (glob($node->data_dir . '/pg_wal/0*'))
 	my $bytes = slurp_file($segment);
 	$found .= " $segment: $&" if $bytes =~ $pattern;
 }
-is($found, '', 'nor the WAL');
+is($found, '', 'the WAL does not contain the tokens');
 done_testing();

@@ -142,12 +142,12 @@ in('nc', "SELECT net.http_get('" . $stub->url('/delay/2000/nc') . "')");
 wait_for($node, 'SELECT in_flight FROM net.worker_status', '1', 'a request is in flight', 'nc');
 in('nc', 'DROP EXTENSION pg_cron');
 wait_for($node, 'SELECT status_code FROM net._http_response', '200', 'a request outlives DROP EXTENSION pg_cron', 'nc');
-is(scalar($stub->requests('/delay/2000/nc')), 1, 'and is sent once');
+is(scalar($stub->requests('/delay/2000/nc')), 1, 'a request is sent once although pg_cron is dropped meanwhile');
 in('nc', "SELECT net.http_get('" . $stub->url('/delay/1000/nc') . "')");
-wait_for($node, 'SELECT in_flight FROM net.worker_status', '1', 'another one is', 'nc');
+wait_for($node, 'SELECT in_flight FROM net.worker_status', '1', 'another request is in flight', 'nc');
 in('nc', 'CREATE EXTENSION pg_cron');
-wait_for($node, 'SELECT count(*) FROM net._http_response WHERE status_code = 200', '2', 'and CREATE EXTENSION pg_cron', 'nc');
-is(scalar($stub->requests('/delay/1000/nc')), 1, 'and is sent once');
+wait_for($node, 'SELECT count(*) FROM net._http_response WHERE status_code = 200', '2', 'a request outlives CREATE EXTENSION pg_cron', 'nc');
+is(scalar($stub->requests('/delay/1000/nc')), 1, 'a request is sent once although pg_cron is created meanwhile');
 runs('nc');
 in('nc', 'DROP EXTENSION pg_cron, pg_net');
 wait_for($node, q{SELECT count(*) FROM pg_stat_activity WHERE datname = 'nc' AND backend_type LIKE 'securatlas%'}, '0',
@@ -173,7 +173,7 @@ like(error_of('taken', 'DROP EXTENSION securatlas_sched'),
 	qr/2BP01: cannot drop extension securatlas_sched because other objects depend on it.*extension pg_cron depends on extension securatlas_sched/s,
 	'what a name stands for is not dropped without a word');
 in('taken', 'DROP EXTENSION securatlas_sched CASCADE');
-is(in('taken', q{SELECT count(*) FROM pg_extension WHERE extname <> 'plpgsql'}), '0', 'but with CASCADE, names and all');
+is(in('taken', q{SELECT count(*) FROM pg_extension WHERE extname <> 'plpgsql'}), '0', 'DROP ... CASCADE drops the extension and its names');
 
 # What pg_net grants, and what an administrator has granted.
 my $acl = q{SELECT n.nspname, a.a::text FROM pg_namespace n, unnest(n.nspacl) AS a(a) WHERE n.nspname IN ('cron', 'net')
@@ -222,7 +222,7 @@ is(in('looked_for', 'SELECT name FROM created'), "pg_cron\npg_net\nsecuratlas_sc
 is(in('looked_for', q{SELECT has_schema_privilege('plain', 'cron', 'USAGE WITH GRANT OPTION')}), 't', 'what they grant is granted');
 my ($rc, $out, $err) = $node->psql('looked_for', 'ALTER EXTENSION pg_cron UPDATE; ALTER EXTENSION pg_net UPDATE');
 is($rc, 0, 'ALTER EXTENSION ... UPDATE has nothing to do');
-unlike($err, qr/WARNING|ERROR/, 'and says no more than that');
+unlike($err, qr/WARNING|ERROR/, 'the statement gives no other warning and no error');
 is(in('looked_for', q{SELECT extname, string_to_array(extversion, '.')::int[] > ARRAY[CASE extname WHEN 'pg_cron' THEN 1 ELSE 0 END, 5]
 	FROM pg_extension WHERE extname LIKE 'pg\_%' ORDER BY 1}), "pg_cron|t\npg_net|t", 'their versions can be compared');
 like(error_of('postgres', 'CREATE EXTENSION pg_cron SCHEMA public'), qr/must be installed in schema "pg_catalog"/,

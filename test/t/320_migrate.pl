@@ -173,7 +173,7 @@ is(sql("SELECT count(*) FROM cron.job_run_details d JOIN cron.job j USING (jobid
 	'0', 'what has run does not run again');
 
 is(as('app', "SELECT cron.alter_job($job{around}, schedule => '0 22-2 * * *')"), '', 'privileges came along');
-like(($node->psql('postgres', 'SET ROLE app; DELETE FROM cron.job_run_details'))[2], qr/permission denied/, 'and what was revoked');
+like(($node->psql('postgres', 'SET ROLE app; DELETE FROM cron.job_run_details'))[2], qr/permission denied/, 'a privilege that was revoked before the move is not there after it');
 is(sql(q{SELECT has_schema_privilege('watcher', 'cron', 'USAGE WITH GRANT OPTION'), has_schema_privilege('app', 'net', 'USAGE'),
 	has_function_privilege('other', 'cron.alter_job(bigint, text, text, text, text, boolean)', 'EXECUTE')}), 't|t|f', 'of schemas too, and no others');
 is(sql(q{SELECT defaclacl::text ~ 'watcher=r' FROM pg_default_acl}), 't', 'default privileges');
@@ -211,9 +211,9 @@ like($out, qr/Nothing was changed/, 'nothing was changed');
 ($out, $err) = migrate('postgres', '--back', '--apply');
 is($err, '', 'moved back without an error');
 is(sql(q{SELECT string_agg(extname || ' ' || extversion, ',') FROM pg_extension WHERE extname <> 'plpgsql'}), 'pg_cron 1.4-1', 'the original is there');
-is(sql('SELECT jobid, schedule, command, database, username, jobname FROM cron.job ORDER BY jobid'), $before, 'with all jobs');
+is(sql('SELECT jobid, schedule, command, database, username, jobname FROM cron.job ORDER BY jobid'), $before, 'after the way back the original has all jobs');
 is(sql('SELECT string_agg(jobid::text, \',\') FROM cron.job WHERE active'), $job{nightly}, 'active are those that it can run');
-is(sql('SELECT runid, jobid, status, start_time FROM cron.job_run_details ORDER BY runid'), $runs, 'and the history');
+is(sql('SELECT runid, jobid, status, start_time FROM cron.job_run_details ORDER BY runid'), $runs, 'the history is the same after the way back');
 is(as('app', "SELECT cron.schedule('more', '0 0 1 1 *', 'SELECT 1')"), $next_job + 1, 'numbers go on, and privileges are there');
 is(sql(q{SELECT has_schema_privilege('watcher', 'cron', 'USAGE WITH GRANT OPTION'), has_table_privilege('other', 'cron.job_run_details', 'DELETE')}),
 	't|f', 'as they were');
@@ -227,7 +227,7 @@ preload('securatlas_sched');
 sql('CREATE DATABASE restored');
 install($node, 'restored');
 sql('CREATE TABLE ran (jobid int, at timestamptz)', 'restored');
-$node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', $dump, '-d', $node->connstr('restored') ], 'and restored where this extension is');
+$node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', $dump, '-d', $node->connstr('restored') ], 'a dump is restored where this extension is');
 is(sql('SELECT count(*) FROM cron.job', 'restored'), sql('SELECT count(*) FROM cron.job'), 'with all jobs');
 is(sql("SELECT active, note ~ '^paused: invalid schedule' FROM cron.job WHERE jobid = $job{six}", 'restored'), 'f|t', 'that of a bad schedule, paused');
 
@@ -237,6 +237,6 @@ for my $libraries ('pg_cron, securatlas_sched', 'securatlas_sched, pg_cron')
 	$node->append_conf('postgresql.auto.conf', "shared_preload_libraries = '$libraries'");
 	my $from = -s $node->logfile;
 	ok(!$node->start(fail_ok => 1), "$libraries: the server does not start");
-	like(slurp_file($node->logfile, $from), qr/FATAL:  pg_cron and securatlas_sched cannot be loaded together.*Remove one of them/s, 'and says why');
+	like(slurp_file($node->logfile, $from), qr/FATAL:  pg_cron and securatlas_sched cannot be loaded together.*Remove one of them/s, 'a server that preloads both says why it does not start');
 }
 done_testing;
