@@ -168,7 +168,7 @@ CREATE FUNCTION cron.add_alert(
     RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_add_alert';
 COMMENT ON FUNCTION cron.add_alert(text, text[], text, text, regprocedure, text, text, jsonb, interval, interval, boolean) IS 'Creates an alert, or replaces the caller''s alert of this name: it tells a NOTIFY channel, a function or a URL what happens to jobs and requests; returns its id.
 alert_name: 1 to 1,000 bytes; unique among the alerts of a role.
-events: what is told: failed, missed, late, overran, paused, recovered, request_failed, scheduler_restarted.
+events: what is told: failed, missed, late, overran, paused, recovered, succeeded, request_failed, scheduler_restarted.
 jobs: pattern (LIKE) of the names of the jobs; a job without a name has its id as name.
 channel: NOTIFY channel; the payload is a JSON object.
 function: called with a JSON object, in a session of the caller''s role.

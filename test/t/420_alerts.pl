@@ -99,6 +99,27 @@ wait_for($node, q{SELECT max(attempts) >= 2 FROM cron.alert_event}, 't', 'it is 
 psql_as('plain', q{CREATE OR REPLACE FUNCTION deaf(event jsonb) RETURNS void LANGUAGE sql AS 'SELECT public.hear(event)'});
 wait_for($node, heard('plain', 'failed', 'count(*)'), '1', 'and succeeds when it can');
 
+# ---- after each run ----------------------------------------------------------------------------
+
+$node->safe_psql('postgres', 'CREATE SEQUENCE imports; GRANT USAGE ON SEQUENCE imports TO plain');
+psql_as('plain', q{
+	CREATE TABLE after_runs (run bigint, event text);
+	CREATE FUNCTION after_run(event jsonb) RETURNS void LANGUAGE sql AS
+		$$ INSERT INTO public.after_runs VALUES ((event->>'runid')::bigint, event->>'event') $$;
+	SELECT cron.add_alert('after import', '{failed,succeeded}', jobs => 'import', function => 'after_run(jsonb)', remind_after => '0');
+	SELECT cron.schedule('import', '1 second', 'SELECT 1 / (nextval(''public.imports'') % 2)')});
+wait_for($node, q{SELECT count(*) >= 2 FROM after_runs WHERE event = 'succeeded'}, 't', 'successes are told');
+wait_for($node, q{SELECT count(*) >= 2 FROM after_runs WHERE event = 'failed'}, 't', 'and failures');
+psql_as('plain', q{SELECT cron.pause('import')});
+wait_for($node, q{SELECT count(*) FROM cron.job_run_details WHERE jobname = 'import' AND status IN ('starting', 'running')}, '0', 'no run is left');
+wait_for($node, q{SELECT count(*) FROM cron.alert_event WHERE subject = 'import'}, '0', 'nothing is left to tell');
+is($node->safe_psql('postgres', q{
+	SELECT count(*) FROM (SELECT runid, status FROM cron.job_run_details WHERE jobname = 'import' AND status <> 'skipped') d
+	  FULL JOIN after_runs r ON (r.run, r.event) = (d.runid, d.status) WHERE r.run IS NULL OR d.runid IS NULL
+	UNION ALL SELECT count(*) - count(DISTINCT run) FROM after_runs}), "0\n0", 'each run is told once, as it ended');
+is($node->safe_psql('postgres', q{SELECT cron.unschedule('import'); SELECT count(*) FROM cron.alert_incident i WHERE NOT EXISTS (SELECT FROM cron.job j WHERE j.jobid = i.jobid)}),
+	"t\n0", 'the incidents of a job end with it');
+
 # ---- kill -9 -----------------------------------------------------------------------------------
 
 # The function is in the middle of its work when its process is killed.
@@ -142,13 +163,13 @@ is($node->safe_psql('postgres', q{SELECT count(*) FROM cron.alert_event WHERE du
 # ---- roles -------------------------------------------------------------------------------------
 
 $node->safe_psql('postgres', 'ALTER ROLE plain RENAME TO "plain & simple"');
-wait_for($node, q{SELECT username FROM cron.alerts WHERE username LIKE 'plain%'}, 'plain & simple', 'an alert follows its role');
+wait_for($node, q{SELECT username FROM cron.alerts WHERE username LIKE 'plain%' AND name = 'mine'}, 'plain & simple', 'an alert follows its role');
 my ($rc, $out, $err) = $node->psql("postgres", q{REASSIGN OWNED BY other TO watcher});
 like($err, qr{role "watcher" would have two alerts "mine"}, "REASSIGN OWNED keeps names unique");
 is($node->safe_psql('postgres', q{SELECT count(*) FROM cron.alerts WHERE username = 'other'}), '1',
 	'an alert is not given to a role that has one of its name');
 $node->safe_psql('postgres', q{REASSIGN OWNED BY "plain & simple" TO CURRENT_USER});
-is($node->safe_psql('postgres', q{SELECT username = current_user FROM cron.alerts WHERE username NOT IN ('other', 'watcher')}), 't', 'REASSIGN OWNED');
+is($node->safe_psql('postgres', q{SELECT username = current_user FROM cron.alerts WHERE username NOT IN ('other', 'watcher') AND name = 'mine'}), 't', 'REASSIGN OWNED');
 $node->safe_psql('postgres', q{DROP OWNED BY watcher});
 is($node->safe_psql('postgres', q{SELECT count(*) FROM cron.alert WHERE username = 'watcher'}), '0', 'DROP OWNED');
 $node->safe_psql('postgres', q{DROP OWNED BY "plain & simple"; REVOKE ALL ON heard, switch FROM other; REVOKE ALL ON SCHEMA public, cron, net FROM other; DROP ROLE other});

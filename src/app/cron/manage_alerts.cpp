@@ -41,7 +41,7 @@ std::vector<std::string> checked_events(const AlertRequest& request) {
         if (!core::parse_alert_event(name)) {
             throw pg::Error(kInvalid, "unknown event: \"" + name + "\"", "",
                             "Use one of failed, missed, late, overran, paused, recovered, "
-                            "request_failed, scheduler_restarted.");
+                            "succeeded, request_failed, scheduler_restarted.");
         }
         events.push_back(name);
     }

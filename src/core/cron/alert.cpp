@@ -9,13 +9,14 @@
 namespace securatlas::core {
 namespace {
 
-constexpr std::array<std::pair<AlertEvent, std::string_view>, 8> kNames = {{
+constexpr std::array<std::pair<AlertEvent, std::string_view>, 9> kNames = {{
     {AlertEvent::failed, "failed"},
     {AlertEvent::missed, "missed"},
     {AlertEvent::late, "late"},
     {AlertEvent::overran, "overran"},
     {AlertEvent::paused, "paused"},
     {AlertEvent::recovered, "recovered"},
+    {AlertEvent::succeeded, "succeeded"},
     {AlertEvent::request_failed, "request_failed"},
     {AlertEvent::scheduler_restarted, "scheduler_restarted"},
 }};
@@ -125,6 +126,8 @@ std::string alert_text(const AlertNews& news) {
             return job + " succeeded again at " + utc_text(news.at) + " after " +
                    number_of(news.count, "incident") + since + see_runs(news);
         }
+        case AlertEvent::succeeded:
+            return job + " succeeded at " + utc_text(news.at) + see_run(news);
         case AlertEvent::request_failed:
             return number_of(news.count, "request") + " to " + news.subject + " failed" +
                    (news.count <= 1 ? " at " + utc_text(news.at)

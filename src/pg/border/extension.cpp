@@ -89,7 +89,7 @@ bool try_lock_tables(const char* schema_name, const char* const (&tables)[N]) {
 bool try_lock_tables(Tables tables) {
     switch (tables) {
         case Tables::cron:
-            return try_lock_tables("cron", {"job", "job_dependency", "scheduler_state", "alert"});
+            return try_lock_tables("cron", {"job", "job_dependency", "scheduler_state"});
         case Tables::net:
             return try_lock_tables("net", {"http_request_queue", "_http_response", "secret"});
     }

@@ -33,6 +33,7 @@ constexpr core::Duration kPauseForLocks = std::chrono::seconds(1);
 bool is_to_be_told(const Due& due, const Incident& incident) {
     if (!due.is_active || !due.is_wanted) return false;
     if (due.news.event == core::AlertEvent::recovered) return incident.count > 0;
+    if (due.news.event == core::AlertEvent::succeeded) return true;
     return core::is_told_again(incident.told, incident.told_at, due.remind_after, now());
 }
 

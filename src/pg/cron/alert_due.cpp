@@ -19,6 +19,7 @@ namespace {
 constexpr core::Duration kFirstDelay = std::chrono::seconds(1);
 // How many events about one thing are counted in one transaction.
 constexpr std::int32_t kEventsAtOnce = 1000;
+constexpr std::string_view kSucceeded = "succeeded";
 
 std::optional<std::string> optional_text(const Row& row, int column) {
     return row.is_null(column) ? std::nullopt : std::optional(row.as_text(column));
@@ -68,7 +69,8 @@ SELECT id, event, count, at, subject, runid, request_id, scheduled_at, sqlstate,
  WHERE alertid = $1 AND jobid = $2 AND host = $3
  ORDER BY id LIMIT $4 FOR UPDATE SKIP LOCKED)");
     // What is to be told each time is told one by one.
-    const std::int32_t limit = due.remind_after == core::Duration(0) ? 1 : kEventsAtOnce;
+    const bool is_each_told = due.remind_after == core::Duration(0) || due.event == kSucceeded;
+    const std::int32_t limit = is_each_told ? 1 : kEventsAtOnce;
     query.execute_on_latest({Parameter::of(due.alert), Parameter::of(due.news.job),
                              Parameter::of(due.host), Parameter::of(limit)});
     const std::int64_t first = due.events.front();
@@ -165,6 +167,7 @@ ON CONFLICT (jobid, host, alertid, event) DO UPDATE
         over.execute_on_latest({alert, job, host});
         return;
     }
+    if (due.event == kSucceeded) return;
     incident.since = std::min(incident.since, due.news.since);
     incident.count += due.news.count;
     if (told) {

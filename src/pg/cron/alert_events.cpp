@@ -92,12 +92,15 @@ WITH wanted AS (
            UNION ALL
            SELECT 'late', $5 WHERE late.is_late AND 'late' = ANY (a.events)
            UNION ALL
+           SELECT 'succeeded', $6 WHERE NOT $9 AND 'succeeded' = ANY (a.events)
+           UNION ALL
            SELECT 'recovered', $6
             WHERE NOT $9 AND NOT (late.is_late AND 'late' = ANY (a.events))
               AND (EXISTS (SELECT FROM cron.alert_incident i
                             WHERE i.jobid = j.jobid AND i.host = '' AND i.alertid = a.alertid)
                    OR EXISTS (SELECT FROM cron.alert_event o
-                               WHERE o.alertid = a.alertid AND o.jobid = j.jobid AND o.host = '')))
+                               WHERE o.alertid = a.alertid AND o.jobid = j.jobid AND o.host = ''
+                                 AND o.event <> 'succeeded')))
            e(event, at)
      WHERE j.jobid = $1 AND NOT j.replicated
     RETURNING alertid)

@@ -17,9 +17,14 @@ constexpr core::Duration kLookAgain = std::chrono::milliseconds(5);
 
 // Called at the end of a run, whose transaction may have locked anything: waiting for a lock that
 // DROP EXTENSION has could deadlock, so this tries repeatedly instead.
-void keep_extension() {
+// Returns whether there are alerts, whose tables it has locked, too.
+bool keep_extension() {
     const core::Duration until = monotonic_now() + kLongestWait;
-    while (!try_keep_extension(Tables::cron) || !alerts::try_lock()) {
+    while (true) {
+        if (try_keep_extension(Tables::cron)) {
+            const bool has_alerts = alerts::any();
+            if (!has_alerts || alerts::try_lock()) return has_alerts;
+        }
         if (monotonic_now() > until) {
             throw Error(kExtensionIsLocked,
                         "the outcome could not be recorded: another session has locked the tables "
@@ -97,9 +102,9 @@ Task receive_task(std::uint32_t parcel) { return read_parcel(parcel); }
 
 void record_end(const RunReport& report, const Task& task) {
     const bool stays = report.outcome != core::RunOutcome::succeeded || task.keep_success;
-    keep_extension();
+    const bool has_alerts = keep_extension();
     const bool is_written = stays && write_end(report);
-    if (is_written && !alerts::any()) return;
+    if (is_written && !has_alerts) return;
     OwnerScope owner(OwnerScope::Mode::force_writable);
     Spi spi;
     if (!stays) {
@@ -107,7 +112,7 @@ void record_end(const RunReport& report, const Task& task) {
     } else if (!is_written) {
         update_or_insert_end(report, task);
     }
-    alerts::tell_end(report, report.message.data());
+    if (has_alerts) alerts::tell_end(report, report.message.data());
 }
 
 void mark_not_transactional(const RunOrder& order, Pid pid, core::Instant started_at) {
@@ -116,7 +121,7 @@ UPDATE cron.job_run_details
    SET transactional = false, status = 'running', job_pid = $2, start_time = $3, reason = NULL
  WHERE runid = $1 AND status IN ('starting', 'running'))");
     OwnerScope owner(OwnerScope::Mode::force_writable);
-    keep_extension();
+    (void)keep_extension();
     Spi spi;
     const std::uint64_t updated =
         update.execute_on_latest({Parameter::of(static_cast<std::int64_t>(order.run)),

@@ -17,6 +17,7 @@ enum class AlertEvent {
     overran,              // a run was ended by max_runtime
     paused,               // the scheduler paused a job
     recovered,            // what was told is over: a run on time has succeeded
+    succeeded,            // a run succeeded; each of them is told
     request_failed,       // requests to a host failed or expired
     scheduler_restarted,  // the scheduler of the database started again
 };

@@ -21,8 +21,8 @@ inline constexpr int kMaxAttempts = 5;
 
 // ---- for whoever records something (inside an Spi, with the owner's rights) ---------------------
 
-// Whether this database has alerts, or had some lately. Costs about a microsecond. Needs
-// try_keep_extension(Tables::cron).
+// Whether this database has alerts, or had some lately, or may have some: their table is locked.
+// Costs about a microsecond, and locks the table for reading until the transaction ends.
 bool any();
 
 // Whether events can be written now; true if there are no alerts. Never waits: locks what the

@@ -16,7 +16,7 @@ AlertNews news(AlertEvent event) {
 
 TEST(AlertEvents, HaveNames) {
     for (const char* name : {"failed", "missed", "late", "overran", "paused", "recovered",
-                             "request_failed", "scheduler_restarted"}) {
+                             "succeeded", "request_failed", "scheduler_restarted"}) {
         const auto event = parse_alert_event(name);
         ASSERT_TRUE(event) << name;
         EXPECT_EQ(alert_event_name(*event), name);
@@ -88,6 +88,11 @@ TEST(AlertText, OfTheOthers) {
         "job 'night work' succeeded again at 2026-11-24 00:01:30+00 after 1 incident since "
         "2026-11-24 00:00:00+00. See: SELECT * FROM cron.job_run_details WHERE jobid = 7 ORDER "
         "BY runid DESC LIMIT 10");
+    AlertNews succeeded = news(AlertEvent::succeeded);
+    succeeded.run = 6;
+    EXPECT_EQ(alert_text(succeeded),
+              "job 'night work' succeeded at 2026-11-24 00:01:30+00. See: SELECT * FROM "
+              "cron.job_run_details WHERE runid = 6");
     AlertNews paused = news(AlertEvent::paused);
     paused.detail = "paused: 3 failures in a row";
     EXPECT_EQ(
