@@ -26,7 +26,7 @@ SELECT jobname, username = 'stat_owner' AS of_owner, runs, succeeded, failed, ca
        requests, total_time, max_time, total_lag, max_lag, last_start, last_success, last_status,
        consecutive_failures, next_run_at > now() AS has_next, overdue_by, stats_reset
   FROM cron_stat.jobs ORDER BY jobname DESC;
-SELECT datname = current_database() AS here, pid IS NOT NULL AS is_up
+SELECT datname = current_database() AS here
   FROM cron_stat.schedulers WHERE datname = current_database();
 SELECT count(*) >= 0 AS answers FROM cron_stat.workers;
 SELECT reason, skipped, missed FROM cron_stat.reasons ORDER BY reason;

@@ -16,8 +16,9 @@ COMMENT ON TYPE cron_stat._job_figures IS 'What is counted of a job.';
 CREATE FUNCTION cron_stat._job(jobid bigint) RETURNS cron_stat._job_figures
     LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_job_statistics';
 COMMENT ON FUNCTION cron_stat._job(bigint) IS 'Behind cron_stat.jobs: what is counted of a job.';
+-- VOLATILE, because the planner would call it too, to learn how long the array is.
 CREATE FUNCTION cron_stat._top_jobs(count int) RETURNS bigint[]
-    LANGUAGE C STABLE STRICT AS 'MODULE_PATHNAME', 'securatlas_top_jobs';
+    LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'securatlas_top_jobs';
 COMMENT ON FUNCTION cron_stat._top_jobs(int) IS 'So many jobs: first those that fail, then those with the most runs.';
 CREATE FUNCTION cron_stat._reason_kind(reason text) RETURNS text
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_reason_kind';
@@ -122,9 +123,10 @@ COMMENT ON COLUMN cron_stat.jobs.run_interval IS 'Time between its next two runs
 COMMENT ON COLUMN cron_stat.jobs.overdue_by IS 'For how long an occurrence has been due that has not started, although it should; NULL: there is none.';
 COMMENT ON COLUMN cron_stat.jobs.stats_reset IS 'Since when all this is counted; NULL: nothing was counted yet.';
 
--- Jobs that have not run are in no order of their own; those that were dropped have no row any more.
+-- Jobs that have not run are in no order of their own. OFFSET 0 makes the planner look up each job;
+-- of a LIMIT that it does not know it expects a tenth of all rows, for which it would read all of them.
 CREATE FUNCTION cron_stat.top_jobs(max_jobs int DEFAULT 100) RETURNS SETOF cron_stat.jobs
-    LANGUAGE sql STABLE ROWS 100
+    LANGUAGE sql STABLE ROWS 100 SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off
     BEGIN ATOMIC
 WITH wanted AS (
     SELECT ids.jobid, pg_catalog.min(ids.number) AS number FROM (
@@ -132,11 +134,10 @@ WITH wanted AS (
           FROM pg_catalog.unnest(cron_stat._top_jobs(GREATEST(max_jobs, 0))) WITH ORDINALITY AS top(jobid, number)
         UNION ALL
         (SELECT j.jobid, 10000000 + j.jobid FROM cron.job j ORDER BY j.jobid LIMIT GREATEST(max_jobs, 0))) ids
-      JOIN cron.job known ON known.jobid = ids.jobid
-     GROUP BY ids.jobid ORDER BY 2 LIMIT GREATEST(max_jobs, 0)
+     GROUP BY ids.jobid
 )
-SELECT s.* FROM wanted w CROSS JOIN LATERAL (SELECT * FROM cron_stat.jobs v WHERE v.jobid = w.jobid) s
- ORDER BY w.number;
+SELECT s.* FROM wanted w CROSS JOIN LATERAL (SELECT * FROM cron_stat.jobs v WHERE v.jobid = w.jobid OFFSET 0) s
+ ORDER BY w.number LIMIT GREATEST(max_jobs, 0);
     END;
 COMMENT ON FUNCTION cron_stat.top_jobs(int) IS 'So many rows of cron_stat.jobs: first the jobs that fail, then those with the most runs, then others.';
 
