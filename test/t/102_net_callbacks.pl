@@ -150,6 +150,24 @@ $holder->quit;
 wait_for_state($locked, 'done', 'it is called when it is free');
 is(sql("SELECT note FROM effect WHERE id = $locked"), 'late', 'once');
 
+# What the owner of the table adds to it applies when a callback is marked as done, too.
+sql_as('clerk', q{CREATE FUNCTION tidy(r net._http_response) RETURNS void LANGUAGE sql
+	AS $$ DELETE FROM net._http_response WHERE id = r.id; INSERT INTO public.effect (id, note) VALUES (r.id, 'tidy') $$});
+$id = request_as('clerk', '/status/200', 'tidy');
+wait_for($node, "SELECT note FROM effect WHERE id = $id", 'tidy', 'a callback may delete its response');
+is(sql("SELECT count(*) FROM net._http_response WHERE id = $id"), '0', 'which is gone then');
+sql(q{CREATE TABLE marks (id bigint, state text);
+	CREATE FUNCTION remember() RETURNS trigger LANGUAGE plpgsql AS
+		$$ BEGIN INSERT INTO public.marks VALUES (new.id, new.callback_state); RETURN NULL; END $$;
+	CREATE TRIGGER remember AFTER UPDATE ON net._http_response FOR EACH ROW EXECUTE FUNCTION remember();
+	ALTER TABLE net._http_response ENABLE ALWAYS TRIGGER remember});
+$id = request_as('clerk', '/status/200', 'note');
+wait_for_state($id, 'done', 'a table with a trigger');
+is(sql("SELECT string_agg(state, ' ') FROM marks WHERE id = $id AND state = 'done'"), 'done', 'which fires');
+sql('DROP TRIGGER remember ON net._http_response');
+is(sql(q{SET enable_seqscan = off; SELECT count(*) FROM net._http_response r WHERE created < now() + interval '1 hour'}),
+	sql('SELECT count(*) FROM net._http_response'), 'the index finds every response after it was marked');
+
 # A callback that ends its process.
 $id = request_as('clerk', '/status/200', 'suicide');
 $other = request_as('clerk', '/status/200', 'note');

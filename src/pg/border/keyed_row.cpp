@@ -31,9 +31,8 @@ namespace {
 bool has_other_triggers(const TriggerDesc* triggers, const char* known) {
     for (int i = 0; triggers != nullptr && i < triggers->numtriggers; ++i) {
         const Trigger& trigger = triggers->triggers[i];
-        const bool is_known = TRIGGER_FOR_BEFORE(trigger.tgtype) &&
-                              !TRIGGER_FOR_ROW(trigger.tgtype) &&
-                              strcmp(trigger.tgname, known) == 0;
+        const bool is_known =
+            TRIGGER_FOR_BEFORE(trigger.tgtype) && strcmp(trigger.tgname, known) == 0;
         if (TRIGGER_FOR_UPDATE(trigger.tgtype) && !is_known) return true;
     }
     return false;

@@ -43,7 +43,7 @@ struct Change {
 
 // What UPDATE of a table would heed, and the caller does by itself or knows to be satisfied.
 struct KnownParts {
-    const char* trigger = "";    // before each statement
+    const char* trigger = "";    // BEFORE, of each row or statement
     const char* check = "";      // a CHECK constraint
     const char* generated = "";  // a generated column, which depends on no column that is changed
 };

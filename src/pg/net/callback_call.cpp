@@ -2,6 +2,7 @@
 // inside one call().
 #include <cstring>
 
+#include "border/keyed_row.hpp"
 #include "border/owner_scope.hpp"
 #include "border/spi.hpp"
 #include "border/statement_runner.hpp"
@@ -19,6 +20,7 @@
 
 extern "C" {
 #include "access/htup_details.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "executor/spi.h"
 #include "funcapi.h"
@@ -135,12 +137,40 @@ SELECT id, on_response, callback_attempts, sealed, content_bytes, r, on_response
     return fetch_due();
 }
 
+// C world. What the UPDATE in mark_done() does, without the executor. False: the table has
+// something that only an UPDATE would heed.
+bool mark_plainly(std::int64_t response, int attempts) {
+    constexpr KnownParts kKnown = {.trigger = "response_replicated",  // of replicated rows only
+                                   .check = "_http_response_state_check"};
+    Relation table = open_table("net", "_http_response", RowExclusiveLock);
+    const Change changes[] = {
+        {column_number(table, "callback_state"), CStringGetTextDatum("done"), false},
+        {column_number(table, "callback_attempts"), Int32GetDatum(attempts), false},
+        {column_number(table, "callback_error"), Datum{0}, true},
+        {column_number(table, "callback_at"), Datum{0}, true}};
+    const int count = lengthof(changes);
+    const bool is_plain = is_plainly_updated(table, kKnown, changes, count);
+    const AttrNumber key = column_number(table, "id");
+    CommandCounterIncrement();
+    // The row is gone if the callback has deleted it.
+    for (bool is_done = !is_plain; !is_done;) {
+        PushActiveSnapshot(GetLatestSnapshot());
+        HeapTuple row = find_row(table, key, response, GetActiveSnapshot());
+        is_done = !HeapTupleIsValid(row) ||
+                  update_row(table, row, GetActiveSnapshot(), changes, count, Locked::wait);
+        PopActiveSnapshot();
+    }
+    table_close(table, NoLock);
+    return is_plain;
+}
+
 void mark_done(const Due& due, int attempts) {
     static Statement statement(R"(
 UPDATE net._http_response
    SET callback_state = 'done', callback_attempts = $2, callback_error = NULL, callback_at = NULL
  WHERE id = $1)");
     const OwnerScope owner(OwnerScope::Mode::force_writable);
+    if (call([&] { return mark_plainly(due.response, attempts); })) return;
     Spi spi;
     statement.execute_on_latest(
         {Parameter::of(due.response), Parameter::of(std::int32_t{attempts})});
