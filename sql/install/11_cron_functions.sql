@@ -83,7 +83,20 @@ CREATE FUNCTION cron.configure_job(
         max_failures int DEFAULT NULL,
         log_runs text DEFAULT NULL)
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_configure_job';
-COMMENT ON FUNCTION cron.configure_job(bigint, text, interval, int, interval, text, text, interval, interval, int, text) IS 'Sets the rules of a job; what is NULL stays as it is.';
+COMMENT ON FUNCTION cron.configure_job(bigint, text, interval, int, interval, text, text, interval, interval, int, text) IS 'Sets the rules of a job; what is NULL stays as it is.
+job_id: id of the job.
+timezone: time zone of the schedule.
+max_runtime: a run that takes longer is cancelled; positive.
+max_retries: how often a failed run is tried again, 0 to 1,000.
+retry_period: delay before the first retry; it doubles with each further one.
+overlap_policy: what happens to a run that is due while the previous one has not finished: buffer_one, buffer_all, skip, cancel_other, allow.
+missed: which missed runs are made up for: skip (none), once (the last), all.
+catchup_window: missed runs that are older are not made up for.
+jitter: each run is delayed by a random time up to this one.
+max_failures: number of failures in a row after which the job is paused.
+log_runs: which runs are recorded: all, failures, none.
+Error 22023: a rule is out of range or not a word of the list; the hint has it.
+Error 42704: there is no such job, or the caller may not manage it.';
 CREATE FUNCTION cron.configure_job(
         job_name text,
         timezone text DEFAULT NULL,
@@ -97,13 +110,34 @@ CREATE FUNCTION cron.configure_job(
         max_failures int DEFAULT NULL,
         log_runs text DEFAULT NULL)
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_configure_job_named';
-COMMENT ON FUNCTION cron.configure_job(text, text, interval, int, interval, text, text, interval, interval, int, text) IS 'Sets the rules of a job; what is NULL stays as it is.';
+COMMENT ON FUNCTION cron.configure_job(text, text, interval, int, interval, text, text, interval, interval, int, text) IS 'Sets the rules of a job; what is NULL stays as it is.
+job_name: name of the job: the caller''s own, or else the only one of this name that the caller may manage.
+timezone: time zone of the schedule.
+max_runtime: a run that takes longer is cancelled; positive.
+max_retries: how often a failed run is tried again, 0 to 1,000.
+retry_period: delay before the first retry; it doubles with each further one.
+overlap_policy: what happens to a run that is due while the previous one has not finished: buffer_one, buffer_all, skip, cancel_other, allow.
+missed: which missed runs are made up for: skip (none), once (the last), all.
+catchup_window: missed runs that are older are not made up for.
+jitter: each run is delayed by a random time up to this one.
+max_failures: number of failures in a row after which the job is paused.
+log_runs: which runs are recorded: all, failures, none.
+Error 22023: a rule is out of range or not a word of the list; the hint has it.
+Error 42704: there is no such job, or the caller may not manage it.';
 CREATE FUNCTION cron.reset_job_rules(job_id bigint, VARIADIC rules text[])
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_reset_job_rules';
-COMMENT ON FUNCTION cron.reset_job_rules(bigint, text[]) IS 'Gives the rules of these names, as cron.configure_job() calls them, the values that a new job has.';
+COMMENT ON FUNCTION cron.reset_job_rules(bigint, text[]) IS 'Gives the rules of these names, as cron.configure_job() calls them, the values that a new job has.
+job_id: id of the job.
+rules: names of the rules: the arguments of cron.configure_job().
+Error 22023: there is no rule of this name.
+Error 42704: there is no such job, or the caller may not manage it.';
 CREATE FUNCTION cron.reset_job_rules(job_name text, VARIADIC rules text[])
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_reset_job_rules_named';
-COMMENT ON FUNCTION cron.reset_job_rules(text, text[]) IS 'Gives the rules of these names, as cron.configure_job() calls them, the values that a new job has.';
+COMMENT ON FUNCTION cron.reset_job_rules(text, text[]) IS 'Gives the rules of these names, as cron.configure_job() calls them, the values that a new job has.
+job_name: name of the job: the caller''s own, or else the only one of this name that the caller may manage.
+rules: names of the rules: the arguments of cron.configure_job().
+Error 22023: there is no rule of this name.
+Error 42704: there is no such job, or the caller may not manage it.';
 CREATE FUNCTION cron.schedule_once(job_name text, run_at timestamptz, command text)
     RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_schedule_once';
 COMMENT ON FUNCTION cron.schedule_once(text, timestamptz, text) IS 'Creates a job that runs once and is deleted when it has succeeded; its history stays. Returns its id.

@@ -106,4 +106,5 @@ BEGIN
       FROM net._http_response r
      WHERE idle AND r.callback_state = 'waiting' AND r.created_by IS NOT NULL AND r.callback_at < late;
 END $$;
-COMMENT ON FUNCTION cron.check_invariants(interval) IS 'What should never be, among the jobs, runs and requests that the caller may see: no rows if all is well. It reads the whole history. What is late by less than patience is not reported; a row that is gone when the function is called again was in the middle of a change.';
+COMMENT ON FUNCTION cron.check_invariants(interval) IS 'What should never be, among the jobs, runs and requests that the caller may see: no rows if all is well. It reads the whole history. What is late by less than patience is not reported; a row that is gone when the function is called again was in the middle of a change.
+patience: what is late by less is not reported.';

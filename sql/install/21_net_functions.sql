@@ -90,7 +90,11 @@ CREATE FUNCTION net.http_post_form(
         headers jsonb DEFAULT '{}',
         timeout_milliseconds int DEFAULT 5000)
     RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_http_post_form';
-COMMENT ON FUNCTION net.http_post_form(text, jsonb, jsonb, int) IS 'Makes a POST request whose body is a form, which is sent when the transaction commits; returns its id. {{secret:name}} in a value is replaced by the secret when it is sent.';
+COMMENT ON FUNCTION net.http_post_form(text, jsonb, jsonb, int) IS 'Makes a POST request whose body is a form, which is sent when the transaction commits; returns its id. {{secret:name}} in a value is replaced by the secret when it is sent.
+url: http or https, without user and password; at most 65,536 bytes.
+form: JSON object of the fields. {{secret:name}} in a value is replaced by the secret when the request is sent.
+headers: JSON object of headers; NULL: none. {{secret:name}} in a value is replaced by the secret when the request is sent.
+timeout_milliseconds: limit for each attempt, 1 to 3,600,000.';
 CREATE FUNCTION net.http_post_form(
         url text,
         form jsonb,
@@ -104,7 +108,18 @@ CREATE FUNCTION net.http_post_form(
         on_response regprocedure DEFAULT NULL,
         store_response text DEFAULT 'full')
     RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_http_post_form';
-COMMENT ON FUNCTION net.http_post_form(text, jsonb, jsonb, int, int, text, text, timestamptz, interval, regprocedure, text) IS 'Makes a POST request whose body is a form, with all the options of net.http_request(); returns its id.';
+COMMENT ON FUNCTION net.http_post_form(text, jsonb, jsonb, int, int, text, text, timestamptz, interval, regprocedure, text) IS 'Makes a POST request whose body is a form, with all the options of net.http_request(); returns its id.
+url: http or https, without user and password; at most 65,536 bytes.
+form: JSON object of the fields. {{secret:name}} in a value is replaced by the secret when the request is sent.
+headers: JSON object of headers; NULL: none. {{secret:name}} in a value is replaced by the secret when the request is sent.
+timeout_milliseconds: limit for each attempt, 1 to 3,600,000.
+max_attempts: 1 to 1,000; NULL: net.max_attempts.
+retry: after which failures it is tried again: never, unsent (it certainly had no effect), idempotent, always; NULL: unsent.
+idempotency_key: sent as Idempotency-Key with every attempt; NULL: a random one.
+not_before: it is not sent before; NULL: at once.
+expires_in: if it has not been sent by then, it is recorded as expired; NULL: never.
+on_response: function(net._http_response) that is called once with the outcome, as the caller.
+store_response: what is recorded of the response: full, headers, status, or sealed (the body encrypted).';
 CREATE FUNCTION net.http_request(
         method text,
         url text,
@@ -120,7 +135,20 @@ CREATE FUNCTION net.http_request(
         on_response regprocedure DEFAULT NULL,
         store_response text DEFAULT 'full')
     RETURNS bigint LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_http_request';
-COMMENT ON FUNCTION net.http_request(text, text, jsonb, jsonb, bytea, int, int, text, text, timestamptz, interval, regprocedure, text) IS 'Makes a request of any method, which is sent when the transaction commits; returns its id.';
+COMMENT ON FUNCTION net.http_request(text, text, jsonb, jsonb, bytea, int, int, text, text, timestamptz, interval, regprocedure, text) IS 'Makes a request of any method, which is sent when the transaction commits; returns its id.
+method: GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS.
+url: http or https, without user and password; at most 65,536 bytes.
+params: JSON object of parameters that are added to the query of the URL; NULL: none.
+headers: JSON object of headers; NULL: none. {{secret:name}} in a value is replaced by the secret when the request is sent.
+body: the bytes; NULL: none.
+timeout_milliseconds: limit for each attempt, 1 to 3,600,000.
+max_attempts: 1 to 1,000; NULL: net.max_attempts.
+retry: after which failures it is tried again: never, unsent (it certainly had no effect), idempotent, always; NULL: unsent.
+idempotency_key: sent as Idempotency-Key with every attempt; NULL: a random one.
+not_before: it is not sent before; NULL: at once.
+expires_in: if it has not been sent by then, it is recorded as expired; NULL: never.
+on_response: function(net._http_response) that is called once with the outcome, as the caller.
+store_response: what is recorded of the response: full, headers, status, or sealed (the body encrypted).';
 
 -- ==== secrets ================================================================================
 

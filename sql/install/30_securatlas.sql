@@ -132,7 +132,18 @@ CREATE FUNCTION securatlas.risk_score(
     OUT integration_findings int,
     OUT annualized_loss_expectancy float8
 ) LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_risk_score';
-COMMENT ON FUNCTION securatlas.risk_score(float8, float8, float8, bigint, bigint, bigint, bigint, float8, float8, float8[], float8[]) IS 'Computes the score of one tenant, the rounded values of its categories, and its annualized loss expectancy. NULL arguments mean "no data".';
+COMMENT ON FUNCTION securatlas.risk_score(float8, float8, float8, bigint, bigint, bigint, bigint, float8, float8, float8[], float8[]) IS 'Computes the score of one tenant, the rounded values of its categories, and its annualized loss expectancy. NULL arguments mean "no data".
+average_maturity: mean maturity of the controls, 0 to 5.
+evidence_share: share of the controls with valid evidence, 0 to 1.
+framework_readiness: mean share of the requirements that are met, 0 to 100.
+critical: number of open findings that are critical.
+high: number of open findings that are high.
+medium: number of open findings that are medium.
+low: number of open findings that are low.
+breach_cost: what a breach costs on average.
+annual_revenue: revenue of the tenant in a year.
+weights: as risk_weights() returns them.
+penalties: as risk_penalties() returns them.';
 
 CREATE FUNCTION securatlas._snake_case(title text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -96,7 +96,9 @@ BEGIN
     END IF;
 END
 $fn$;
-COMMENT ON FUNCTION securatlas.install(regnamespace, boolean) IS 'Creates the missing tables, and the views and functions, of the SecurAtlas jobs in a schema, owned by the caller, and schedules the jobs. May be run again.';
+COMMENT ON FUNCTION securatlas.install(regnamespace, boolean) IS 'Creates the missing tables, and the views and functions, of the SecurAtlas jobs in a schema, owned by the caller, and schedules the jobs. May be run again.
+target_schema: where the tables, views and functions are.
+schedule_jobs: false: no job is scheduled.';
 
 CREATE FUNCTION securatlas.uninstall(target_schema regnamespace DEFAULT 'public') RETURNS void
     LANGUAGE plpgsql
@@ -119,4 +121,5 @@ BEGIN
     END LOOP;
 END
 $fn$;
-COMMENT ON FUNCTION securatlas.uninstall(regnamespace) IS 'Drops the jobs and functions that install() made in a schema; tables and views stay.';
+COMMENT ON FUNCTION securatlas.uninstall(regnamespace) IS 'Drops the jobs and functions that install() made in a schema; tables and views stay.
+target_schema: where the tables, views and functions are.';

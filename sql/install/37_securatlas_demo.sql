@@ -249,4 +249,7 @@ BEGIN
     PERFORM securatlas._load_demo_integrations(tenants, seed);
 END
 $fn$;
-COMMENT ON FUNCTION securatlas.load_demo(int, int, regnamespace) IS 'Fills the tables with plausible tenants, the same for the same seed; times are relative to the day of the call.';
+COMMENT ON FUNCTION securatlas.load_demo(int, int, regnamespace) IS 'Fills the tables with plausible tenants, the same for the same seed; times are relative to the day of the call.
+tenants: how many tenants.
+seed: the same seed makes the same tenants.
+target_schema: where the tables, views and functions are.';

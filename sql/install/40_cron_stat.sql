@@ -139,7 +139,8 @@ WITH wanted AS (
 SELECT s.* FROM wanted w CROSS JOIN LATERAL (SELECT * FROM cron_stat.jobs v WHERE v.jobid = w.jobid OFFSET 0) s
  ORDER BY w.number LIMIT GREATEST(max_jobs, 0);
     END;
-COMMENT ON FUNCTION cron_stat.top_jobs(int) IS 'So many rows of cron_stat.jobs: first the jobs that fail, then those with the most runs, then others.';
+COMMENT ON FUNCTION cron_stat.top_jobs(int) IS 'So many rows of cron_stat.jobs: first the jobs that fail, then those with the most runs, then others.
+max_jobs: how many jobs are shown, those that fail and the busiest first.';
 
 CREATE VIEW cron_stat.schedulers WITH (security_invoker = true) AS
 SELECT s.datid, d.datname, s.pid, s.started, s.restarts, s.planned_until, s.jobs, s.waiting,
@@ -289,10 +290,12 @@ CREATE FUNCTION cron_stat.reset() RETURNS void
 COMMENT ON FUNCTION cron_stat.reset() IS 'Sets all counters of this database to 0.';
 CREATE FUNCTION cron_stat.reset_job(jobid bigint) RETURNS void
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'securatlas_reset_job_statistics';
-COMMENT ON FUNCTION cron_stat.reset_job(bigint) IS 'Sets the counters of one job of this database to 0.';
+COMMENT ON FUNCTION cron_stat.reset_job(bigint) IS 'Sets the counters of one job of this database to 0.
+jobid: id of the job.';
 CREATE FUNCTION cron_stat.reset_host(host text) RETURNS void
     LANGUAGE C VOLATILE STRICT AS 'MODULE_PATHNAME', 'securatlas_reset_host_statistics';
-COMMENT ON FUNCTION cron_stat.reset_host(text) IS 'Sets the counters of one host of this database to 0.';
+COMMENT ON FUNCTION cron_stat.reset_host(text) IS 'Sets the counters of one host of this database to 0.
+host: scheme, host and port.';
 REVOKE ALL ON FUNCTION cron_stat.reset(), cron_stat.reset_job(bigint), cron_stat.reset_host(text) FROM PUBLIC;
 GRANT SELECT ON cron_stat.jobs, cron_stat.schedulers, cron_stat.workers, cron_stat.reasons,
     cron_stat.requests, cron_stat.hosts, cron_stat.histograms TO PUBLIC;

@@ -141,4 +141,6 @@ CREATE FUNCTION cron_stat.openmetrics(max_jobs int DEFAULT 100, max_hosts int DE
 SELECT cron_stat._openmetrics_of_jobs(GREATEST(max_jobs, 0)) || cron_stat._openmetrics_of_runs()
     || cron_stat._openmetrics_of_requests(GREATEST(max_hosts, 0)) || E'# EOF\n';
     END;
-COMMENT ON FUNCTION cron_stat.openmetrics(int, int) IS 'The statistics of this database as OpenMetrics text; of so many jobs (first those that fail, then the busiest) and hosts (first those whose breaker is open, then the busiest).';
+COMMENT ON FUNCTION cron_stat.openmetrics(int, int) IS 'The statistics of this database as OpenMetrics text; of so many jobs (first those that fail, then the busiest) and hosts (first those whose breaker is open, then the busiest).
+max_jobs: how many jobs are shown, those that fail and the busiest first.
+max_hosts: how many hosts are shown.';
