@@ -23,13 +23,13 @@ class EventFd {
     // Makes the descriptor readable. Cannot fail: the counter never gets near its limit.
     void signal() const noexcept {
         const std::uint64_t one = 1;
-        (void)!write(fd_, &one, sizeof one);
+        [[maybe_unused]] const ssize_t written = write(fd_, &one, sizeof one);
     }
 
     // Makes it unreadable.
     void clear() const noexcept {
         std::uint64_t count = 0;
-        (void)!read(fd_, &count, sizeof count);
+        [[maybe_unused]] const ssize_t got = read(fd_, &count, sizeof count);
     }
 
   private:

@@ -110,7 +110,7 @@ void Dispatcher::make_ready(core::RunId run, core::Duration monotonic_now) {
 
 std::size_t Dispatcher::ItemHash::operator()(const Item& item) const noexcept {
     if (const auto* run = std::get_if<core::RunId>(&item)) return std::hash<core::RunId>()(*run);
-    const auto& [role, calls] = std::get<1>(item);
+    const auto& [role, calls] = *std::get_if<1>(&item);
     return std::hash<std::uint64_t>()((std::uint64_t{role} << 1) |
                                       (calls == pg::Calls::alerts ? 1U : 0U));
 }

@@ -198,7 +198,9 @@ SchedulerProcess::Found SchedulerProcess::load_all_jobs(const std::function<void
     Found found;
     pg::jobs::read_all(kJobsPerPage, [&](const std::vector<pg::jobs::PlanRow>& rows) {
         for (const pg::jobs::PlanRow& row : rows) {
-            for (auto [place, end] = std::ranges::equal_range(known, core::JobId{row.id});
+            // clang 14 does not compile std::ranges::equal_range.
+            for (auto [place, end] =
+                     std::equal_range(known.begin(), known.end(), core::JobId{row.id});
                  place != end; ++place) {
                 is_there[static_cast<std::size_t>(place - known.begin())] = true;
             }

@@ -321,7 +321,7 @@ WorkerTable::Cancelled WorkerTable::cancel(DatabaseOid owner, core::RunId run) {
     return Cancelled::no_worker_has_it;
 }
 
-int end_workers_in(SharedState& state, DatabaseOid database, core::Duration waited) noexcept {
+int end_workers_in(SharedState& state, DatabaseOid database, core::Duration waited) {
     int left = 0;
     for (int i = 0; i < state.slot_count; ++i) {
         WorkerSlotState& slot = state.slots[i];

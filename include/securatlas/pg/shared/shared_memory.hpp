@@ -213,6 +213,6 @@ void abandon_slots(SharedState& state, DatabaseOid owner) noexcept;
 
 // Ends the job workers of a database, as DatabaseTable::block() does; those that have not come yet
 // will not connect, and their orders go back.
-int end_workers_in(SharedState& state, DatabaseOid database, core::Duration waited) noexcept;
+int end_workers_in(SharedState& state, DatabaseOid database, core::Duration waited);
 
 }  // namespace securatlas::pg
