@@ -38,8 +38,8 @@ void accept_signals();
 // shuts down, and reloads the configuration after SIGHUP. Query cancellation is ignored.
 void wait(Wait what, core::Duration timeout);
 
-// From now on wait() ends sleeps of less than a second to within microseconds; PostgreSQL's own waits
-// count in whole milliseconds. Call it before the first wait(). Takes one file descriptor.
+// From now on wait() ends sleeps of less than a second to within microseconds; PostgreSQL's own
+// waits count in whole milliseconds. Call it before the first wait(). Takes one file descriptor.
 void wait_precisely();
 
 // From now on wait() also returns when this descriptor is readable. Replaces an earlier descriptor.
