@@ -67,6 +67,9 @@ SELECT pg_temp.refused('SELECT cron.add_alert(' || arguments || ')') FROM (VALUE
     (21, $$'a', '{failed}', url => 'https://example.com', headers => NULL$$),
     (22, $$'a', '{failed}', url => 'https://example.com', headers => '{"webhook-signature": "{{secret:nobody knows}}"}'$$),
     (23, $$'a', '{failed}', url => 'https://example.com', headers => '{"webhook-signature": "v1,{{secret:alert_key}}"}'$$),
+    (30, $$'a', '{failed}', channel => 'a', jobs => 'all \'$$),
+    (31, $$'a', '{failed}', channel => 'a', jobs => repeat('a', 1001)$$),
+    (32, $$'a', '{failed}', channel => 'a', late_after => '200 years'$$),
     (24, $$'a', '{failed}', channel => 'a', remind_after => '-1 s'$$),
     (25, $$'a', '{failed}', channel => 'a', remind_after => NULL$$),
     (26, $$'a', '{failed}', channel => 'a', late_after => '-1 s'$$),
@@ -90,6 +93,11 @@ SELECT pg_temp.refused($$SELECT cron.drop_alert('night')$$);
 SELECT pg_temp.refused($$SELECT cron.add_alert('a', '{failed}', url => 'https://example.com', headers => '{"webhook-signature": "{{secret:alert_key}}"}')$$);
 -- A name is unique for its role only.
 SELECT cron.add_alert('night', '{failed}', channel => 'other') > 0 AS made;
+-- Each run looks at all of them, so that a role has a thousand at most.
+SELECT count(cron.add_alert('many ' || i, '{failed}', channel => 'other')) FROM generate_series(1, 999) AS i;
+SELECT pg_temp.refused($$SELECT cron.add_alert('one more', '{failed}', channel => 'other')$$);
+SELECT cron.add_alert('many 1', '{recovered}', channel => 'other') > 0 AS changed;
+SELECT count(*) FROM generate_series(1, 999) AS i, cron.drop_alert('many ' || i);
 RESET SESSION AUTHORIZATION;
 SELECT name, username FROM cron.alerts ORDER BY 1, 2;
 

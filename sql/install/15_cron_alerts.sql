@@ -14,7 +14,8 @@ CREATE TABLE cron.alert (
     username        text NOT NULL DEFAULT CURRENT_USER,
     roleid          oid,
     events          text[] NOT NULL,
-    jobs            text NOT NULL DEFAULT '%',
+    jobs            text NOT NULL DEFAULT '%'
+                    CHECK ((pg_catalog.length(jobs) - pg_catalog.length(pg_catalog.rtrim(jobs, '\'))) % 2 = 0),
     channel         text,
     function        text,
     function_owner  oid,
@@ -179,11 +180,13 @@ remind_after: what goes on is told again after this time, and then after twice a
 late_after: a run is late if it starts longer than this after it was due.
 active: false: nothing is told.
 Error 22004: an argument other than channel, function and url is NULL.
+Error 22025: jobs ends with an escape character.
 Error 22023: an argument is not valid, or there is nobody to tell.
 Error 42883: the function does not exist.
 Error 42P13: the function cannot be called with a jsonb.
 Error 42P16: the function is temporary.
 Error 42501: the role may not execute the function, use a secret, or send to the host.
+Error 54000: the role has 1,000 alerts.
 Error 28000: the role may not log in.';
 CREATE FUNCTION cron.drop_alert(alert_name text)
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_drop_alert';

@@ -18,6 +18,7 @@ constexpr const char* kNull = "22004";      // null_value_not_allowed
 constexpr const char* kInvalid = "22023";   // invalid_parameter_value
 constexpr std::size_t kLongestName = 1000;  // bytes
 constexpr std::size_t kLongestChannel = 63;
+constexpr core::Duration kLongestTime = std::chrono::days(366);
 
 template <class T>
 const T& required(const std::optional<T>& argument, const char* name) {
@@ -49,12 +50,27 @@ std::vector<std::string> checked_events(const AlertRequest& request) {
     return events;
 }
 
-pg::jobs::IntervalValue not_negative(const std::optional<pg::jobs::IntervalValue>& argument,
+// A pattern that LIKE raises an error for would make the runs of all jobs fail whose names are
+// compared with it.
+const std::string& checked_pattern(const std::optional<std::string>& argument) {
+    const std::string& pattern = required(argument, "jobs");
+    if (pattern.size() > kLongestName) {
+        throw pg::Error(kInvalid, "jobs is too long", "It must have at most 1000 bytes.");
+    }
+    const std::size_t end = pattern.find_last_not_of('\\') + 1;
+    if ((pattern.size() - end) % 2 != 0) {
+        throw pg::Error("22025", "jobs must not end with an escape character", "",
+                        "Write a backslash as two of them.");
+    }
+    return pattern;
+}
+
+pg::jobs::IntervalValue checked_time(const std::optional<pg::jobs::IntervalValue>& argument,
                                      const char* name) {
     const pg::jobs::IntervalValue& value = required(argument, name);
-    if (value.length < core::Duration(0)) {
+    if (value.length < core::Duration(0) || value.length > kLongestTime) {
         throw pg::Error(kInvalid, std::string(name) + " is out of range",
-                        "It must not be negative.");
+                        "It must be from 0 to a year.");
     }
     return value;
 }
@@ -123,10 +139,10 @@ std::int64_t add_alert(const AlertRequest& request) {
     pg::alerts::Definition definition;
     definition.name = checked_name(request.name);
     definition.events = checked_events(request);
-    definition.jobs = required(request.jobs, "jobs");
+    definition.jobs = checked_pattern(request.jobs);
     check_targets(request);
-    definition.remind_after = not_negative(request.remind_after, "remind_after");
-    definition.late_after = not_negative(request.late_after, "late_after");
+    definition.remind_after = checked_time(request.remind_after, "remind_after");
+    definition.late_after = checked_time(request.late_after, "late_after");
     definition.active = required(request.active, "active");
     definition.role = pg::current_role();
     definition.username = pg::current_user_name();

@@ -79,12 +79,12 @@ WITH wanted AS (
                        AND cron._alert_sees(a.roleid, j.roleid)
      CROSS JOIN LATERAL (
            SELECT $12 AND $4 = 1
-                  AND $5 - $3 > a.late_after + COALESCE(j.jitter, '0')) late(is_late)
+                  AND $5 - $3 - a.late_after > COALESCE(j.jitter, '0')) late(is_late)
      CROSS JOIN LATERAL (
            SELECT 'failed', $6
             WHERE $9 AND a.events && '{failed,recovered}'
               AND NOT ($10 AND $4 <= j.max_retries AND
-                       $6 + 1.25 * LEAST(j.retry_period * power(2, LEAST($4 - 1, 20)), '1 hour')
+                       $6 + 1.25 * LEAST(LEAST(j.retry_period, '1 hour') * power(2, LEAST($4 - 1, 20)), '1 hour')
                        < COALESCE((cron._try_next_runs(j.schedule, 1, $6, j.timezone,
                                                        j.planned_from))[1], 'infinity'))
            UNION ALL

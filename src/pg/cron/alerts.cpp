@@ -89,6 +89,23 @@ SELECT FROM cron.alert a LEFT JOIN pg_authid r ON r.oid = a.roleid
 
 // ---- for SQL functions ---------------------------------------------------------------------
 
+namespace {
+
+// Each run looks at all alerts.
+void require_room(const Definition& definition) {
+    static Statement query(
+        "SELECT count(*) FROM cron.alert WHERE roleid = $1 AND name <> $2 HAVING count(*) >= $3");
+    const bool is_full =
+        query.execute({Parameter::of_oid(definition.role), Parameter::of(definition.name),
+                       Parameter::of(kMostAlerts)}) > 0;
+    if (!is_full) return;
+    throw Error("54000", "too many alerts",
+                "A role may have " + std::to_string(kMostAlerts) + " of them.",
+                "Drop some with cron.drop_alert(), or let one alert tell of more jobs.");
+}
+
+}  // namespace
+
 std::int64_t upsert(const Definition& definition) {
     static Statement statement(R"(
 INSERT INTO cron.alert AS a (name, username, roleid, events, jobs, channel, function, function_owner,
@@ -103,6 +120,7 @@ ON CONFLICT (name, roleid) DO UPDATE
 RETURNING a.alertid)");
     OwnerScope owner;
     Spi spi;
+    require_room(definition);
     statement.execute(
         {Parameter::of(definition.name), Parameter::of(definition.username),
          Parameter::of_oid(definition.role), Parameter::of(definition.events),

@@ -19,6 +19,9 @@ namespace securatlas::pg::alerts {
 // An event that cannot be told is given up after this many attempts.
 inline constexpr int kMaxAttempts = 5;
 
+// How many alerts a role may have.
+inline constexpr std::int64_t kMostAlerts = 1000;
+
 // ---- for whoever records something (inside an Spi, with the owner's rights) ---------------------
 
 // Whether this database has alerts, or had some lately, or may have some: their table is locked.
