@@ -172,16 +172,16 @@ Datum share_in(FunctionCallInfo fcinfo) {
 }
 
 // In C world.
-void push_number(JsonbParseState** state, const char* key, std::size_t size, int number) {
+void push_number(pg::JsonbBuilder& json, const char* key, std::size_t size, int number) {
     JsonbValue name;
     name.type = jbvString;
     name.val.string.val = const_cast<char*>(key);
     name.val.string.len = static_cast<int>(size);
-    pushJsonbValue(state, WJB_KEY, &name);
+    json.push(WJB_KEY, &name);
     JsonbValue value;
     value.type = jbvNumeric;
     value.val.numeric = int64_to_numeric(number);
-    pushJsonbValue(state, WJB_VALUE, &value);
+    json.push(WJB_VALUE, &value);
 }
 
 // (summary bytea, categories text[]), strict
@@ -196,19 +196,20 @@ Datum breakdown(FunctionCallInfo fcinfo) {
     if (count != summary.categories()) {
         throw pg::Error("22023", "there must be a name for each category");
     }
-    JsonbParseState* state = nullptr;
-    pg::call([&] { pushJsonbValue(&state, WJB_BEGIN_OBJECT, nullptr); });
+    pg::JsonbBuilder json;
+    pg::call([&] { json.push(WJB_BEGIN_OBJECT); });
     for (int category = 0; category < count; ++category) {
         const auto average = summary.average_maturity(category);
         if (!average) continue;
         const int percent = core::round_half_away(*average * 20.0);
         pg::call([&] {
             const text* name = DatumGetTextPP(names[category]);
-            push_number(&state, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), percent);
+            push_number(json, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), percent);
         });
     }
     return pg::call([&] {
-        return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, nullptr)));
+        json.push(WJB_END_OBJECT);
+        return JsonbPGetDatum(json.finish());
     });
 }
 
