@@ -267,8 +267,8 @@ CREATE VIEW cron_stat.histograms WITH (security_invoker = true) AS
 SELECT h.histogram, h.host, b.bounds, c.counts, c.counts[pg_catalog.cardinality(c.counts)] AS count, h.sum
   FROM (SELECT 'start_lag' AS histogram, NULL::text AS host, d.lags AS buckets, d.total_lag AS sum
           FROM cron_stat._database() d
-        UNION ALL SELECT 'duration', NULL, d.durations, d.total_time FROM cron_stat._database() d
-        UNION ALL SELECT 'request_duration', o.host, o.durations, o.total_time FROM cron_stat._hosts() o) h
+        UNION ALL SELECT 'duration' AS histogram, NULL::text AS host, d.durations, d.total_time FROM cron_stat._database() d
+        UNION ALL SELECT 'request_duration' AS histogram, o.host, o.durations, o.total_time FROM cron_stat._hosts() o) h
  CROSS JOIN (SELECT pg_catalog.array_agg(e.bound::double precision ORDER BY e.number) AS bounds
                FROM pg_catalog.unnest(cron_stat._bounds()) WITH ORDINALITY AS e(bound, number)
               WHERE e.bound <> '+Inf') b

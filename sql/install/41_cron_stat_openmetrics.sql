@@ -11,7 +11,7 @@ SELECT name || '{' || string_agg(l.label || '="' || replace(replace(replace(l.co
             || value || E'\n'
   FROM (SELECT labels[2 * i - 1] AS label, COALESCE(labels[2 * i], '') AS content, i AS number
           FROM generate_series(1, cardinality(labels) / 2) i
-        UNION ALL SELECT 'database', current_database(), 1000) l;
+        UNION ALL SELECT 'database' AS label, current_database() AS content, 1000 AS number) l;
     END;
 COMMENT ON FUNCTION cron_stat._sample(text, text[], text) IS 'One line of OpenMetrics; labels are names and values by turns.';
 

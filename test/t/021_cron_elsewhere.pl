@@ -39,7 +39,7 @@ sub is_row
 	return;
 }
 
-# Segments of dynamic shared memory, as files.
+# Segments of dynamic shared memory, as files. Counters of jobs have some of their own, which stay.
 sub segments { return scalar(my @found = glob($node->data_dir . '/pg_dynshmem/*')); }
 
 # Takes the only slot.
@@ -58,6 +58,8 @@ sub unblock
 }
 
 my $reason = 'waiting for a worker: cron.max_running_jobs (1) is reached';
+as('anna', "SELECT cron.schedule('counted', '0 0 1 1 *', 'SELECT 1')");
+is_row(as('anna', "SELECT cron.run_job('counted')"), 'succeeded|-', 'a run whose counters need memory');
 my $at_first = segments();
 
 # ---- one that waits for a slot --------------------------------------------------------------
