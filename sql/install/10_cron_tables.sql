@@ -186,7 +186,7 @@ COMMENT ON FUNCTION cron._run_check() IS 'Ends unfinished runs that are copied f
 
 CREATE FUNCTION cron._run_role() RETURNS trigger
     LANGUAGE C AS 'MODULE_PATHNAME', 'securatlas_run_role';
-COMMENT ON FUNCTION cron._run_role() IS 'Looks up the role of a run by its name, whatever the row that is inserted says: it may come from another server.';
+COMMENT ON FUNCTION cron._run_role() IS 'Looks up the role of a run by its name when the row is inserted, whatever that says, and keeps it: the row may come from another server.';
 
 CREATE TRIGGER job_check BEFORE INSERT OR UPDATE ON cron.job
     FOR EACH ROW EXECUTE FUNCTION cron._job_check();
@@ -202,7 +202,7 @@ CREATE TRIGGER dependency_truncated AFTER TRUNCATE ON cron.job_dependency
 CREATE TRIGGER run_check BEFORE INSERT ON cron.job_run_details
     FOR EACH ROW WHEN (NEW.status IN ('starting', 'running'))
     EXECUTE FUNCTION cron._run_check();
-CREATE TRIGGER run_role BEFORE INSERT ON cron.job_run_details
+CREATE TRIGGER run_role BEFORE INSERT OR UPDATE OF roleid ON cron.job_run_details
     FOR EACH ROW EXECUTE FUNCTION cron._run_role();
 CREATE TRIGGER state_check BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON cron.scheduler_state
     FOR EACH STATEMENT EXECUTE FUNCTION cron._state_check();

@@ -50,9 +50,12 @@ my $subscriber = new_node('subscriber', init => { allows_streaming => 'logical' 
 $subscriber->start;
 my $own_scheduler = install($subscriber);
 sub subscribed { return $subscriber->safe_psql('postgres', $_[0]) }
-# A role has the number here that `worker` has there.
-subscribed(q{CREATE ROLE stranger; CREATE ROLE worker; GRANT USAGE ON SCHEMA cron, net TO PUBLIC});
-subscribed('ALTER ROLE worker LOGIN');
+# A role has the number here that `worker` has there, and `worker` another one.
+my $number = pub(q{SELECT oid FROM pg_roles WHERE rolname = 'worker'});
+subscribed('CREATE ROLE worker LOGIN; CREATE ROLE stranger; GRANT USAGE ON SCHEMA cron, net TO PUBLIC');
+subscribed('DROP ROLE worker; CREATE ROLE worker LOGIN')
+  if subscribed(q{SELECT oid FROM pg_roles WHERE rolname = 'worker'}) == $number;
+subscribed("SET allow_system_table_mods = on; UPDATE pg_authid SET oid = $number WHERE rolname = 'stranger' AND oid <> $number");
 subscribed(q{CREATE TABLE acted (id bigint GENERATED ALWAYS AS IDENTITY, job text, port text,
 	PRIMARY KEY (id, port)); GRANT INSERT ON acted TO PUBLIC});
 # Numbers of its own.
@@ -73,6 +76,11 @@ is(subscribed(q{SELECT string_agg(jobname, ',' ORDER BY jobname) FROM cron.job W
 	'job 1,job 2,job 4,job 4,job 5', 'with their states');
 is(subscribed(q{SELECT DISTINCT roleid::regrole FROM cron.job WHERE jobname = 'job 5'}), 'worker',
 	'of the role of that name');
+# The rows of these runs are inserted and then changed by replication.
+wait_for($subscriber, q{SELECT EXISTS (SELECT FROM cron.job_run_details WHERE jobname = 'job 5' AND status = 'succeeded')}, 't',
+	'a run comes by replication, and then its outcome');
+is(subscribed(q{SELECT string_agg(DISTINCT COALESCE(roleid::regrole::text, 'none'), ',') FROM cron.job_run_details
+	WHERE jobname = 'job 5'}), 'worker', 'each of these runs belongs to the role of that name');
 is(subscribed(q{SET ROLE stranger; SELECT count(*) FROM cron.job_run_details}), '0',
 	'a role that has its number here sees none of its runs');
 is(subscribed(q{SET ROLE worker; SELECT count(*) > 0 FROM cron.job_run_details}), 't', 'the role that has the name of the publisher\'s sees its runs');

@@ -99,7 +99,21 @@ HeapTuple check_run(const TriggerData* trigger) {
     return pg::call([trigger] { return end_copied_run(trigger); });
 }
 
+// A run keeps the role that it was inserted with, although the publisher sends its own with each
+// change.
+HeapTuple keep_role_of_run(const TriggerData* trigger) {
+    return pg::call([trigger] {
+        const TupleDesc description = trigger->tg_relation->rd_att;
+        int column = SPI_fnumber(description, "roleid");
+        bool is_null = false;
+        Datum value = heap_getattr(trigger->tg_trigtuple, column, description, &is_null);
+        return heap_modify_tuple_by_cols(trigger->tg_newtuple, description, 1, &column, &value,
+                                         &is_null);
+    });
+}
+
 HeapTuple find_role_of_run(const TriggerData* trigger) {
+    if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event)) return keep_role_of_run(trigger);
     struct Name {
         const char* text;  // null: none
         int column;

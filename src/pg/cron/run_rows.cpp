@@ -125,7 +125,8 @@ EndChanges changes_of(Relation history, const RunReport& report, Datum status) {
 }
 
 bool write_end_into(Relation history, const RunReport& report, const EndChanges& changes) {
-    constexpr KnownParts kKnown = {.check = "job_run_details_status_check", .generated = "roleid"};
+    constexpr KnownParts kKnown = {.trigger = "run_role",  // of changes of roleid only
+                                   .check = "job_run_details_status_check"};
     if (!is_plainly_updated(history, kKnown, changes.all.data(), changes.count)) {
         return false;
     }
