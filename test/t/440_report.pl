@@ -96,4 +96,22 @@ is($node->safe_psql('postgres', q{SELECT (data #>> '{totals,missed}')::int, json
 		$node->safe_psql('postgres', 'SELECT count(DISTINCT tenant_id) FROM tenant_risk_snapshots')),
 	'missed occurrences are counted, jobs with many runs are drawn as cells, tenants are counted');
 
+# What PostgREST does with a GET of a function: it takes the content type from the name of the domain that a
+# function of a schema that it exposes returns, not as a set, and calls it in a read-only transaction as a role
+# that is not the one that it connects as.
+$node->safe_psql('postgres', q{
+	CREATE SCHEMA api;
+	CREATE FUNCTION api.jobs() RETURNS cron."text/html" LANGUAGE sql STABLE AS 'SELECT cron.report()';
+	CREATE ROLE authenticator NOINHERIT LOGIN;
+	CREATE ROLE on_call;
+	GRANT on_call TO authenticator;
+	GRANT USAGE ON SCHEMA api, cron TO on_call});
+is($node->safe_psql('postgres', q{
+	SELECT t.typname, t.typbasetype::regtype, p.proretset, p.provolatile
+	  FROM pg_proc p JOIN pg_type t ON t.oid = p.prorettype WHERE p.pronamespace = 'api'::regnamespace AND t.typtype = 'd'}),
+	'text/html|text|f|s', 'a function of the API returns a media type');
+like($node->safe_psql('postgres', q{BEGIN READ ONLY; SET LOCAL ROLE on_call; SELECT api.jobs(); COMMIT},
+		connstr => $node->connstr('postgres') . ' user=authenticator'),
+	qr{<!DOCTYPE html>.*"jobs":\s*\[\]}s, 'it makes the page in a read-only transaction, with what the role may see: no jobs');
+
 done_testing();
