@@ -39,8 +39,8 @@ SELECT pg_temp.item(6, t, e), pg_temp.item(5, 0, t),
        CASE WHEN (t + e) % 7 = 0 THEN 'pending' ELSE 'accepted' END,
        CASE WHEN e % 3 = 0 THEN now() + ((t + e) % 100 - 20) * interval '1 day' END
   FROM generate_series(1, :n) AS t, generate_series(0, 39) AS e;
-INSERT INTO control_evidence_links (evidence_item_id, control_id)
-SELECT pg_temp.item(6, t, e), pg_temp.item(1, 0, (t + e * 5) % 64)
+INSERT INTO control_evidence_links (tenant_id, evidence_item_id, control_id)
+SELECT pg_temp.item(5, 0, t), pg_temp.item(6, t, e), pg_temp.item(1, 0, (t + e * 5) % 64)
   FROM generate_series(1, :n) AS t, generate_series(0, 39) AS e;
 INSERT INTO tenant_framework_selections (tenant_id, framework_id, weight)
 SELECT pg_temp.item(5, 0, t), pg_temp.item(2, 0, (t + f * 2) % 5), 1 + f

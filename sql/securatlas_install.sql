@@ -90,8 +90,8 @@ INSERT INTO shared_house.tenants (id, name) VALUES ('00000000-0000-0000-0000-000
 SET ROLE regress_install_owner;
 INSERT INTO shared_house.tenant_subscriptions VALUES ('00000000-0000-0000-0000-000000000001', 'premium', 'active');
 SELECT shared_house.fn_recompute_all_tenant_risk_scores();
-SELECT count(*) FROM shared_house.fn_write_risk_snapshots(NULL, 'nightly');
-SELECT count(*) FROM shared_house.fn_write_risk_snapshots(NULL, 'nightly');
+SELECT stored FROM shared_house.fn_store_risk_snapshots(NULL, 'nightly');
+SELECT stored FROM shared_house.fn_store_risk_snapshots(NULL, 'nightly');
 SELECT risk_score_1_100, level, change FROM shared_house.v_risk_trend;
 SELECT snapshot_type, risk_score_1_100, category_breakdown FROM shared_house.tenant_risk_snapshots ORDER BY 1;
 SELECT shared_house.fn_refresh_expiring_tokens();

@@ -29,8 +29,8 @@ INSERT INTO tenant_evidence_items (tenant_id, status, expires_at)
 SELECT t.id, pg_temp.any_of('{accepted,accepted,accepted,pending,rejected}'::text[]),
        pg_temp.any_of(ARRAY[NULL, NULL, now(), now() - interval '1 s', now() + interval '1 day', 'infinity', '-infinity'])
   FROM tenants t, generate_series(1, 15) AS n WHERE random() < 0.5;
-INSERT INTO control_evidence_links
-SELECT e.id, u.id FROM tenant_evidence_items e, unified_controls u WHERE random() < 0.04;
+INSERT INTO control_evidence_links (tenant_id, evidence_item_id, control_id)
+SELECT e.tenant_id, e.id, u.id FROM tenant_evidence_items e, unified_controls u WHERE random() < 0.04;
 INSERT INTO compliance_frameworks (key, name) SELECT 'f' || n, 'F' FROM generate_series(1, 6) AS n;
 INSERT INTO framework_requirements (framework_id, requirement_key)
 SELECT f.id, 'R' || n FROM compliance_frameworks f, generate_series(1, 7) AS n WHERE f.key <> 'f1' AND random() < 0.7;

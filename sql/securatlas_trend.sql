@@ -37,8 +37,8 @@ RESET ROLE;
 BEGIN;
 TRUNCATE tenant_risk_snapshots;
 INSERT INTO tenant_subscriptions SELECT id, 'starter', 'active' FROM tenants WHERE name IN ('T1', 'T2', 'T3');
-SELECT count(*) FROM fn_write_risk_snapshots(NULL, 'nightly');
-SELECT count(*) FROM fn_write_risk_snapshots(NULL, 'nightly');
+SELECT stored FROM fn_store_risk_snapshots(NULL, 'nightly');
+SELECT stored FROM fn_store_risk_snapshots(NULL, 'nightly');
 SELECT tenant_id, count(*) FROM tenant_risk_snapshots GROUP BY 1 ORDER BY 1;
 -- The later one counts.
 INSERT INTO compliance_frameworks VALUES (pg_temp.t(1), 'f', 'F');
@@ -47,7 +47,7 @@ INSERT INTO unified_controls (id, control_key, title, category, severity) VALUES
 INSERT INTO control_framework_map VALUES (pg_temp.t(1), pg_temp.t(1));
 INSERT INTO tenant_controls VALUES (pg_temp.t(2), pg_temp.t(1), 'implemented', 5);
 INSERT INTO tenant_framework_selections VALUES (pg_temp.t(2), pg_temp.t(1));
-SELECT count(*) FROM fn_write_risk_snapshots(NULL, 'nightly');
+SELECT stored FROM fn_store_risk_snapshots(NULL, 'nightly');
 SELECT tenant_id, risk_score_1_100 FROM tenant_risk_snapshots ORDER BY 1;
 -- Others are as many as are asked for, and the night before has its own.
 SELECT fn_recompute_all_tenant_risk_scores();
@@ -57,7 +57,7 @@ UPDATE tenant_risk_snapshots s
    SET computed_at = s.computed_at - interval '1 day',
        id = securatlas._snapshot_id(s.tenant_id, to_char((s.computed_at AT TIME ZONE 'UTC') - interval '1 day', 'YYYY-MM-DD'))
  WHERE s.snapshot_type = 'nightly';
-SELECT count(*) FROM fn_write_risk_snapshots(NULL, 'nightly');
+SELECT stored FROM fn_store_risk_snapshots(NULL, 'nightly');
 SELECT snapshot_type, count(*) FROM tenant_risk_snapshots GROUP BY 1 ORDER BY 1;
 -- The key itself keeps a second one out. Its text holds an id that is made of the date.
 \set VERBOSITY sqlstate

@@ -1,5 +1,8 @@
 -- ==== schema securatlas: the tables that install() makes =====================================
 
+-- Each unique key of a table with data of tenants holds the tenant, and so do foreign keys between such
+-- tables: then the tables can be distributed by tenant. What is looked up by its id has the id first in
+-- its key.
 CREATE FUNCTION securatlas._tables(
     OUT ordinal int, OUT name text, OUT tenant_data boolean, OUT required text[],
     OUT definition text, OUT remark text
@@ -40,16 +43,20 @@ VALUES
 )$$, 'How far a tenant has implemented a control.'),
 (5, 'tenant_evidence_items', true,
  '{id any,tenant_id uuid,status text,expires_at time}', $$(
-    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
     tenant_id uuid NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
     status text NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'accepted', 'rejected')),
-    expires_at timestamptz
+    expires_at timestamptz,
+    PRIMARY KEY (id, tenant_id)
 )$$, 'Evidence that a tenant has submitted for its controls.'),
 (6, 'control_evidence_links', true,
- '{evidence_item_id any,control_id any}', $$(
-    evidence_item_id uuid NOT NULL REFERENCES tenant_evidence_items (id) ON DELETE CASCADE,
+ '{evidence_item_id any,control_id any,tenant_id uuid optional}', $$(
+    evidence_item_id uuid NOT NULL,
     control_id uuid NOT NULL REFERENCES unified_controls (id),
-    PRIMARY KEY (evidence_item_id, control_id)
+    tenant_id uuid NOT NULL,
+    PRIMARY KEY (evidence_item_id, control_id, tenant_id),
+    FOREIGN KEY (tenant_id, evidence_item_id) REFERENCES tenant_evidence_items (tenant_id, id)
+        ON DELETE CASCADE
 )$$, 'The controls that an evidence item proves.'),
 (7, 'compliance_frameworks', false,
  '{id any}', $$(
@@ -87,7 +94,7 @@ VALUES
 )$$, 'The providers that can be connected. client_secret_name is the name of a secret.'),
 (12, 'integration_connections', true,
  '{id uuid,tenant_id uuid,provider_id any,status text,auth_type text,access_token_name text,refresh_token_name text,token_expires_at time,last_synced_at time,last_error text}', $$(
-    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
     tenant_id uuid NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
     provider_id uuid NOT NULL REFERENCES integration_providers (id),
     status text NOT NULL DEFAULT 'pending'
@@ -97,21 +104,24 @@ VALUES
     refresh_token_name text,
     token_expires_at timestamptz,
     last_synced_at timestamptz,
-    last_error text
+    last_error text,
+    PRIMARY KEY (id, tenant_id)
 )$$, 'The integrations that a tenant has connected. The token columns hold names of secrets, never tokens.'),
 (13, 'integration_findings', true,
  '{id any,connection_id uuid,tenant_id uuid,severity text,status text}', $$(
     id uuid NOT NULL DEFAULT gen_random_uuid(),
-    connection_id uuid NOT NULL REFERENCES integration_connections (id) ON DELETE CASCADE,
+    connection_id uuid NOT NULL,
     tenant_id uuid NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
     severity text NOT NULL CHECK (severity IN ('critical', 'high', 'medium', 'low')),
     status text NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'resolved', 'suppressed')),
-    PRIMARY KEY (tenant_id, id)
+    PRIMARY KEY (tenant_id, id),
+    FOREIGN KEY (tenant_id, connection_id) REFERENCES integration_connections (tenant_id, id)
+        ON DELETE CASCADE
 )$$, 'Findings that a sync has imported from a provider.'),
 (14, 'integration_sync_jobs', true,
- '{id uuid,connection_id uuid,status text,request_id number,attempts number,error text,created_at time,dispatched_at time,completed_at time}', $$(
-    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    connection_id uuid NOT NULL REFERENCES integration_connections (id) ON DELETE CASCADE,
+ '{id uuid,connection_id uuid,status text,request_id number,attempts number,error text,created_at time,dispatched_at time,completed_at time,tenant_id uuid optional}', $$(
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    connection_id uuid NOT NULL,
     status text NOT NULL DEFAULT 'queued'
         CHECK (status IN ('queued', 'dispatched', 'failed', 'completed')),
     request_id bigint,
@@ -119,7 +129,11 @@ VALUES
     error text,
     created_at timestamptz NOT NULL DEFAULT now(),
     dispatched_at timestamptz,
-    completed_at timestamptz
+    completed_at timestamptz,
+    tenant_id uuid NOT NULL,
+    PRIMARY KEY (id, tenant_id),
+    FOREIGN KEY (tenant_id, connection_id) REFERENCES integration_connections (tenant_id, id)
+        ON DELETE CASCADE
 )$$, 'One row for each requested sync. request_id is the HTTP request that asks for it.'),
 (15, 'tenant_risk_snapshots', true,
  '{id uuid,tenant_id uuid,risk_score_1_100 number,category_breakdown json,annualized_loss_expectancy number,computed_at time,snapshot_type text}', $$(
@@ -138,7 +152,7 @@ VALUES
     avg_breach_cost numeric NOT NULL CHECK (avg_breach_cost >= 0 AND avg_breach_cost < 'Infinity')
 )$$, 'What a breach costs on average. The row "default" is for tenants of any other industry.')
 $fn$;
-COMMENT ON FUNCTION securatlas._tables() IS 'The tables of the SecurAtlas jobs: the columns that they must have, with the kind of their type, and the definition with which install() creates them.';
+COMMENT ON FUNCTION securatlas._tables() IS 'The tables of the SecurAtlas jobs: the columns that they must have (those that are optional may be missing), with the kind of their type, and the definition with which install() creates them.';
 
 CREATE FUNCTION securatlas._indexes(OUT table_name text, OUT definition text)
     RETURNS SETOF record LANGUAGE sql IMMUTABLE
@@ -155,11 +169,31 @@ VALUES
 $fn$;
 COMMENT ON FUNCTION securatlas._indexes() IS 'The indexes that install() adds to the tables it makes.';
 
+-- Tables that existed before install() may lack the tenant: they have it only where it is NOT NULL.
+-- Without SET clauses: names are those of search_path.
+CREATE FUNCTION securatlas._with_tenant(statement text) RETURNS text LANGUAGE plpgsql STABLE
+AS $fn$
+DECLARE
+    name text;
+BEGIN
+    FOR name IN SELECT t.name FROM securatlas._tables() AS t WHERE 'tenant_id uuid optional' = ANY (t.required) LOOP
+        IF EXISTS (SELECT FROM pg_catalog.pg_attribute a
+                    WHERE a.attrelid = pg_catalog.to_regclass(name) AND a.attname = 'tenant_id'
+                      AND a.attnotnull AND NOT a.attisdropped) THEN
+            statement := pg_catalog.regexp_replace(statement, '/\*' || name || ': (.*?)\*/', '\1', 'g');
+        END IF;
+    END LOOP;
+    RETURN statement;
+END
+$fn$;
+COMMENT ON FUNCTION securatlas._with_tenant(text) IS 'The statement, with the parts that stand in it as /*TABLE: ... */ if that table has the column tenant_id.';
+
 CREATE FUNCTION securatlas._create_tables(target_schema regnamespace) RETURNS void
     LANGUAGE plpgsql
 AS $fn$
 DECLARE
     made text[] := '{}';
+    target text;
     unprotected text;
     t record;
 BEGIN
@@ -169,6 +203,15 @@ BEGIN
                             WHERE c.relname = d.name AND c.relnamespace = target_schema)
          ORDER BY d.ordinal
     LOOP
+        -- A table that existed before may be unique by its id alone.
+        FOR target IN SELECT r[1] FROM regexp_matches(t.definition, 'REFERENCES (\w+) \(tenant_id, id\)', 'g') AS r
+        LOOP
+            IF NOT securatlas._has_unique_key(target::regclass, 'tenant_id', 'id') THEN
+                t.definition := regexp_replace(t.definition,
+                    '\(tenant_id, (\w+)\) REFERENCES ' || target || ' \(tenant_id, id\)',
+                    '(\1) REFERENCES ' || target || ' (id)');
+            END IF;
+        END LOOP;
         EXECUTE format('CREATE TABLE %I %s', t.name, t.definition);
         EXECUTE format('COMMENT ON TABLE %I IS %L', t.name, t.remark);
         IF t.tenant_data THEN

@@ -19,17 +19,20 @@ AS $fn$
 $fn$;
 COMMENT ON FUNCTION securatlas._is_kind(oid, text) IS 'True if a column of this type can hold values of that kind (see _tables()); text may be an enumeration.';
 
-CREATE FUNCTION securatlas._has_unique_key(relation oid, column_name name) RETURNS boolean
+CREATE FUNCTION securatlas._has_unique_key(relation oid, VARIADIC columns name[]) RETURNS boolean
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $fn$
     SELECT EXISTS (SELECT FROM pg_index i
-                     JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
                     WHERE i.indrelid = relation AND i.indisunique AND i.indisvalid
-                      AND i.indimmediate AND i.indpred IS NULL AND i.indnkeyatts = 1
-                      AND a.attname = column_name)
+                      AND i.indimmediate AND i.indpred IS NULL AND i.indnkeyatts = cardinality(columns)
+                      AND ARRAY(SELECT a.attname FROM pg_attribute a
+                                 WHERE a.attrelid = i.indrelid
+                                   AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])
+                                 ORDER BY a.attname)
+                          = ARRAY(SELECT c FROM unnest(columns) AS c ORDER BY c))
 $fn$;
-COMMENT ON FUNCTION securatlas._has_unique_key(oid, name) IS 'True if a foreign key can reference the column.';
+COMMENT ON FUNCTION securatlas._has_unique_key(oid, name[]) IS 'True if a foreign key can reference the columns.';
 
 CREATE FUNCTION securatlas._column_problems(target_schema regnamespace) RETURNS SETOF text
     LANGUAGE sql STABLE
@@ -41,7 +44,8 @@ AS $fn$
           JOIN pg_class c ON c.relname = t.name AND c.relnamespace = target_schema
     ), wanted AS (
         SELECT e.ordinal, e.title, w.position, split_part(w.entry, ' ', 1) AS column_name,
-               split_part(w.entry, ' ', 2) AS kind, a.attnum, a.atttypid
+               split_part(w.entry, ' ', 2) AS kind, w.entry LIKE '% optional' AS optional,
+               a.attnum, a.atttypid
           FROM existing e
          CROSS JOIN unnest(e.required) WITH ORDINALITY AS w (entry, position)
           LEFT JOIN pg_attribute a ON a.attrelid = e.oid AND NOT a.attisdropped AND a.attnum > 0
@@ -53,7 +57,7 @@ AS $fn$
         UNION ALL
         SELECT w.ordinal, 2, format('Table %s lacks %s.', w.title,
                                     string_agg(w.column_name, ', ' ORDER BY w.position))
-          FROM wanted w WHERE w.attnum IS NULL GROUP BY w.ordinal, w.title
+          FROM wanted w WHERE w.attnum IS NULL AND NOT w.optional GROUP BY w.ordinal, w.title
         UNION ALL
         SELECT w.ordinal, 3, format('Table %s: %s.', w.title, string_agg(
                    format('%s is %s, not %s', w.column_name, format_type(w.atttypid, NULL), w.kind),
@@ -70,13 +74,15 @@ AS $fn$
            AND a.attname <> ALL (ARRAY(SELECT split_part(r, ' ', 1) FROM unnest(e.required) AS r))
          GROUP BY e.ordinal, e.title
         UNION ALL
-        SELECT e.ordinal, 5, format('Table %s has no unique key on id alone.', e.title)
+        SELECT DISTINCT e.ordinal, 5, format('Table %s has no unique key on id%s.', e.title,
+                                    CASE WHEN r.by_tenant THEN ' or on tenant_id and id' ELSE ' alone' END)
           FROM existing e
+          LEFT JOIN securatlas._referring(target_schema) AS r ON r.target = e.name
          WHERE e.relkind <> 'f' AND NOT securatlas._has_unique_key(e.oid, 'id')
            AND EXISTS (SELECT FROM pg_attribute a
                         WHERE a.attrelid = e.oid AND a.attname = 'id' AND NOT a.attisdropped)
-           AND (e.name = 'tenants' OR EXISTS (SELECT FROM securatlas._referring(target_schema) AS r
-                                               WHERE r.target = e.name))
+           AND CASE WHEN r.by_tenant THEN NOT securatlas._has_unique_key(e.oid, 'tenant_id', 'id')
+                    ELSE e.name = 'tenants' OR r.target IS NOT NULL END
         UNION ALL
         SELECT w.ordinal, 6, format('Table %s: id is %s, and tables that refer to it would be created with uuid.',
                                     w.title, format_type(w.atttypid, NULL))
@@ -89,13 +95,14 @@ AS $fn$
 $fn$;
 COMMENT ON FUNCTION securatlas._column_problems(regnamespace) IS 'What is wrong with the columns and keys of existing tables of a schema.';
 
-CREATE FUNCTION securatlas._referring(target_schema regnamespace, OUT name text, OUT target text)
+CREATE FUNCTION securatlas._referring(
+    target_schema regnamespace, OUT name text, OUT target text, OUT by_tenant boolean)
     RETURNS SETOF record LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $fn$
-    SELECT t.name, r[1]
+    SELECT t.name, r[1], r[2] IS NOT NULL
       FROM securatlas._tables() AS t
-     CROSS JOIN regexp_matches(t.definition, 'REFERENCES (\w+) \(id\)', 'g') AS r
+     CROSS JOIN regexp_matches(t.definition, 'REFERENCES (\w+) \((tenant_id, )?id\)', 'g') AS r
      WHERE NOT EXISTS (SELECT FROM pg_class c
                         WHERE c.relname = t.name AND c.relnamespace = target_schema)
 $fn$;

@@ -132,16 +132,152 @@ AS $fn$
 $fn$;
 COMMENT ON FUNCTION securatlas._snapshot_id(uuid, text) IS 'The id of the snapshot of a tenant and a night (YYYY-MM-DD), always the same: a UUID of version 8 made from SHA-256, which FIPS allows.';
 
+CREATE FUNCTION securatlas._is_distributed(relation regclass) RETURNS boolean LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $fn$
+BEGIN
+    IF to_regclass('pg_catalog.pg_dist_partition') IS NULL THEN
+        RETURN false;
+    END IF;
+    RETURN EXISTS (SELECT FROM pg_catalog.pg_dist_partition p
+                    WHERE p.logicalrelid = relation AND p.partmethod = 'h');
+END
+$fn$;
+COMMENT ON FUNCTION securatlas._is_distributed(regclass) IS 'True if Citus keeps the rows of the table in shards, by a column.';
+
+-- One pass over each table, with an aggregate a tenant, all of which are made for a parallel plan. Arrays
+-- give the controls their places, and not row_number(): a query with a window function has no parallel
+-- plan. A control that a framework asks for has a place, also if it is not in the catalogue. Place 0,
+-- which no control has, stands for a requirement without mapped controls. Memory: about a hundred bytes
+-- and two bits a control for each tenant.
+--
+-- Citus executes it on each shard: whatever has rows of tenants is joined by tenant, the rest are
+-- catalogues, which each node has, and no function is volatile.
+CREATE FUNCTION securatlas._risk_query() RETURNS text LANGUAGE sql IMMUTABLE
+    SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT $query$
+    WITH active AS (
+        SELECT DISTINCT s.tenant_id FROM tenant_subscriptions s
+         WHERE s.status::text IN ('active', 'trialing')
+           AND (only_tenant IS NULL OR s.tenant_id = only_tenant)
+    ), catalogue AS NOT MATERIALIZED (
+        SELECT coalesce(array_agg(known.id ORDER BY known.id), '{}') AS ids,
+               array_agg(known.category ORDER BY known.id) AS categories,
+               coalesce(array_agg(DISTINCT known.category)
+                        FILTER (WHERE known.category IS NOT NULL), '{}') AS names
+          FROM (SELECT named.id, max(named.category) AS category
+                  FROM (SELECT u.id, coalesce(nullif(securatlas._snake_case(u.category::text), ''),
+                                              'uncategorized') AS category
+                          FROM unified_controls u
+                        UNION ALL
+                        SELECT m.control_id, NULL FROM control_framework_map m
+                         WHERE m.control_id IS NOT NULL) AS named
+                 GROUP BY named.id) AS known
+    ), place AS NOT MATERIALIZED (
+        -- DISTINCT tells the planner that there is one row for each.
+        SELECT DISTINCT ON (o.id) o.id, o.place::int AS place,
+               array_position(k.names, o.category) - 1 AS category
+          FROM catalogue k,
+               unnest(k.ids, k.categories) WITH ORDINALITY AS o (id, category, place)
+    ), proven AS (
+        SELECT e.tenant_id,
+               securatlas._place_set(p.place, (SELECT cardinality(k.ids) + 1 FROM catalogue k))
+                   AS controls
+          FROM tenant_evidence_items e
+          JOIN control_evidence_links l
+            ON /*control_evidence_links: l.tenant_id = e.tenant_id AND*/ l.evidence_item_id = e.id
+          -- LEFT, although links of unknown controls are of no use: the planner takes place for
+          -- ten rows, and would make the hash table of the links too small.
+          LEFT JOIN place p ON p.id = l.control_id
+         WHERE e.status::text = 'accepted' AND (e.expires_at IS NULL OR e.expires_at > now())
+           AND (only_tenant IS NULL OR e.tenant_id = only_tenant)
+         GROUP BY e.tenant_id
+    ), control AS (
+        SELECT c.tenant_id,
+               securatlas._control_summary(
+                   p.place, (SELECT cardinality(k.ids) + 1 FROM catalogue k),
+                   p.category, (SELECT cardinality(k.names) FROM catalogue k),
+                   c.status::text, c.maturity::float8) AS summary
+          FROM tenant_controls c
+          LEFT JOIN place p ON p.id = c.control_id
+         WHERE only_tenant IS NULL OR c.tenant_id = only_tenant
+         GROUP BY c.tenant_id
+    ), framework AS (
+        SELECT r.framework_id, string_agg(r.controls, ''::bytea) AS requirements
+          FROM (SELECT r.framework_id, r.id,
+                       securatlas._place_set(coalesce(m.place, 0),
+                                             (SELECT cardinality(k.ids) + 1 FROM catalogue k))
+                           AS controls
+                  FROM framework_requirements r
+                  LEFT JOIN (SELECT m.requirement_id, p.place
+                               FROM control_framework_map m
+                               JOIN place p ON p.id = m.control_id) AS m
+                    ON m.requirement_id = r.id
+                 GROUP BY r.framework_id, r.id) AS r
+         GROUP BY r.framework_id
+    ), posture AS (
+        SELECT c.tenant_id, (array_agg(c.summary))[1] AS summary,
+               sum(coalesce(securatlas._readiness(c.summary, f.requirements), 0) * s.weight::float8)
+                   / nullif(sum(s.weight::float8), 0) AS readiness
+          FROM control c
+          LEFT JOIN tenant_framework_selections s
+            ON s.tenant_id = c.tenant_id AND s.weight >= 0 AND s.weight < 1e300
+          LEFT JOIN framework f ON f.framework_id = s.framework_id
+         GROUP BY c.tenant_id
+    ), finding AS (
+        SELECT f.tenant_id,
+               count(*) FILTER (WHERE f.severity::text = 'critical') AS critical,
+               count(*) FILTER (WHERE f.severity::text = 'high') AS high,
+               count(*) FILTER (WHERE f.severity::text = 'medium') AS medium,
+               count(*) FILTER (WHERE f.severity::text = 'low') AS low,
+               count(*) AS open
+          FROM integration_findings f
+         WHERE f.status::text = 'open' AND (only_tenant IS NULL OR f.tenant_id = only_tenant)
+         GROUP BY f.tenant_id
+    ), cost AS (
+        SELECT b.industry::text AS industry, max(b.avg_breach_cost)::float8 AS breach
+          FROM industry_breach_costs b
+         WHERE b.avg_breach_cost >= 0 AND b.avg_breach_cost < 1e300
+         GROUP BY b.industry::text
+    )
+    SELECT t.id, result.score,
+           jsonb_build_object(
+               'control_maturity', result.control_maturity,
+               'evidence_coverage', result.evidence_coverage,
+               'framework_compliance', result.framework_compliance,
+               'integration_findings', result.integration_findings,
+               'subcategories', coalesce(securatlas._breakdown(
+                   posture.summary, (SELECT k.names FROM catalogue k)), '{}')),
+           result.annualized_loss_expectancy::numeric,
+           securatlas._bad_rows(posture.summary),
+           finding.open - finding.critical - finding.high - finding.medium - finding.low
+      FROM tenants t
+      LEFT JOIN active ON active.tenant_id = t.id
+      LEFT JOIN posture ON posture.tenant_id = t.id
+      LEFT JOIN proven ON proven.tenant_id = t.id
+      LEFT JOIN finding ON finding.tenant_id = t.id
+      LEFT JOIN cost own ON own.industry = t.industry::text
+      LEFT JOIN cost other ON other.industry = 'default'
+     CROSS JOIN LATERAL securatlas.risk_score(
+               securatlas._average_maturity(posture.summary),
+               securatlas._share_in(posture.summary, proven.controls),
+               posture.readiness,
+               finding.critical, finding.high, finding.medium, finding.low,
+               coalesce(own.breach, other.breach),
+               CASE WHEN t.annual_revenue > 0 THEN least(t.annual_revenue, 1e300) END::float8,
+               weights, penalties) AS result
+     WHERE (only_tenant IS NULL AND active.tenant_id IS NOT NULL) OR t.id = only_tenant
+    $query$
+$fn$;
+COMMENT ON FUNCTION securatlas._risk_query() IS 'The query that computes the scores of one tenant (only_tenant), or of each active tenant (NULL), with these weights and penalties.';
+
 CREATE FUNCTION securatlas._create_recompute() RETURNS void LANGUAGE plpgsql
 AS $install$
 BEGIN
-    -- One pass over each table, with an aggregate a tenant. RETURN QUERY, because PostgreSQL has no
-    -- parallel plan for INSERT ... SELECT; the aggregates are made for one. Arrays give the controls
-    -- their places, and not row_number(): a query with a window function has no parallel plan.
-    -- A control that a framework asks for has a place, also if it is not in the catalogue. Place 0,
-    -- which no control has, stands for a requirement without mapped controls. Memory: about a
-    -- hundred bytes and two bits a control for each tenant. JIT compilation would cost more time
-    -- than it saves.
+    -- RETURN QUERY, because PostgreSQL has no parallel plan for INSERT ... SELECT. JIT compilation would
+    -- cost more time than it saves.
+    EXECUTE securatlas._with_tenant(replace($create$
     CREATE OR REPLACE FUNCTION fn_compute_risk_scores(only_tenant uuid)
         RETURNS TABLE (tenant_id uuid, score int, breakdown jsonb, loss numeric,
                        bad_controls bigint, bad_findings bigint)
@@ -158,167 +294,99 @@ BEGIN
         penalties CONSTANT float8[] := securatlas.risk_penalties();
     BEGIN
         RETURN QUERY
-        WITH active AS (
-            SELECT DISTINCT s.tenant_id FROM tenant_subscriptions s
-             WHERE s.status::text IN ('active', 'trialing') AND only_tenant IS NULL
-        ), catalogue AS NOT MATERIALIZED (
-            SELECT coalesce(array_agg(known.id ORDER BY known.id), '{}') AS ids,
-                   array_agg(known.category ORDER BY known.id) AS categories,
-                   coalesce(array_agg(DISTINCT known.category)
-                            FILTER (WHERE known.category IS NOT NULL), '{}') AS names
-              FROM (SELECT named.id, max(named.category) AS category
-                      FROM (SELECT u.id, coalesce(nullif(securatlas._snake_case(u.category::text), ''),
-                                                  'uncategorized') AS category
-                              FROM unified_controls u
-                            UNION ALL
-                            SELECT m.control_id, NULL FROM control_framework_map m
-                             WHERE m.control_id IS NOT NULL) AS named
-                     GROUP BY named.id) AS known
-        ), place AS NOT MATERIALIZED (
-            -- DISTINCT tells the planner that there is one row for each.
-            SELECT DISTINCT ON (o.id) o.id, o.place::int AS place,
-                   array_position(k.names, o.category) - 1 AS category
-              FROM catalogue k,
-                   unnest(k.ids, k.categories) WITH ORDINALITY AS o (id, category, place)
-        ), proven AS (
-            SELECT e.tenant_id,
-                   securatlas._place_set(p.place, (SELECT cardinality(k.ids) + 1 FROM catalogue k))
-                       AS controls
-              FROM tenant_evidence_items e
-              JOIN control_evidence_links l ON l.evidence_item_id = e.id
-              -- LEFT, although links of unknown controls are of no use: the planner takes place for
-              -- ten rows, and would make the hash table of the links too small.
-              LEFT JOIN place p ON p.id = l.control_id
-             WHERE e.status::text = 'accepted' AND (e.expires_at IS NULL OR e.expires_at > now())
-               AND (only_tenant IS NULL OR e.tenant_id = only_tenant)
-             GROUP BY e.tenant_id
-        ), control AS (
-            SELECT c.tenant_id,
-                   securatlas._control_summary(
-                       p.place, (SELECT cardinality(k.ids) + 1 FROM catalogue k),
-                       p.category, (SELECT cardinality(k.names) FROM catalogue k),
-                       c.status::text, c.maturity::float8) AS summary
-              FROM tenant_controls c
-              LEFT JOIN place p ON p.id = c.control_id
-             WHERE only_tenant IS NULL OR c.tenant_id = only_tenant
-             GROUP BY c.tenant_id
-        ), framework AS (
-            SELECT r.framework_id, string_agg(r.controls, ''::bytea) AS requirements
-              FROM (SELECT r.framework_id, r.id,
-                           securatlas._place_set(coalesce(m.place, 0),
-                                                 (SELECT cardinality(k.ids) + 1 FROM catalogue k))
-                               AS controls
-                      FROM framework_requirements r
-                      LEFT JOIN (SELECT m.requirement_id, p.place
-                                   FROM control_framework_map m
-                                   JOIN place p ON p.id = m.control_id) AS m
-                        ON m.requirement_id = r.id
-                     GROUP BY r.framework_id, r.id) AS r
-             GROUP BY r.framework_id
-        ), posture AS (
-            SELECT c.tenant_id, (array_agg(c.summary))[1] AS summary,
-                   sum(coalesce(securatlas._readiness(c.summary, f.requirements), 0) * s.weight::float8)
-                       / nullif(sum(s.weight::float8), 0) AS readiness
-              FROM control c
-              LEFT JOIN tenant_framework_selections s
-                ON s.tenant_id = c.tenant_id AND s.weight >= 0 AND s.weight < 1e300
-              LEFT JOIN framework f ON f.framework_id = s.framework_id
-             GROUP BY c.tenant_id
-        ), finding AS (
-            SELECT f.tenant_id,
-                   count(*) FILTER (WHERE f.severity::text = 'critical') AS critical,
-                   count(*) FILTER (WHERE f.severity::text = 'high') AS high,
-                   count(*) FILTER (WHERE f.severity::text = 'medium') AS medium,
-                   count(*) FILTER (WHERE f.severity::text = 'low') AS low,
-                   count(*) AS open
-              FROM integration_findings f
-             WHERE f.status::text = 'open' AND (only_tenant IS NULL OR f.tenant_id = only_tenant)
-             GROUP BY f.tenant_id
-        ), cost AS (
-            SELECT b.industry::text AS industry, max(b.avg_breach_cost)::float8 AS breach
-              FROM industry_breach_costs b
-             WHERE b.avg_breach_cost >= 0 AND b.avg_breach_cost < 1e300
-             GROUP BY b.industry::text
-        )
-        SELECT t.id, result.score,
-               jsonb_build_object(
-                   'control_maturity', result.control_maturity,
-                   'evidence_coverage', result.evidence_coverage,
-                   'framework_compliance', result.framework_compliance,
-                   'integration_findings', result.integration_findings,
-                   'subcategories', coalesce(securatlas._breakdown(
-                       posture.summary, (SELECT k.names FROM catalogue k)), '{}')),
-               result.annualized_loss_expectancy::numeric,
-               securatlas._bad_rows(posture.summary),
-               finding.open - finding.critical - finding.high - finding.medium - finding.low
-          FROM tenants t
-          LEFT JOIN active ON active.tenant_id = t.id
-          LEFT JOIN posture ON posture.tenant_id = t.id
-          LEFT JOIN proven ON proven.tenant_id = t.id
-          LEFT JOIN finding ON finding.tenant_id = t.id
-          LEFT JOIN cost own ON own.industry = t.industry::text
-          LEFT JOIN cost other ON other.industry = 'default'
-         CROSS JOIN LATERAL securatlas.risk_score(
-                   securatlas._average_maturity(posture.summary),
-                   securatlas._share_in(posture.summary, proven.controls),
-                   posture.readiness,
-                   finding.critical, finding.high, finding.medium, finding.low,
-                   coalesce(own.breach, other.breach),
-                   CASE WHEN t.annual_revenue > 0 THEN least(t.annual_revenue, 1e300) END::float8,
-                   weights, penalties) AS result
-         WHERE t.id = only_tenant OR active.tenant_id IS NOT NULL;
+        <query>;
     END
-    $fn$;
+    $fn$ $create$, '<query>', securatlas._risk_query()));
     COMMENT ON FUNCTION fn_compute_risk_scores(uuid) IS 'Computes the scores of one tenant, or of each active tenant (NULL), and how many of its controls and open findings are left out of them.';
 
-    -- The id of a nightly snapshot is computed from the tenant and the night. So the primary key of
-    -- the table keeps a tenant from having two for a night, whether a retry or an operator computes
-    -- it again.
-    CREATE OR REPLACE FUNCTION fn_write_risk_snapshots(only_tenant uuid, snapshot_type text)
-        RETURNS SETOF int LANGUAGE plpgsql SECURITY DEFINER
+    -- The id of a snapshot is computed from the tenant and the night, or from what tells this call from
+    -- others. So the primary key of the table keeps a tenant from having two for a night, whether a
+    -- retry or an operator computes it again. Citus executes the statement on each shard, where rows
+    -- cannot be counted on the way.
+    DROP FUNCTION IF EXISTS fn_write_risk_snapshots(uuid, text);    -- of version 0.1
+    EXECUTE securatlas._with_tenant(replace($create$
+    CREATE OR REPLACE FUNCTION fn_store_risk_snapshots(
+            only_tenant uuid, snapshot_type text, OUT stored bigint, OUT last_score int)
+        LANGUAGE plpgsql SECURITY DEFINER
         SET search_path FROM CURRENT
         SET row_security = off
+        SET plan_cache_mode = force_custom_plan
     AS $fn$
-    #variable_conflict use_variable
+    #variable_conflict use_column
     DECLARE
+        weights CONSTANT float8[] := securatlas.risk_weights();
+        penalties CONSTANT float8[] := securatlas.risk_penalties();
         midnight timestamptz;
-        night text;
+        occasion text := gen_random_uuid();
+        controls bigint;
+        findings bigint;
     BEGIN
         IF snapshot_type = 'nightly' THEN
             midnight := date_trunc('day', coalesce(
                 nullif(current_setting('cron.scheduled_at', true), '')::timestamptz, now()), 'UTC');
-            night := to_char(midnight AT TIME ZONE 'UTC', 'YYYY-MM-DD');
+            occasion := to_char(midnight AT TIME ZONE 'UTC', 'YYYY-MM-DD');
             -- Two calls at the same time would not see each other's snapshots.
             PERFORM pg_advisory_xact_lock('tenant_risk_snapshots'::regclass::oid::bigint);
             DELETE FROM tenant_risk_snapshots s
-             WHERE s.computed_at >= midnight AND s.id = securatlas._snapshot_id(s.tenant_id, night)
+             WHERE s.computed_at >= midnight AND s.id = securatlas._snapshot_id(s.tenant_id, occasion)
                AND (only_tenant IS NULL OR s.tenant_id = only_tenant);
         END IF;
-        RETURN QUERY
-        WITH scored AS MATERIALIZED (
-            SELECT * FROM fn_compute_risk_scores(only_tenant)
-        ), warned AS MATERIALIZED (
-            SELECT fn_warn_of_bad_rows(only_tenant, sum(s.bad_controls)::bigint,
-                                       sum(s.bad_findings)::bigint)
-              FROM scored s
-        )
-        INSERT INTO tenant_risk_snapshots AS stored
-               (id, tenant_id, risk_score_1_100, category_breakdown, annualized_loss_expectancy,
-                computed_at, snapshot_type)
-        SELECT coalesce(securatlas._snapshot_id(s.tenant_id, night), gen_random_uuid()), s.tenant_id,
-               s.score, s.breakdown, s.loss, now(), snapshot_type
-          FROM scored s CROSS JOIN warned
-        RETURNING stored.risk_score_1_100::int;
+        IF securatlas._is_distributed('tenant_risk_snapshots') THEN
+            SELECT count(*) INTO controls
+              FROM tenant_controls c
+              LEFT JOIN (SELECT DISTINCT u.id FROM unified_controls u) AS known ON known.id = c.control_id
+             WHERE (only_tenant IS NULL OR c.tenant_id = only_tenant)
+               AND (c.status::text = 'not_applicable'
+                    OR known.id IS NOT NULL AND c.maturity >= 0 AND c.maturity <= 5
+                       AND c.status::text IN ('not_started', 'in_progress', 'implemented')) IS NOT TRUE
+               AND (only_tenant IS NOT NULL
+                    OR c.tenant_id IN (SELECT s.tenant_id FROM tenant_subscriptions s
+                                        WHERE s.status::text IN ('active', 'trialing')));
+            SELECT count(*) INTO findings
+              FROM integration_findings f
+             WHERE (only_tenant IS NULL OR f.tenant_id = only_tenant) AND f.status::text = 'open'
+               AND (f.severity::text IN ('critical', 'high', 'medium', 'low')) IS NOT TRUE
+               AND (only_tenant IS NOT NULL
+                    OR f.tenant_id IN (SELECT s.tenant_id FROM tenant_subscriptions s
+                                        WHERE s.status::text IN ('active', 'trialing')));
+            PERFORM fn_warn_of_bad_rows(only_tenant, controls, findings);
+            INSERT INTO tenant_risk_snapshots
+                   (id, tenant_id, risk_score_1_100, category_breakdown, annualized_loss_expectancy,
+                    computed_at, snapshot_type)
+            SELECT securatlas._snapshot_id(s.tenant_id, occasion), s.tenant_id, s.score, s.breakdown,
+                   s.loss, now(), snapshot_type
+              FROM (<query>) AS s (tenant_id, score, breakdown, loss, bad_controls, bad_findings);
+        ELSE
+            WITH scored AS MATERIALIZED (
+                SELECT * FROM fn_compute_risk_scores(only_tenant)
+            ), warned AS MATERIALIZED (
+                SELECT fn_warn_of_bad_rows(only_tenant, sum(s.bad_controls)::bigint,
+                                           sum(s.bad_findings)::bigint)
+                  FROM scored s
+            )
+            INSERT INTO tenant_risk_snapshots
+                   (id, tenant_id, risk_score_1_100, category_breakdown, annualized_loss_expectancy,
+                    computed_at, snapshot_type)
+            SELECT securatlas._snapshot_id(s.tenant_id, occasion), s.tenant_id, s.score, s.breakdown,
+                   s.loss, now(), snapshot_type
+              FROM scored s CROSS JOIN warned;
+        END IF;
+        GET DIAGNOSTICS stored = ROW_COUNT;
+        IF only_tenant IS NOT NULL THEN
+            SELECT s.risk_score_1_100 INTO last_score
+              FROM tenant_risk_snapshots s
+             WHERE s.tenant_id = only_tenant AND s.id = securatlas._snapshot_id(only_tenant, occasion);
+        END IF;
     END
-    $fn$;
-    COMMENT ON FUNCTION fn_write_risk_snapshots(uuid, text) IS 'Stores a snapshot for one tenant, or for each active tenant (NULL); returns the scores. A nightly snapshot replaces the one of the same tenant and night.';
+    $fn$ $create$, '<query>', securatlas._risk_query()));
+    COMMENT ON FUNCTION fn_store_risk_snapshots(uuid, text) IS 'Stores a snapshot for one tenant, or for each active tenant (NULL); returns how many, and the score of the one. A nightly snapshot replaces the one of the same tenant and night.';
 
     CREATE OR REPLACE FUNCTION fn_recompute_all_tenant_risk_scores() RETURNS bigint
         LANGUAGE sql SECURITY DEFINER
         SET search_path FROM CURRENT
     AS $fn$
-        SELECT count(*)
-          FROM fn_write_risk_snapshots(NULL, CASE WHEN current_setting('cron.run_id', true) <> ''
+        SELECT stored
+          FROM fn_store_risk_snapshots(NULL, CASE WHEN current_setting('cron.run_id', true) <> ''
                                                   THEN 'nightly' ELSE 'manual' END)
     $fn$;
     COMMENT ON FUNCTION fn_recompute_all_tenant_risk_scores() IS 'Stores a risk snapshot for each active tenant; returns their number.';
@@ -331,8 +399,8 @@ BEGIN
     DECLARE
         score int;
     BEGIN
-        SELECT written INTO score
-          FROM fn_write_risk_snapshots(tenant_id, 'event') AS written WHERE tenant_id IS NOT NULL;
+        SELECT last_score INTO score
+          FROM fn_store_risk_snapshots(tenant_id, 'event') WHERE tenant_id IS NOT NULL;
         IF score IS NULL THEN
             RAISE EXCEPTION 'tenant "%" does not exist', coalesce(tenant_id::text, 'NULL')
                 USING ERRCODE = 'no_data_found';

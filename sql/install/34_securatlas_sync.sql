@@ -20,6 +20,7 @@ COMMENT ON FUNCTION securatlas._lasting_setting(text) IS 'The value that ALTER D
 CREATE FUNCTION securatlas._create_sync() RETURNS void LANGUAGE plpgsql
 AS $install$
 BEGIN
+    EXECUTE securatlas._with_tenant($create$
     CREATE OR REPLACE FUNCTION fn_queue_sync(premium_only boolean) RETURNS void
         LANGUAGE plpgsql SECURITY DEFINER
         SET search_path FROM CURRENT
@@ -47,22 +48,22 @@ BEGIN
         -- Two calls at the same time would not see each other's sync jobs.
         PERFORM pg_advisory_xact_lock('integration_sync_jobs'::regclass::oid::bigint);
         WITH due AS MATERIALIZED (
-            SELECT c.id AS connection_id, gen_random_uuid() AS sync_job_id
+            SELECT c.tenant_id, c.id AS connection_id, gen_random_uuid() AS sync_job_id
               FROM integration_connections c
              WHERE c.status::text = 'active'
                AND c.tenant_id IN (SELECT s.tenant_id FROM tenant_subscriptions s
                                     WHERE s.status::text IN ('active', 'trialing')
                                       AND (s.plan::text = 'premium' OR NOT premium_only))
                AND NOT EXISTS (SELECT FROM integration_sync_jobs j
-                                WHERE j.connection_id = c.id
+                                WHERE /*integration_sync_jobs: j.tenant_id = c.tenant_id AND*/ j.connection_id = c.id
                                   AND j.status::text IN ('queued', 'dispatched')
                                   AND j.created_at > now() - interval '6 hours')
              -- In index order: neighbouring entries are then written at the same time.
              ORDER BY c.id
         )
         INSERT INTO integration_sync_jobs
-               (id, connection_id, status, request_id, attempts, created_at)
-        SELECT due.sync_job_id, due.connection_id, 'queued',
+               (/*integration_sync_jobs: tenant_id,*/ id, connection_id, status, request_id, attempts, created_at)
+        SELECT /*integration_sync_jobs: due.tenant_id,*/ due.sync_job_id, due.connection_id, 'queued',
                net.http_request(
                    method => 'POST',
                    url => rtrim(url, '/') || '/trigger-sync',
@@ -78,7 +79,7 @@ BEGIN
                0, now()
           FROM due;
     END
-    $fn$;
+    $fn$ $create$);
     COMMENT ON FUNCTION fn_queue_sync(boolean) IS 'Asks the edge function to sync each active connection of the active tenants, or of those whose plan is premium.';
 
     -- Changes queued jobs only: the edge function may have reported the completion before.

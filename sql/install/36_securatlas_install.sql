@@ -7,7 +7,7 @@ AS $fn$
 VALUES
     (1, 'fn_recompute_all_tenant_risk_scores()', 'bigint'),
     (2, 'fn_recompute_tenant_risk_score(uuid)', 'integer'),
-    (3, 'fn_write_risk_snapshots(uuid, text)', 'SETOF integer'),
+    (3, 'fn_store_risk_snapshots(uuid, text)', 'record'),
     (4, 'fn_warn_of_bad_rows(uuid, bigint, bigint)', 'void'),
     (5, 'fn_trigger_nightly_sync()', 'void'),
     (6, 'fn_trigger_frequent_sync()', 'void'),

@@ -116,7 +116,7 @@ BEGIN
            ('{active,active,active,active,active,active,active,trialing,past_due,canceled}'::text[])
                [1 + floor(10 * securatlas._demo_draw(demo_seed, 'paid', d.index::text))::int]
       FROM securatlas._demo_tenants(demo_tenants, demo_seed) AS d
-     WHERE NOT EXISTS (SELECT FROM tenant_subscriptions s WHERE s.tenant_id = d.id);
+     WHERE d.id NOT IN (SELECT s.tenant_id FROM tenant_subscriptions s WHERE s.tenant_id IS NOT NULL);
     INSERT INTO tenant_framework_selections (tenant_id, framework_id, weight)
     SELECT d.id, f.id,
            1 + floor(3 * securatlas._demo_draw(demo_seed, 'weight', d.index || f.key))
@@ -133,6 +133,16 @@ CREATE FUNCTION securatlas._load_demo_posture(demo_tenants int, demo_seed int) R
     LANGUAGE plpgsql
 AS $fn$
 #variable_conflict use_variable
+DECLARE
+    evidence CONSTANT text := $sql$
+        SELECT securatlas._demo_id($2, 'evidence', place.item) AS id,
+               d.id AS tenant_id, u.id AS control_id, place.item
+          FROM securatlas._demo_tenants($1, $2) AS d
+         CROSS JOIN unified_controls u
+         CROSS JOIN generate_series(1, 2) AS n
+         CROSS JOIN LATERAL (SELECT d.index || u.control_key || '/' || n AS item) AS place
+         WHERE u.id = securatlas._demo_id(0, 'control', u.control_key)
+           AND securatlas._demo_draw($2, 'proof', place.item) < 0.1 + 0.5 * d.quality $sql$;
 BEGIN
     INSERT INTO tenant_controls (tenant_id, control_id, status, maturity)
     SELECT c.tenant_id, c.control_id,
@@ -152,30 +162,22 @@ BEGIN
              WHERE u.id = securatlas._demo_id(0, 'control', u.control_key)) AS c
     ON CONFLICT DO NOTHING;
 
-    WITH evidence AS MATERIALIZED (
-        SELECT securatlas._demo_id(demo_seed, 'evidence', place.item) AS id,
-               d.id AS tenant_id, u.id AS control_id, place.item
-          FROM securatlas._demo_tenants(demo_tenants, demo_seed) AS d
-         CROSS JOIN unified_controls u
-         CROSS JOIN generate_series(1, 2) AS n
-         CROSS JOIN LATERAL (SELECT d.index || u.control_key || '/' || n AS item) AS place
-         WHERE u.id = securatlas._demo_id(0, 'control', u.control_key)
-           AND securatlas._demo_draw(demo_seed, 'proof', place.item) < 0.1 + 0.5 * d.quality
-    ), item AS (
+    -- Two statements, since Citus refuses one that writes to two distributed tables.
+    EXECUTE format($sql$
         INSERT INTO tenant_evidence_items (id, tenant_id, status, expires_at)
         SELECT e.id, e.tenant_id,
                ('{accepted,accepted,accepted,accepted,accepted,accepted,accepted,pending,pending,rejected}'::text[])
-                   [1 + floor(10 * securatlas._demo_draw(demo_seed, 'review', e.item))::int],
-               CASE WHEN securatlas._demo_draw(demo_seed, 'forever', e.item) >= 0.2 THEN
+                   [1 + floor(10 * securatlas._demo_draw($2, 'review', e.item))::int],
+               CASE WHEN securatlas._demo_draw($2, 'forever', e.item) >= 0.2 THEN
                    date_trunc('day', now()) + interval '1 day'
-                       * (1.5 + floor(300 * securatlas._demo_draw(demo_seed, 'expiry', e.item) - 50))
+                       * (1.5 + floor(300 * securatlas._demo_draw($2, 'expiry', e.item) - 50))
                END
-          FROM evidence e
-        ON CONFLICT DO NOTHING
-    )
-    INSERT INTO control_evidence_links (evidence_item_id, control_id)
-    SELECT e.id, e.control_id FROM evidence e
-    ON CONFLICT DO NOTHING;
+          FROM (%s) AS e
+        ON CONFLICT DO NOTHING $sql$, evidence) USING demo_tenants, demo_seed;
+    EXECUTE securatlas._with_tenant(format($sql$
+        INSERT INTO control_evidence_links (/*control_evidence_links: tenant_id,*/ evidence_item_id, control_id)
+        SELECT /*control_evidence_links: e.tenant_id,*/ e.id, e.control_id FROM (%s) AS e
+        ON CONFLICT DO NOTHING $sql$, evidence)) USING demo_tenants, demo_seed;
 END
 $fn$;
 COMMENT ON FUNCTION securatlas._load_demo_posture(int, int) IS 'The part of load_demo() that creates the states of controls, and evidence.';

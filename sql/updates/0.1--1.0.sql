@@ -17,6 +17,8 @@ DROP POLICY run_see ON cron.job_run_details;
 DROP POLICY run_delete ON cron.job_run_details;
 DROP FUNCTION cron._may_manage(text);
 DROP FUNCTION cron._may_see(text);
+DROP FUNCTION securatlas._has_unique_key(oid, name);
+DROP FUNCTION securatlas._referring(regnamespace);
 
 -- Jobs belong to roles by oid. A job whose role does not exist is paused, as it is when a role is
 -- dropped.
