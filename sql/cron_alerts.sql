@@ -101,6 +101,40 @@ SELECT count(*) FROM generate_series(1, 999) AS i, cron.drop_alert('many ' || i)
 RESET SESSION AUTHORIZATION;
 SELECT name, username FROM cron.alerts ORDER BY 1, 2;
 
+-- ---- what is told after the runs of one job ------------------------------------------------------
+CREATE FUNCTION pg_temp.job_alerts() RETURNS TABLE (name text, username text, events text[], target text, remind_after interval) LANGUAGE sql AS
+    $$SELECT regexp_replace(name, '\d+', 'N'), username, events, coalesce(channel, function, url), remind_after
+        FROM cron.alerts WHERE jobid = (SELECT jobid FROM cron.job WHERE jobname = 'alert_job') ORDER BY name$$;
+SET SESSION AUTHORIZATION alert_plain;
+SELECT cron.schedule('alert_job', '0 0 1 1 *', 'SELECT 1') AS jobid \gset
+SELECT cron.configure_job('alert_job', on_failure => 'public.alert_hear(jsonb)', on_success => 'notify Nightly_done');
+SELECT * FROM pg_temp.job_alerts();
+SELECT cron.configure_job(:jobid, on_success => ' https://example.com/hook ');
+SELECT cron.configure_job(:jobid, max_retries => 1);
+SELECT * FROM pg_temp.job_alerts();
+SELECT pg_temp.refused('SELECT cron.configure_job(''alert_job'', on_failure => ' || target || ')') FROM (VALUES
+    (1, $$'alert_hear'$$), (2, $$'public.alert_hear(text)'$$), (3, $$'public.alert_odd(text)'$$), (4, $$'public.alert_secret(jsonb)'$$),
+    (5, $$'NOTIFY '$$), (6, $$'NOTIFY two words'$$), (7, $$'ftp://example.com'$$), (8, $$' '$$)) AS c(n, target) ORDER BY n;
+SELECT cron.configure_job('alert_job', on_failure => '', on_success => '');
+SELECT * FROM pg_temp.job_alerts();
+SELECT cron.configure_job('alert_job', on_failure => '');
+SELECT cron.configure_job('alert_job', on_success => 'NOTIFY done');
+RESET SESSION AUTHORIZATION;
+-- It is one for all who may manage the job, and belongs to the role of the job.
+SELECT cron.configure_job(:jobid, on_success => 'NOTIFY "done by all"');
+SELECT * FROM pg_temp.job_alerts();
+SET SESSION AUTHORIZATION alert_other;
+SELECT pg_temp.refused('SELECT cron.configure_job(''alert_job'', on_success => ''NOTIFY me'')');
+RESET SESSION AUTHORIZATION;
+-- A job that is given away keeps the alert of the former role, which tells nothing that the role does not see.
+SELECT cron.alter_job(:jobid, username => 'alert_other');
+SELECT * FROM pg_temp.job_alerts();
+SELECT cron.configure_job(:jobid, on_success => 'NOTIFY other');
+SELECT * FROM pg_temp.job_alerts();
+SELECT cron.unschedule(:jobid);
+SELECT setval('cron.jobid_seq', :jobid, false) = :jobid AS as_before;
+SELECT count(*) FROM cron.alert WHERE jobid IS NOT NULL;
+
 -- ---- the owner of the extension writes the table -----------------------------------------------
 INSERT INTO cron.alert (name, username, events, channel) VALUES ('by hand', 'alert_other', '{failed}', 'x'), ('nobody', 'alert_nobody', '{failed}', 'x');
 SELECT name, roleid = 'alert_other'::regrole AS is_others, held FROM cron.alert JOIN cron.alerts USING (alertid, name)

@@ -81,9 +81,11 @@ CREATE FUNCTION cron.configure_job(
         catchup_window interval DEFAULT NULL,
         jitter interval DEFAULT NULL,
         max_failures int DEFAULT NULL,
-        log_runs text DEFAULT NULL)
+        log_runs text DEFAULT NULL,
+        on_failure text DEFAULT NULL,
+        on_success text DEFAULT NULL)
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_configure_job';
-COMMENT ON FUNCTION cron.configure_job(bigint, text, interval, int, interval, text, text, interval, interval, int, text) IS 'Sets the rules of a job; what is NULL stays as it is.
+COMMENT ON FUNCTION cron.configure_job(bigint, text, interval, int, interval, text, text, interval, interval, int, text, text, text) IS 'Sets the rules of a job; what is NULL stays as it is.
 job_id: id of the job.
 timezone: time zone of the schedule.
 max_runtime: a run that takes longer is cancelled; positive.
@@ -95,8 +97,13 @@ catchup_window: missed runs that are older are not made up for.
 jitter: each run is delayed by a random time up to this one.
 max_failures: number of failures in a row after which the job is paused.
 log_runs: which runs are recorded: all, failures, none.
-Error 22023: a rule is out of range or not a word of the list; the hint has it.
-Error 42704: there is no such job, or the caller may not manage it.';
+on_failure: what is told when a run has failed and no retry follows: a function of one jsonb, as note(jsonb), that is called as the role of the job; a URL that is posted to; or NOTIFY and a channel. Empty: nothing.
+on_success: the same of each run that succeeds.
+Error 22023: a rule is out of range or not a word of the list; the hint has it. Or on_failure or on_success is none of these.
+Error 42704: there is no such job, or the caller may not manage it.
+Error 42883, 42P13, 42P16: there is no such function, or it cannot be called.
+Error 42501: the role of the job may not execute the function, or nothing may be sent to the host.
+Error 54000: the role of the job has 1,000 alerts.';
 CREATE FUNCTION cron.configure_job(
         job_name text,
         timezone text DEFAULT NULL,
@@ -108,9 +115,11 @@ CREATE FUNCTION cron.configure_job(
         catchup_window interval DEFAULT NULL,
         jitter interval DEFAULT NULL,
         max_failures int DEFAULT NULL,
-        log_runs text DEFAULT NULL)
+        log_runs text DEFAULT NULL,
+        on_failure text DEFAULT NULL,
+        on_success text DEFAULT NULL)
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_configure_job_named';
-COMMENT ON FUNCTION cron.configure_job(text, text, interval, int, interval, text, text, interval, interval, int, text) IS 'Sets the rules of a job; what is NULL stays as it is.
+COMMENT ON FUNCTION cron.configure_job(text, text, interval, int, interval, text, text, interval, interval, int, text, text, text) IS 'Sets the rules of a job; what is NULL stays as it is.
 job_name: name of the job: the caller''s own, or else the only one of this name that the caller may manage.
 timezone: time zone of the schedule.
 max_runtime: a run that takes longer is cancelled; positive.
@@ -122,8 +131,13 @@ catchup_window: missed runs that are older are not made up for.
 jitter: each run is delayed by a random time up to this one.
 max_failures: number of failures in a row after which the job is paused.
 log_runs: which runs are recorded: all, failures, none.
-Error 22023: a rule is out of range or not a word of the list; the hint has it.
-Error 42704: there is no such job, or the caller may not manage it.';
+on_failure: what is told when a run has failed and no retry follows: a function of one jsonb, as note(jsonb), that is called as the role of the job; a URL that is posted to; or NOTIFY and a channel. Empty: nothing.
+on_success: the same of each run that succeeds.
+Error 22023: a rule is out of range or not a word of the list; the hint has it. Or on_failure or on_success is none of these.
+Error 42704: there is no such job, or the caller may not manage it.
+Error 42883, 42P13, 42P16: there is no such function, or it cannot be called.
+Error 42501: the role of the job may not execute the function, or nothing may be sent to the host.
+Error 54000: the role of the job has 1,000 alerts.';
 CREATE FUNCTION cron.reset_job_rules(job_id bigint, VARIADIC rules text[])
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_reset_job_rules';
 COMMENT ON FUNCTION cron.reset_job_rules(bigint, text[]) IS 'Gives the rules of these names, as cron.configure_job() calls them, the values that a new job has.

@@ -29,6 +29,7 @@ CREATE TABLE cron.alert (
     last_told_at    timestamptz,
     last_error      text,
     last_error_at   timestamptz,
+    jobid           bigint,
     UNIQUE (name, roleid),
     CHECK (channel IS NOT NULL OR function IS NOT NULL OR url IS NOT NULL)
 );
@@ -48,6 +49,7 @@ COMMENT ON COLUMN cron.alert.headers IS 'Headers of the request.';
 COMMENT ON COLUMN cron.alert.remind_after IS 'What goes on is told again after this time, and then after twice as long each time, up to a day; 0: each event is told.';
 COMMENT ON COLUMN cron.alert.late_after IS 'A run is late if it starts longer than this after it was due.';
 COMMENT ON COLUMN cron.alert.active IS 'False: nothing is told.';
+COMMENT ON COLUMN cron.alert.jobid IS 'The only job that it tells of, made by cron.configure_job(), and deleted with the job; NULL: it tells of those that jobs means.';
 COMMENT ON COLUMN cron.alert.told IS 'How often it has told something.';
 COMMENT ON COLUMN cron.alert.last_told_at IS 'When it last did.';
 COMMENT ON COLUMN cron.alert.last_error IS 'Why it could last not tell something.';
@@ -203,7 +205,8 @@ SELECT a.alertid, a.name, a.username, a.events, a.jobs, a.channel, a.function, a
        a.told, a.last_told_at, a.last_error, a.last_error_at,
        CASE WHEN NOT a.active THEN 'inactive'
             WHEN a.roleid IS NULL OR NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = a.roleid)
-            THEN 'its role does not exist here' END AS held
+            THEN 'its role does not exist here' END AS held,
+       a.jobid
   FROM cron.alert a;
 COMMENT ON VIEW cron.alerts IS 'The alerts that the caller may see, and what they have told.';
 COMMENT ON COLUMN cron.alerts.alertid IS 'Id of the alert.';
@@ -225,4 +228,5 @@ COMMENT ON COLUMN cron.alerts.last_told_at IS 'When it last did.';
 COMMENT ON COLUMN cron.alerts.last_error IS 'Why it could last not tell something.';
 COMMENT ON COLUMN cron.alerts.last_error_at IS 'When that was.';
 COMMENT ON COLUMN cron.alerts.held IS 'Why it tells nothing; NULL: it does.';
+COMMENT ON COLUMN cron.alerts.jobid IS 'The only job that it tells of: it is on_failure or on_success of cron.configure_job(); NULL: it tells of those that jobs means.';
 GRANT SELECT ON cron.alerts TO PUBLIC;

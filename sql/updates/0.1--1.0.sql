@@ -20,6 +20,37 @@ DROP FUNCTION cron._may_see(text);
 DROP FUNCTION securatlas._has_unique_key(oid, name);
 DROP FUNCTION securatlas._referring(regnamespace);
 
+-- Functions that have more arguments now. Whoever may execute the old ones may execute the new ones. The
+-- grants are an administrator's, and not the extension's own, which a dump leaves out.
+DO $update$
+DECLARE
+    former regprocedure;
+    latter text;
+    grants aclitem[];
+    entry record;
+BEGIN
+    FOREACH former IN ARRAY ARRAY[
+        'cron.configure_job(bigint,text,interval,int,interval,text,text,interval,interval,int,text)',
+        'cron.configure_job(text,text,interval,int,interval,text,text,interval,interval,int,text)']::regprocedure[]
+    LOOP
+        SELECT p.proacl INTO grants FROM pg_catalog.pg_proc p WHERE p.oid = former;
+        latter := pg_catalog.replace(former::text, ')', ',text,text)');
+        EXECUTE 'DROP FUNCTION ' || former;
+        EXECUTE 'CREATE FUNCTION ' || latter || $$ RETURNS void LANGUAGE C AS 'MODULE_PATHNAME', 'securatlas_configure_job'$$;
+        CONTINUE WHEN grants IS NULL;
+        EXECUTE 'REVOKE ALL ON FUNCTION ' || latter || ' FROM PUBLIC';
+        FOR entry IN SELECT COALESCE(pg_catalog.quote_ident(r.rolname), 'PUBLIC') AS grantee, a.is_grantable
+                       FROM pg_catalog.aclexplode(grants) a LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
+        LOOP
+            EXECUTE 'GRANT EXECUTE ON FUNCTION ' || latter || ' TO ' || entry.grantee
+                 || CASE WHEN entry.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END;
+        END LOOP;
+        DELETE FROM pg_catalog.pg_init_privs
+         WHERE objoid = latter::regprocedure AND classoid = 'pg_catalog.pg_proc'::regclass;
+    END LOOP;
+END
+$update$;
+
 -- Jobs belong to roles by oid. A job whose role does not exist is paused, as it is when a role is
 -- dropped.
 ALTER TABLE cron.job

@@ -221,12 +221,19 @@ $node->safe_psql('revoked', q{
 	REVOKE SELECT ON net.requests, cron.job FROM PUBLIC;
 	REVOKE EXECUTE ON FUNCTION cron.schedule(text, text) FROM PUBLIC;
 	GRANT EXECUTE ON FUNCTION cron.schedule_in_database(text, text, text, text, text, boolean) TO app;
+	DO $$ DECLARE f regprocedure; BEGIN
+		FOR f IN SELECT oid FROM pg_proc WHERE proname = 'configure_job' LOOP
+			EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC; GRANT EXECUTE ON FUNCTION %1$s TO app WITH GRANT OPTION', f);
+		END LOOP;
+	END $$;
 	ALTER EXTENSION securatlas_sched UPDATE;});
 my ($acl) = run_command([ 'pg_dump', '-d', $node->connstr('revoked') ]);
 like($acl, $_, "the dump has: $_") for (
 	qr/REVOKE SELECT ON TABLE net\.requests FROM PUBLIC/, qr/REVOKE SELECT ON TABLE cron\.job FROM PUBLIC/,
 	qr/REVOKE ALL ON FUNCTION cron\.schedule\(schedule text, command text\) FROM PUBLIC/,
-	qr/GRANT ALL ON FUNCTION cron\.schedule_in_database\(.*\) TO app/);
+	qr/GRANT ALL ON FUNCTION cron\.schedule_in_database\(.*\) TO app/,
+	map { (qr/REVOKE ALL ON FUNCTION cron\.configure_job\($_, .*\) FROM PUBLIC/,
+		qr/GRANT ALL ON FUNCTION cron\.configure_job\($_, .*\) TO app WITH GRANT OPTION/) } 'job_id bigint', 'job_name text');
 
 $node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', $dump, '-d', $node->connstr('restored') ],
 	'a dump of the old version is restored into the new one');

@@ -120,6 +120,25 @@ is($node->safe_psql('postgres', q{
 is($node->safe_psql('postgres', q{SELECT cron.unschedule('import'); SELECT count(*) FROM cron.alert_incident i WHERE NOT EXISTS (SELECT FROM cron.job j WHERE j.jobid = i.jobid)}),
 	"t\n0", 'the incidents of a job end with it');
 
+# The same as a rule of the job; and a job that runs once tells before its alert goes with it.
+my $import = q{SELECT 1 / (nextval(''public.imports'') % 2)};
+psql_as('plain', qq{
+	TRUNCATE after_runs;
+	SELECT cron.drop_alert('after import');
+	SELECT cron.schedule('import', '1 second', '$import');
+	SELECT cron.schedule('import of another', '1 second', 'SELECT 1');
+	SELECT cron.configure_job('import', on_failure => 'after_run(jsonb)', on_success => 'after_run(jsonb)')});
+wait_for($node, q{SELECT count(*) FILTER (WHERE event = 'succeeded') >= 2 AND count(*) FILTER (WHERE event = 'failed') >= 2 FROM after_runs}, 't',
+	'on_success and on_failure are called');
+is($node->safe_psql('postgres', q{SELECT count(*) - count(DISTINCT run), count(*) FILTER (WHERE d.runid IS NULL)
+	FROM after_runs r LEFT JOIN cron.job_run_details d ON (d.runid, d.status, d.jobname) = (r.run, r.event, 'import')}), '0|0', 'once for each run of this job');
+psql_as('plain', q{SELECT cron.unschedule('import'), cron.unschedule('import of another');
+	SELECT cron.schedule_once('at last', now() + interval '1 second', 'SELECT 1');
+	SELECT cron.configure_job('at last', on_success => 'after_run(jsonb)')});
+wait_for($node, q{SELECT count(*) FROM after_runs a JOIN cron.job_run_details d ON d.runid = a.run WHERE d.jobname = 'at last'}, '1',
+	'a job that runs once is told of');
+wait_for($node, q{SELECT count(*) FROM cron.alert WHERE jobid IS NOT NULL}, '0', 'alerts of jobs go with these');
+
 # ---- kill -9 -----------------------------------------------------------------------------------
 
 # The function is in the middle of its work when its process is killed.

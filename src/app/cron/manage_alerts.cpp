@@ -5,6 +5,7 @@
 #include "securatlas/core/net/header_rules.hpp"
 #include "securatlas/core/net/secret_reference.hpp"
 #include "securatlas/core/net/url.hpp"
+#include "securatlas/core/text.hpp"
 #include "securatlas/pg/border/error.hpp"
 #include "securatlas/pg/border/identity.hpp"
 #include "securatlas/pg/cron/alerts.hpp"
@@ -133,6 +134,41 @@ void check_targets(const AlertRequest& request) {
     if (request.url) check_url(request);
 }
 
+// The targets of an alert as one text, whose form shows what it is.
+void set_target(AlertRequest& request, const std::string& target, const std::string& argument) {
+    const std::string_view text = core::trim(target);
+    constexpr std::string_view kNotify = "NOTIFY ";
+    if (core::equal_ignoring_case(text.substr(0, kNotify.size()), kNotify)) {
+        request.channel = pg::parse_identifier(text.substr(kNotify.size()));
+    } else if (text.find("://") != std::string_view::npos) {
+        request.url = text;
+    } else if (text.ends_with(')')) {
+        request.function = pg::find_function(text);
+    }
+    if (!request.channel && !request.url && !request.function) {
+        throw pg::Error(kInvalid, "invalid " + argument + ": \"" + target + "\"", "",
+                        "Use a function such as note(jsonb), a URL, or NOTIFY and a channel.");
+    }
+}
+
+std::string name_of(JobAlert alert) {
+    return alert == JobAlert::on_failure ? "on_failure" : "on_success";
+}
+
+void set_targets(pg::alerts::Definition& definition, const AlertRequest& request) {
+    // A process of this role has to be able to tell it.
+    (void)pg::resolve_target(pg::current_database_name(), definition.role, definition.username);
+    if (request.function) {
+        const auto function = pg::check_alert_function(*request.function, definition.role);
+        definition.function = function.signature;
+        definition.function_owner = function.owner;
+    }
+    definition.channel = request.channel;
+    definition.url = request.url;
+    definition.format = *request.format;
+    definition.headers = request.headers_text;
+}
+
 }  // namespace
 
 std::int64_t add_alert(const AlertRequest& request) {
@@ -146,18 +182,32 @@ std::int64_t add_alert(const AlertRequest& request) {
     definition.active = required(request.active, "active");
     definition.role = pg::current_role();
     definition.username = pg::current_user_name();
-    // A process of this role has to be able to tell it.
-    (void)pg::resolve_target(pg::current_database_name(), definition.role, definition.username);
-    if (request.function) {
-        const auto function = pg::check_alert_function(*request.function, definition.role);
-        definition.function = function.signature;
-        definition.function_owner = function.owner;
-    }
-    definition.channel = request.channel;
-    definition.url = request.url;
-    definition.format = *request.format;
-    definition.headers = request.headers_text;
+    set_targets(definition, request);
     return pg::alerts::upsert(definition);
+}
+
+void set_job_alert(const pg::jobs::Found& job, JobAlert alert, const std::string& target) {
+    const std::string name = name_of(alert) + " of job " + std::to_string(job.id);
+    if (target.empty()) return pg::alerts::remove_of_job(job.id, name, std::nullopt);
+    AlertRequest request;
+    request.format = "cloudevents";
+    request.headers.emplace();
+    request.headers_text = "{}";
+    set_target(request, target, name_of(alert));
+    check_targets(request);
+    pg::alerts::Definition definition;
+    definition.name = name;
+    definition.role = job.role;
+    definition.username = job.username;
+    definition.events = {alert == JobAlert::on_failure ? "failed" : "succeeded"};
+    definition.jobs = "%";
+    definition.job = job.id;
+    definition.remind_after = {"0", core::Duration(0)};
+    definition.late_after = {"1 minute", std::chrono::minutes(1)};
+    set_targets(definition, request);
+    // The job may have belonged to another role when its alert was made.
+    pg::alerts::remove_of_job(job.id, name, job.role);
+    pg::alerts::upsert(definition);
 }
 
 void drop_alert(const std::optional<std::string>& name) {

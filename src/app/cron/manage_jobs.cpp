@@ -4,6 +4,7 @@
 #include <climits>
 #include <initializer_list>
 
+#include "securatlas/app/cron/manage_alerts.hpp"
 #include "securatlas/pg/border/error.hpp"
 #include "securatlas/pg/border/identity.hpp"
 #include "securatlas/pg/cron/runs.hpp"
@@ -213,10 +214,12 @@ void alter_job(const Alteration& alteration) {
     pg::jobs::change(found->id, changes);
 }
 
-void configure_job(const JobName& job, const pg::jobs::Changes& changes) {
+void configure_job(const JobName& job, const pg::jobs::Changes& changes, const JobAlerts& alerts) {
     const pg::jobs::Found found = find_job(job);
     check_changes(changes);
     pg::jobs::change(found.id, changes);
+    if (alerts.on_failure) set_job_alert(found, JobAlert::on_failure, *alerts.on_failure);
+    if (alerts.on_success) set_job_alert(found, JobAlert::on_success, *alerts.on_success);
 }
 
 void reset_job_rules(const JobName& job, const Rules& rules) {

@@ -56,7 +56,9 @@ pg::jobs::Changes rule_arguments(FunctionCallInfo fcinfo) {
 }
 
 Datum configure(const JobName& job, FunctionCallInfo fcinfo) {
-    app::configure_job(job, rule_arguments(fcinfo));
+    app::configure_job(job, rule_arguments(fcinfo),
+                       {.on_failure = ext::text_argument(fcinfo, 11),
+                        .on_success = ext::text_argument(fcinfo, 12)});
     return void_datum();
 }
 

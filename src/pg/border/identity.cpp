@@ -17,6 +17,7 @@ extern "C" {
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
+#include "utils/varlena.h"
 }
 
 namespace securatlas::pg {
@@ -39,6 +40,17 @@ bool role_may_log_in(Oid role) {
     const bool may = reinterpret_cast<Form_pg_authid>(GETSTRUCT(tuple))->rolcanlogin;
     ReleaseSysCache(tuple);
     return may;
+}
+
+std::optional<std::string> parse_identifier(std::string_view text) {
+    const std::string copy(text);
+    const char* name = call([&copy]() -> const char* {
+        List* names = NIL;
+        const bool is_list = SplitIdentifierString(pstrdup(copy.c_str()), ',', &names);
+        return is_list && list_length(names) == 1 ? static_cast<const char*>(linitial(names))
+                                                  : nullptr;
+    });
+    return name == nullptr ? std::nullopt : std::optional<std::string>(name);
 }
 
 RoleOid current_role() { return GetUserId(); }

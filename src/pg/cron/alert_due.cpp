@@ -124,6 +124,18 @@ bool is_last_of_its_job(const Due& due) {
     return due.news.job != 0 && look.execute_on_latest({Parameter::of(due.news.job)}) == 0;
 }
 
+// An alert about one job ends with the job, when it has nothing to tell any more.
+void remove_if_over(const Due& due) {
+    static Statement statement(R"(
+DELETE FROM cron.alert WHERE alertid IN (
+    SELECT a.alertid FROM cron.alert a
+     WHERE a.alertid = $1 AND a.jobid IS NOT NULL
+       AND NOT EXISTS (SELECT FROM cron.job j WHERE j.jobid = a.jobid)
+       AND NOT EXISTS (SELECT FROM cron.alert_event e WHERE e.alertid = a.alertid)
+       FOR UPDATE SKIP LOCKED))");
+    statement.execute_on_latest({Parameter::of(due.alert)});
+}
+
 }  // namespace
 
 std::optional<Due> find(RoleOid role, std::optional<std::int64_t> event) {
@@ -165,6 +177,7 @@ ON CONFLICT (jobid, host, alertid, event) DO UPDATE
     if (told) count.execute_on_latest({alert});
     if (due.news.event == core::AlertEvent::recovered || is_last_of_its_job(due)) {
         over.execute_on_latest({alert, job, host});
+        remove_if_over(due);
         return;
     }
     if (due.event == kSucceeded) return;
@@ -205,7 +218,9 @@ DELETE FROM cron.alert_event
     Spi spi;
     const std::string text = std::string(error) + (is_last ? " (given up)" : "");
     note.execute_on_latest({Parameter::of(due.alert), Parameter::of(text)});
-    if (is_last) give_up.execute_on_latest({Parameter::of(due.events)});
+    if (!is_last) return;
+    give_up.execute_on_latest({Parameter::of(due.events)});
+    remove_if_over(due);
 }
 
 }  // namespace securatlas::pg::alerts

@@ -76,6 +76,7 @@ WITH wanted AS (
       FROM cron.job j
       JOIN cron.alert a ON a.active AND a.roleid IS NOT NULL
                        AND COALESCE(j.jobname, j.jobid::text) LIKE a.jobs
+                       AND COALESCE(a.jobid, j.jobid) = j.jobid
                        AND cron._alert_sees(a.roleid, j.roleid)
      CROSS JOIN LATERAL (
            SELECT $12 AND $4 = 1
@@ -138,6 +139,7 @@ WITH wanted AS (
       JOIN cron.job j USING (jobid)
       JOIN cron.alert a ON a.active AND a.roleid IS NOT NULL AND a.events && '{failed,recovered}'
                        AND COALESCE(j.jobname, j.jobid::text) LIKE a.jobs
+                       AND COALESCE(a.jobid, j.jobid) = j.jobid
                        AND cron._alert_sees(a.roleid, j.roleid)
      WHERE d.runid = ANY ($1) AND d.status = 'failed' AND d.trigger <> 'manual' AND NOT j.replicated
      ORDER BY d.runid
@@ -164,6 +166,7 @@ WITH wanted AS (
       JOIN cron.job j USING (jobid)
       JOIN cron.alert a ON a.active AND a.roleid IS NOT NULL AND 'missed' = ANY (a.events)
                        AND COALESCE(j.jobname, j.jobid::text) LIKE a.jobs
+                       AND COALESCE(a.jobid, j.jobid) = j.jobid
                        AND cron._alert_sees(a.roleid, j.roleid)
     RETURNING alertid)
 SELECT DISTINCT a.roleid FROM wanted w JOIN cron.alert a USING (alertid))");
@@ -183,6 +186,7 @@ WITH wanted AS (
       FROM cron.job j
       JOIN cron.alert a ON a.active AND a.roleid IS NOT NULL AND 'paused' = ANY (a.events)
                        AND COALESCE(j.jobname, j.jobid::text) LIKE a.jobs
+                       AND COALESCE(a.jobid, j.jobid) = j.jobid
                        AND cron._alert_sees(a.roleid, j.roleid)
      WHERE j.jobid = $1
     RETURNING alertid)

@@ -109,28 +109,29 @@ void require_room(const Definition& definition) {
 std::int64_t upsert(const Definition& definition) {
     static Statement statement(R"(
 INSERT INTO cron.alert AS a (name, username, roleid, events, jobs, channel, function, function_owner,
-                             url, format, headers, remind_after, late_after, active)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::jsonb, $12::interval, $13::interval, $14)
+                             url, format, headers, remind_after, late_after, active, jobid)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::jsonb, $12::interval, $13::interval, $14, $15)
 ON CONFLICT (name, roleid) DO UPDATE
    SET (events, jobs, channel, function, function_owner, url, format, headers, remind_after,
-        late_after, active)
+        late_after, active, jobid)
      = (excluded.events, excluded.jobs, excluded.channel, excluded.function, excluded.function_owner,
         excluded.url, excluded.format, excluded.headers, excluded.remind_after,
-        excluded.late_after, excluded.active)
+        excluded.late_after, excluded.active, excluded.jobid)
 RETURNING a.alertid)");
     OwnerScope owner;
     Spi spi;
     require_room(definition);
-    statement.execute(
-        {Parameter::of(definition.name), Parameter::of(definition.username),
-         Parameter::of_oid(definition.role), Parameter::of(definition.events),
-         Parameter::of(definition.jobs), Parameter::of_optional(definition.channel),
-         Parameter::of_optional(definition.function),
-         definition.function_owner ? Parameter::of_oid(*definition.function_owner)
-                                   : Parameter::null(OIDOID),
-         Parameter::of_optional(definition.url), Parameter::of(definition.format),
-         Parameter::of(definition.headers), Parameter::of(definition.remind_after.text),
-         Parameter::of(definition.late_after.text), Parameter::of(definition.active)});
+    statement.execute({Parameter::of(definition.name), Parameter::of(definition.username),
+                       Parameter::of_oid(definition.role), Parameter::of(definition.events),
+                       Parameter::of(definition.jobs), Parameter::of_optional(definition.channel),
+                       Parameter::of_optional(definition.function),
+                       definition.function_owner ? Parameter::of_oid(*definition.function_owner)
+                                                 : Parameter::null(OIDOID),
+                       Parameter::of_optional(definition.url), Parameter::of(definition.format),
+                       Parameter::of(definition.headers),
+                       Parameter::of(definition.remind_after.text),
+                       Parameter::of(definition.late_after.text), Parameter::of(definition.active),
+                       definition.job ? Parameter::of(*definition.job) : Parameter::null(INT8OID)});
     std::int64_t id = 0;
     Statement::each_row([&id](const Row& row) { id = row.as_int64(1); });
     return id;
@@ -157,6 +158,17 @@ bool remove(RoleOid role, std::string_view name) {
     const auto removed = Statement::ids();
     remove_all(removed);
     return !removed.empty();
+}
+
+void remove_of_job(std::int64_t job, std::string_view name, std::optional<RoleOid> but_of) {
+    static Statement statement(
+        "DELETE FROM cron.alert WHERE jobid = $1 AND name = $2 AND roleid IS DISTINCT FROM $3 "
+        "RETURNING alertid");
+    OwnerScope owner;
+    Spi spi;
+    statement.execute({Parameter::of(job), Parameter::of(name),
+                       but_of ? Parameter::of_oid(*but_of) : Parameter::null(OIDOID)});
+    remove_all(Statement::ids());
 }
 
 void remove_of_roles(const std::vector<RoleOid>& roles) {
@@ -195,10 +207,16 @@ DELETE FROM cron.alert_incident
        SELECT i.alertid, i.jobid, i.host, i.event FROM cron.alert_incident i
         WHERE i.jobid = $1 AND NOT EXISTS (SELECT FROM cron.alert_event e WHERE e.jobid = $1)
           FOR UPDATE SKIP LOCKED))");
+    static Statement own(R"(
+DELETE FROM cron.alert WHERE alertid IN (
+    SELECT a.alertid FROM cron.alert a
+     WHERE a.jobid = $1 AND NOT EXISTS (SELECT FROM cron.alert_event e WHERE e.alertid = a.alertid)
+       FOR UPDATE SKIP LOCKED))");
     if (!any()) return;
     OwnerScope owner;
     Spi spi;
     incidents.execute({Parameter::of(job)});
+    own.execute({Parameter::of(job)});
 }
 
 void bind_roles_by_name() {

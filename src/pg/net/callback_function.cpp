@@ -11,6 +11,7 @@ extern "C" {
 #include "catalog/pg_type.h"
 #include "storage/proc.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
 #include "utils/syscache.h"
@@ -99,6 +100,13 @@ struct Checked {
 };
 
 }  // namespace
+
+FunctionOid find_function(std::string_view signature) {
+    const std::string text(signature);
+    return call([&text] {
+        return DatumGetObjectId(DirectFunctionCall1(regprocedurein, CStringGetDatum(text.c_str())));
+    });
+}
 
 CallbackFunction check_callback(FunctionOid function, RoleOid role) {
     // Cached per transaction, because one statement may make 100,000 requests. Checked again when

@@ -33,4 +33,9 @@ struct AlertRequest {
 std::int64_t add_alert(const AlertRequest& request);
 void drop_alert(const std::optional<std::string>& name);
 
+// What is told after a run of one job: a function, as note(jsonb), a URL, or NOTIFY and a channel;
+// empty: nothing. The alert belongs to the role of the job.
+enum class JobAlert { on_failure, on_success };
+void set_job_alert(const pg::jobs::Found& job, JobAlert alert, const std::string& target);
+
 }  // namespace securatlas::app

@@ -40,7 +40,10 @@ void alter_job(const Alteration& alteration);
 // A job as an argument refers to it: by id or by name.
 using JobName = std::variant<std::optional<std::int64_t>, OptionalText>;
 
-void configure_job(const JobName& job, const pg::jobs::Changes& changes);
+struct JobAlerts {
+    OptionalText on_failure, on_success;  // as set_job_alert() takes them; nullopt: as they are
+};
+void configure_job(const JobName& job, const pg::jobs::Changes& changes, const JobAlerts& alerts);
 // nullopt: NULL, as an element or in place of the array.
 using Rules = std::optional<std::vector<OptionalText>>;
 void reset_job_rules(const JobName& job, const Rules& rules);

@@ -29,6 +29,10 @@ bool database_exists(DatabaseOid database);
 
 bool may_connect(RoleOid role, DatabaseOid database);
 
+// The name that this means in SQL: folded to lower case unless it is quoted. nullopt: it is no
+// name.
+std::optional<std::string> parse_identifier(std::string_view text);
+
 // Where a job with this database and role runs. Throws Error if it cannot run: the role or the
 // database does not exist, the role may not log in or connect, or it is a superuser and
 // cron.enable_superuser_jobs is off. `username` is the role's name in the job, for the message.

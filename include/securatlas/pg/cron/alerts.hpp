@@ -82,18 +82,21 @@ struct Definition {
     jobs::IntervalValue remind_after;
     jobs::IntervalValue late_after;
     bool active = true;
+    std::optional<std::int64_t> job{};  // the only one that it tells of
 };
 
 // Inserts an alert, or replaces the one of this name and role. Returns its id.
 std::int64_t upsert(const Definition& definition);
 // False: the role has no alert of this name.
 bool remove(RoleOid role, std::string_view name);
+// The alerts of one job that have this name, but for that of `but_of`.
+void remove_of_job(std::int64_t job, std::string_view name, std::optional<RoleOid> but_of);
 // The effect of DROP OWNED and REASSIGN OWNED. Throws Error if the new role has an alert of the
 // same name.
 void remove_of_roles(const std::vector<RoleOid>& roles);
 void give_to_role(const std::vector<RoleOid>& roles, RoleOid to);
-// The job is gone, and so are its incidents. What is still to be told of it is told, and the last
-// event ends the incident. Never waits for a lock.
+// The job is gone, and so are its incidents and the alerts about it alone. What is still to be told
+// of it is told, and the last event ends the incident and the alert. Never waits for a lock.
 void forget_job(std::int64_t job);
 // Looks up the roles of alerts by their names, after rows were loaded with the triggers disabled.
 void bind_roles_by_name();

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "securatlas/pg/shared/shared_state.hpp"
 
@@ -18,6 +19,9 @@ struct CallbackFunction {
     std::string signature;  // schema-qualified
     RoleOid owner = 0;
 };
+
+// The function that is written like this, as a regprocedure. Throws Error 42883 if there is none.
+FunctionOid find_function(std::string_view signature);
 
 // Checks that the function can be called for a role: it has one argument of type
 // net._http_response, is not temporary, the role may execute it, and the role may log in, because
