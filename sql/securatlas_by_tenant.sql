@@ -35,11 +35,13 @@ BEGIN
     DROP VIEW looked_at;
 END $$;
 SELECT volatile_ones FROM pg_temp.volatile_in('SELECT gen_random_uuid() AS id, 1 + random()');
+CREATE TEMP VIEW filled (text) AS
+SELECT replace(replace(replace(replace(securatlas._risk_query(), 'only_tenant', 'NULL::uuid'), 'control_ids', 'NULL::uuid[]'),
+               'control_categories', 'NULL::text[]'), 'category_names', 'NULL::text[]');
 SELECT all_functions > 30 AS many, volatile_ones
-  FROM pg_temp.volatile_in(format(
+  FROM filled, pg_temp.volatile_in(format(
        $$ SELECT securatlas._snapshot_id(s.tenant_id, 'x') AS id, s.*, now() FROM (%s) AS s (tenant_id, score, breakdown, loss, controls, findings) $$,
-       replace(replace(securatlas._risk_query(), 'only_tenant', 'NULL::uuid'),
-               'weights, penalties', 'securatlas.risk_weights(), securatlas.risk_penalties()')));
+       replace(filled.text, 'weights, penalties', 'securatlas.risk_weights(), securatlas.risk_penalties()')));
 
 -- Tables that existed before and have no tenant are used without it; new tables refer to them by id.
 CREATE SCHEMA by_id;

@@ -145,11 +145,31 @@ END
 $fn$;
 COMMENT ON FUNCTION securatlas._is_distributed(regclass) IS 'True if Citus keeps the rows of the table in shards, by a column.';
 
--- One pass over each table, with an aggregate a tenant, all of which are made for a parallel plan. Arrays
--- give the controls their places, and not row_number(): a query with a window function has no parallel
--- plan. A control that a framework asks for has a place, also if it is not in the catalogue. Place 0,
--- which no control has, stands for a requirement without mapped controls. Memory: about a hundred bytes
--- and two bits a control for each tenant.
+-- The controls, in the order of their places; a control that a framework asks for has one, also if it is
+-- not in the catalogue. A query of its own, because Citus executes no query on the shards that has an
+-- aggregate of a whole table in it.
+CREATE FUNCTION securatlas._catalogue_query() RETURNS text LANGUAGE sql IMMUTABLE
+    SET search_path = pg_catalog, pg_temp
+AS $fn$
+    SELECT $query$
+    SELECT coalesce(array_agg(known.id ORDER BY known.id), '{}'),
+           coalesce(array_agg(known.category ORDER BY known.id), '{}'),
+           coalesce(array_agg(DISTINCT known.category) FILTER (WHERE known.category IS NOT NULL), '{}')
+      FROM (SELECT named.id, max(named.category) AS category
+              FROM (SELECT u.id, coalesce(nullif(securatlas._snake_case(u.category::text), ''),
+                                          'uncategorized') AS category
+                      FROM unified_controls u
+                    UNION ALL
+                    SELECT m.control_id, NULL FROM control_framework_map m
+                     WHERE m.control_id IS NOT NULL) AS named
+             GROUP BY named.id) AS known
+    $query$
+$fn$;
+COMMENT ON FUNCTION securatlas._catalogue_query() IS 'The query that returns the ids of all controls, their categories, and the names of the categories, of which _risk_query() makes control_ids, control_categories and category_names.';
+
+-- One pass over each table, with an aggregate a tenant, all of which are made for a parallel plan.
+-- Place 0, which no control has, stands for a requirement without mapped controls. Memory: about a
+-- hundred bytes and two bits a control for each tenant.
 --
 -- Citus executes it on each shard: whatever has rows of tenants is joined by tenant, the rest are
 -- catalogues, which each node has, and no function is volatile.
@@ -161,29 +181,14 @@ AS $fn$
         SELECT DISTINCT s.tenant_id FROM tenant_subscriptions s
          WHERE s.status::text IN ('active', 'trialing')
            AND (only_tenant IS NULL OR s.tenant_id = only_tenant)
-    ), catalogue AS NOT MATERIALIZED (
-        SELECT coalesce(array_agg(known.id ORDER BY known.id), '{}') AS ids,
-               array_agg(known.category ORDER BY known.id) AS categories,
-               coalesce(array_agg(DISTINCT known.category)
-                        FILTER (WHERE known.category IS NOT NULL), '{}') AS names
-          FROM (SELECT named.id, max(named.category) AS category
-                  FROM (SELECT u.id, coalesce(nullif(securatlas._snake_case(u.category::text), ''),
-                                              'uncategorized') AS category
-                          FROM unified_controls u
-                        UNION ALL
-                        SELECT m.control_id, NULL FROM control_framework_map m
-                         WHERE m.control_id IS NOT NULL) AS named
-                 GROUP BY named.id) AS known
     ), place AS NOT MATERIALIZED (
         -- DISTINCT tells the planner that there is one row for each.
         SELECT DISTINCT ON (o.id) o.id, o.place::int AS place,
-               array_position(k.names, o.category) - 1 AS category
-          FROM catalogue k,
-               unnest(k.ids, k.categories) WITH ORDINALITY AS o (id, category, place)
+               array_position(category_names, o.category) - 1 AS category
+          FROM unnest(control_ids, control_categories) WITH ORDINALITY AS o (id, category, place)
     ), proven AS (
         SELECT e.tenant_id,
-               securatlas._place_set(p.place, (SELECT cardinality(k.ids) + 1 FROM catalogue k))
-                   AS controls
+               securatlas._place_set(p.place, cardinality(control_ids) + 1) AS controls
           FROM tenant_evidence_items e
           JOIN control_evidence_links l
             ON /*control_evidence_links: l.tenant_id = e.tenant_id AND*/ l.evidence_item_id = e.id
@@ -196,8 +201,8 @@ AS $fn$
     ), control AS (
         SELECT c.tenant_id,
                securatlas._control_summary(
-                   p.place, (SELECT cardinality(k.ids) + 1 FROM catalogue k),
-                   p.category, (SELECT cardinality(k.names) FROM catalogue k),
+                   p.place, cardinality(control_ids) + 1,
+                   p.category, cardinality(category_names),
                    c.status::text, c.maturity::float8) AS summary
           FROM tenant_controls c
           LEFT JOIN place p ON p.id = c.control_id
@@ -206,8 +211,7 @@ AS $fn$
     ), framework AS (
         SELECT r.framework_id, string_agg(r.controls, ''::bytea) AS requirements
           FROM (SELECT r.framework_id, r.id,
-                       securatlas._place_set(coalesce(m.place, 0),
-                                             (SELECT cardinality(k.ids) + 1 FROM catalogue k))
+                       securatlas._place_set(coalesce(m.place, 0), cardinality(control_ids) + 1)
                            AS controls
                   FROM framework_requirements r
                   LEFT JOIN (SELECT m.requirement_id, p.place
@@ -235,7 +239,7 @@ AS $fn$
           FROM integration_findings f
          WHERE f.status::text = 'open' AND (only_tenant IS NULL OR f.tenant_id = only_tenant)
          GROUP BY f.tenant_id
-    ), cost AS (
+    ), cost AS NOT MATERIALIZED (
         SELECT b.industry::text AS industry, max(b.avg_breach_cost)::float8 AS breach
           FROM industry_breach_costs b
          WHERE b.avg_breach_cost >= 0 AND b.avg_breach_cost < 1e300
@@ -248,7 +252,7 @@ AS $fn$
                'framework_compliance', result.framework_compliance,
                'integration_findings', result.integration_findings,
                'subcategories', coalesce(securatlas._breakdown(
-                   posture.summary, (SELECT k.names FROM catalogue k)), '{}')),
+                   posture.summary, category_names), '{}')),
            result.annualized_loss_expectancy::numeric,
            securatlas._bad_rows(posture.summary),
            finding.open - finding.critical - finding.high - finding.medium - finding.low
@@ -270,14 +274,20 @@ AS $fn$
      WHERE (only_tenant IS NULL AND active.tenant_id IS NOT NULL) OR t.id = only_tenant
     $query$
 $fn$;
-COMMENT ON FUNCTION securatlas._risk_query() IS 'The query that computes the scores of one tenant (only_tenant), or of each active tenant (NULL), with these weights and penalties.';
+COMMENT ON FUNCTION securatlas._risk_query() IS 'The query that computes the scores of one tenant (only_tenant), or of each active tenant (NULL), with these weights, penalties and controls.';
 
 CREATE FUNCTION securatlas._create_recompute() RETURNS void LANGUAGE plpgsql
 AS $install$
+DECLARE
+    -- Existing tables may have ids of any type.
+    ids CONSTANT regtype := (
+        SELECT pg_typeof(array_agg(k.id))
+          FROM (SELECT u.id FROM unified_controls u
+                UNION ALL SELECT m.control_id FROM control_framework_map m LIMIT 0) AS k);
 BEGIN
     -- RETURN QUERY, because PostgreSQL has no parallel plan for INSERT ... SELECT. JIT compilation would
     -- cost more time than it saves.
-    EXECUTE securatlas._with_tenant(replace($create$
+    EXECUTE securatlas._with_tenant(replace(replace($create$
     CREATE OR REPLACE FUNCTION fn_compute_risk_scores(only_tenant uuid)
         RETURNS TABLE (tenant_id uuid, score int, breakdown jsonb, loss numeric,
                        bad_controls bigint, bad_findings bigint)
@@ -292,19 +302,24 @@ BEGIN
     DECLARE
         weights CONSTANT float8[] := securatlas.risk_weights();
         penalties CONSTANT float8[] := securatlas.risk_penalties();
+        control_ids <ids>;
+        control_categories text[];
+        category_names text[];
     BEGIN
+        EXECUTE securatlas._catalogue_query() INTO control_ids, control_categories, category_names;
         RETURN QUERY
         <query>;
     END
-    $fn$ $create$, '<query>', securatlas._risk_query()));
+    $fn$ $create$, '<query>', securatlas._risk_query()), '<ids>', ids::text));
     COMMENT ON FUNCTION fn_compute_risk_scores(uuid) IS 'Computes the scores of one tenant, or of each active tenant (NULL), and how many of its controls and open findings are left out of them.';
 
     -- The id of a snapshot is computed from the tenant and the night, or from what tells this call from
     -- others. So the primary key of the table keeps a tenant from having two for a night, whether a
-    -- retry or an operator computes it again. Citus executes the statement on each shard, where rows
-    -- cannot be counted on the way.
+    -- retry or an operator computes it again. On distributed tables Citus executes query and INSERT
+    -- together on each shard, so that the rows that are left out cannot be counted on the way; one
+    -- tenant is computed on its node.
     DROP FUNCTION IF EXISTS fn_write_risk_snapshots(uuid, text);    -- of version 0.1
-    EXECUTE securatlas._with_tenant(replace($create$
+    EXECUTE securatlas._with_tenant(replace(replace($create$
     CREATE OR REPLACE FUNCTION fn_store_risk_snapshots(
             only_tenant uuid, snapshot_type text, OUT stored bigint, OUT last_score int)
         LANGUAGE plpgsql SECURITY DEFINER
@@ -318,6 +333,9 @@ BEGIN
         penalties CONSTANT float8[] := securatlas.risk_penalties();
         midnight timestamptz;
         occasion text := gen_random_uuid();
+        control_ids <ids>;
+        control_categories text[];
+        category_names text[];
         controls bigint;
         findings bigint;
     BEGIN
@@ -331,25 +349,23 @@ BEGIN
              WHERE s.computed_at >= midnight AND s.id = securatlas._snapshot_id(s.tenant_id, occasion)
                AND (only_tenant IS NULL OR s.tenant_id = only_tenant);
         END IF;
-        IF securatlas._is_distributed('tenant_risk_snapshots') THEN
+        IF only_tenant IS NULL AND securatlas._is_distributed('tenant_risk_snapshots') THEN
             SELECT count(*) INTO controls
               FROM tenant_controls c
+              JOIN (SELECT DISTINCT s.tenant_id FROM tenant_subscriptions s
+                     WHERE s.status::text IN ('active', 'trialing')) AS active USING (tenant_id)
               LEFT JOIN (SELECT DISTINCT u.id FROM unified_controls u) AS known ON known.id = c.control_id
-             WHERE (only_tenant IS NULL OR c.tenant_id = only_tenant)
-               AND (c.status::text = 'not_applicable'
+             WHERE (c.status::text = 'not_applicable'
                     OR known.id IS NOT NULL AND c.maturity >= 0 AND c.maturity <= 5
-                       AND c.status::text IN ('not_started', 'in_progress', 'implemented')) IS NOT TRUE
-               AND (only_tenant IS NOT NULL
-                    OR c.tenant_id IN (SELECT s.tenant_id FROM tenant_subscriptions s
-                                        WHERE s.status::text IN ('active', 'trialing')));
+                       AND c.status::text IN ('not_started', 'in_progress', 'implemented')) IS NOT TRUE;
             SELECT count(*) INTO findings
               FROM integration_findings f
-             WHERE (only_tenant IS NULL OR f.tenant_id = only_tenant) AND f.status::text = 'open'
-               AND (f.severity::text IN ('critical', 'high', 'medium', 'low')) IS NOT TRUE
-               AND (only_tenant IS NOT NULL
-                    OR f.tenant_id IN (SELECT s.tenant_id FROM tenant_subscriptions s
-                                        WHERE s.status::text IN ('active', 'trialing')));
+              JOIN (SELECT DISTINCT s.tenant_id FROM tenant_subscriptions s
+                     WHERE s.status::text IN ('active', 'trialing')) AS active USING (tenant_id)
+             WHERE f.status::text = 'open'
+               AND (f.severity::text IN ('critical', 'high', 'medium', 'low')) IS NOT TRUE;
             PERFORM fn_warn_of_bad_rows(only_tenant, controls, findings);
+            EXECUTE securatlas._catalogue_query() INTO control_ids, control_categories, category_names;
             INSERT INTO tenant_risk_snapshots
                    (id, tenant_id, risk_score_1_100, category_breakdown, annualized_loss_expectancy,
                     computed_at, snapshot_type)
@@ -378,7 +394,7 @@ BEGIN
              WHERE s.tenant_id = only_tenant AND s.id = securatlas._snapshot_id(only_tenant, occasion);
         END IF;
     END
-    $fn$ $create$, '<query>', securatlas._risk_query()));
+    $fn$ $create$, '<query>', securatlas._risk_query()), '<ids>', ids::text));
     COMMENT ON FUNCTION fn_store_risk_snapshots(uuid, text) IS 'Stores a snapshot for one tenant, or for each active tenant (NULL); returns how many, and the score of the one. A nightly snapshot replaces the one of the same tenant and night.';
 
     CREATE OR REPLACE FUNCTION fn_recompute_all_tenant_risk_scores() RETURNS bigint
