@@ -34,7 +34,7 @@ my @special = (
 	[ 'CREATE FUNCTION fn_trigger_nightly_sync()', 'DROP FUNCTION fn_trigger_nightly_sync()' ],
 );
 my @not_here = (
-	[ 'create_distributed_table', sub { 1 }, 'needs Citus' ],
+	[ 'securatlas.distribute', sub { 1 }, 'needs Citus' ],
 );
 
 my $node = new_node('documents', 'net.send_requests' => 'off', 'max_worker_processes' => 40);
