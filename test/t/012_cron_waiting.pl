@@ -4,6 +4,8 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
+use HttpStub;
+use IPC::Run ();
 use Sched;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -91,6 +93,23 @@ SKIP:
 }
 
 # ---- a synchronous standby that does not answer ----------------------------------------------
+
+# A request is sent as soon as its transaction is visible to others, which is after the standby has it.
+my $stub = HttpStub->new;
+$node->safe_psql('postgres', q{ALTER SYSTEM SET synchronous_standby_names = 'nobody'; SELECT pg_reload_conf()});
+wait_for($node, 'SHOW synchronous_standby_names', 'nobody', 'a standby is waited for that is not there');
+my @psql = ('psql', '-X', '-q', '-d', $node->connstr('postgres'), '-c');
+my $session = IPC::Run::start([ @psql, "SELECT net.http_get('${\$stub->url('/replicated')}')" ],
+	'<', '/dev/null', '>', '/dev/null', '2>', '/dev/null');
+wait_for($node, q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND wait_event = 'SyncRep'},
+	'1', 'the commit of a request waits');
+$node->safe_psql('postgres', "SET synchronous_commit = local; SELECT net.http_get('${\$stub->url('/local')}')");
+wait_until(sub { $stub->requests('/local') }, 'a later one that does not wait is sent');
+is(scalar $stub->requests('/replicated'), 0, 'a request whose commit is not replicated is not sent');
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET synchronous_standby_names; SELECT pg_reload_conf()');
+$session->finish;
+wait_until(sub { $stub->requests('/replicated') }, 'it is sent when its commit does not wait any more');
+pass('it is sent when its commit does not wait any more');
 
 $node->safe_psql('postgres', q{
 	CREATE TABLE written (i int);
