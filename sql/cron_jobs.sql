@@ -147,30 +147,34 @@ SELECT count(*) FROM cron.job;
 -- ==== configure_job ============================================================================
 SELECT cron.schedule('c', '@yearly', 'SELECT 1') AS jobid \gset c_
 \x on
-SELECT timezone, max_runtime, max_retries, retry_period, overlap_policy, missed, catchup_window, jitter, max_failures, log_runs, note FROM cron.job;
+SELECT timezone, max_runtime, max_retries, retry_period, overlap_policy, missed, catchup_window, jitter, max_failures, log_runs, priority, note FROM cron.job;
 SELECT cron.configure_job('c', timezone => 'Europe/Berlin', max_runtime => '1 hour', max_retries => 3, retry_period => '10 seconds',
-    overlap_policy => 'skip', missed => 'all', catchup_window => '1 day', jitter => '30 seconds', max_failures => 5, log_runs => 'failures');
-SELECT timezone, max_runtime, max_retries, retry_period, overlap_policy, missed, catchup_window, jitter, max_failures, log_runs, note FROM cron.job;
+    overlap_policy => 'skip', missed => 'all', catchup_window => '1 day', jitter => '30 seconds', max_failures => 5, log_runs => 'failures', priority => 7);
+SELECT timezone, max_runtime, max_retries, retry_period, overlap_policy, missed, catchup_window, jitter, max_failures, log_runs, priority, note FROM cron.job;
 -- By id; what is NULL stays.
 SELECT cron.configure_job(:c_jobid, missed => 'skip');
-SELECT timezone, max_runtime, max_retries, retry_period, overlap_policy, missed, catchup_window, jitter, max_failures, log_runs, note FROM cron.job;
+SELECT timezone, max_runtime, max_retries, retry_period, overlap_policy, missed, catchup_window, jitter, max_failures, log_runs, priority, note FROM cron.job;
 \x off
 SELECT cron.configure_job('c', overlap_policy => policy) FROM unnest('{buffer_one,buffer_all,cancel_other,allow}'::text[]) AS policy;
 SELECT cron.configure_job('c', missed => rule) FROM unnest('{skip,once,all}'::text[]) AS rule;
 SELECT cron.configure_job('c', log_runs => runs) FROM unnest('{all,failures,none}'::text[]) AS runs;
 SELECT cron.configure_job('c', jitter => '0', catchup_window => '0', max_retries => 0);
+SELECT cron.configure_job('c', priority => points) FROM unnest('{-100,100,0,-3}'::int[]) AS points;
+-- NULL leaves it.
+SELECT cron.configure_job('c', priority => NULL), cron.configure_job(:c_jobid, priority => NULL);
 SELECT change, pg_temp.refusal(format('SELECT cron.configure_job(''c'', %s)', change)) FROM (VALUES
     ($$timezone => 'Mars/Olympus'$$), ($$timezone => ''$$), ($$overlap_policy => 'x'$$), ($$overlap_policy => ''$$),
     ($$missed => 'ALL'$$), ($$log_runs => 'some'$$), ($$max_retries => -1$$), ($$max_retries => 1001$$),
     ($$max_failures => 0$$), ($$max_failures => -5$$), ($$max_runtime => '0'$$), ($$max_runtime => '-1 s'$$),
-    ($$retry_period => '0'$$), ($$catchup_window => '-1 s'$$), ($$jitter => '-1 s'$$)) AS v(change);
+    ($$retry_period => '0'$$), ($$catchup_window => '-1 s'$$), ($$jitter => '-1 s'$$),
+    ($$priority => -101$$), ($$priority => 101$$)) AS v(change);
 -- Rules are taken back by their names.
 BEGIN;
 SELECT cron.reset_job_rules('c', 'timezone', 'max_runtime', 'max_failures', 'catchup_window');
-SELECT timezone, max_runtime, max_retries, retry_period, overlap_policy, missed, catchup_window, jitter, max_failures, log_runs
+SELECT timezone, max_runtime, max_retries, retry_period, overlap_policy, missed, catchup_window, jitter, max_failures, log_runs, priority
   FROM cron.job WHERE jobname = 'c';
-SELECT cron.reset_job_rules(:c_jobid, VARIADIC '{max_retries,retry_period,overlap_policy,missed,jitter,log_runs}');
-SELECT timezone, max_runtime, max_retries, retry_period, overlap_policy, missed, catchup_window, jitter, max_failures, log_runs
+SELECT cron.reset_job_rules(:c_jobid, VARIADIC '{max_retries,retry_period,overlap_policy,missed,jitter,log_runs,priority}');
+SELECT timezone, max_runtime, max_retries, retry_period, overlap_policy, missed, catchup_window, jitter, max_failures, log_runs, priority
   FROM cron.job WHERE jobname = 'c';
 SELECT call, pg_temp.refusal('SELECT cron.' || call) FROM (VALUES
     ('reset_job_rules(''no_such_job'', ''jitter'')'), ('reset_job_rules(0, ''jitter'')'), ('reset_job_rules(''c'', ''command'')'),
@@ -181,7 +185,7 @@ SELECT pg_temp.refusal($$SELECT cron.configure_job('no_such_job', max_retries =>
 SELECT pg_temp.refusal($$SELECT cron.configure_job(0, max_retries => 1)$$);
 SELECT pg_temp.refusal($$SELECT cron.configure_job(NULL::text, max_retries => 1)$$);
 SELECT pg_temp.refusal($$SELECT cron.configure_job(NULL::bigint, max_retries => 1)$$);
-SELECT timezone, overlap_policy, missed, log_runs, max_retries, max_failures, max_runtime, retry_period, catchup_window, jitter FROM cron.job;
+SELECT timezone, overlap_policy, missed, log_runs, max_retries, max_failures, max_runtime, retry_period, catchup_window, jitter, priority FROM cron.job;
 -- The zone counts.
 SELECT timezone, to_char(next_run_at, 'MM-DD HH24:MI') AS next_run FROM cron.jobs WHERE jobname = 'c';
 SELECT cron.unschedule('c');
@@ -271,7 +275,8 @@ SELECT pg_temp.refusal($$INSERT INTO cron.job (jobname, schedule, command) VALUE
 SELECT pg_temp.refusal(format('UPDATE cron.job SET %s WHERE jobname = ''j''', change)) FROM (VALUES
     ($$schedule = 'x'$$), ($$timezone = 'x'$$), ($$timezone = ''$$), ($$schedule = NULL$$), ($$command = NULL$$), ($$username = NULL$$),
     ($$overlap_policy = 'x'$$), ($$missed = 'x'$$), ($$log_runs = 'x'$$), ($$max_retries = -1$$),
-    ($$max_runtime = '0'$$), ($$retry_period = '0'$$), ($$jitter = '-1'$$), ($$catchup_window = '-1'$$), ($$max_failures = 0$$))
+    ($$max_runtime = '0'$$), ($$retry_period = '0'$$), ($$jitter = '-1'$$), ($$catchup_window = '-1'$$), ($$max_failures = 0$$),
+    ($$priority = -101$$), ($$priority = 101$$), ($$priority = NULL$$))
     AS v(change);
 UPDATE cron.job SET schedule = '0 4 * * *', timezone = 'Asia/Tokyo', note = 'by hand' WHERE jobname = 'j';
 SELECT * FROM pg_temp.jobs WHERE jobname = 'j';

@@ -52,7 +52,7 @@ SET ROLE regress_cron_alice;
 SELECT cron.schedule('mine', '0 0 1 1 *', 'SELECT CURRENT_USER') AS jobid \gset alice_
 SELECT cron.schedule('second', '0 0 1 1 *', 'SELECT 1') > 0 AS made;
 SELECT jobname, schedule, command, username, active FROM cron.job ORDER BY jobname;
-SELECT cron.configure_job('mine', max_retries => 1);
+SELECT cron.configure_job('mine', max_retries => 1, priority => 100);
 SELECT cron.pause('mine', 'a note');
 SELECT cron.resume(:alice_jobid);
 SELECT cron.run_after('second', 'mine');
@@ -137,7 +137,7 @@ SELECT pg_temp.refusal(format('SELECT cron.alter_job(%s, database => current_dat
 RESET ROLE;
 GRANT CONNECT ON DATABASE contrib_regression TO PUBLIC;
 -- Nothing of the above has changed anything.
-SELECT jobname, schedule, command, username, active, max_retries, note FROM cron.job ORDER BY jobid;
+SELECT jobname, schedule, command, username, active, max_retries, priority, note FROM cron.job ORDER BY jobid;
 SELECT count(*) FROM cron.job_run_details;
 
 -- ==== members and monitors =====================================================================
@@ -177,7 +177,8 @@ SELECT count(*) FROM cron.job_run_details;
 SELECT jobname FROM cron.jobs ORDER BY jobname;
 SELECT count(*) FROM cron.job_dependency;
 SELECT pg_temp.refusal(format('SELECT cron.%s', call)) FROM (VALUES
-    ('unschedule(''second'')'), ('pause(''second'')'), ('run_job(''second'')'), ('configure_job(''second'', max_retries => 1)')) AS v(call);
+    ('unschedule(''second'')'), ('pause(''second'')'), ('run_job(''second'')'), ('configure_job(''second'', max_retries => 1)'),
+    ('configure_job(''second'', priority => 1)')) AS v(call);
 SELECT pg_temp.refusal(format('SELECT cron.alter_job(%s, active => false)', :bob_jobid));
 SELECT pg_temp.refusal(format('SELECT cron.cancel_run(%s)', :alice_runid));
 WITH gone AS (DELETE FROM cron.job_run_details RETURNING 1) SELECT count(*) FROM gone;

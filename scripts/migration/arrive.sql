@@ -21,10 +21,10 @@ SELECT count(setval('cron.jobid_seq', m.id)) AS numbers
  WHERE m.id > (SELECT last_value FROM cron.jobid_seq) \gset
 INSERT INTO cron.job (jobid, schedule, command, nodename, nodeport, database, username, active, jobname, timezone, max_runtime,
                       max_retries, retry_period, overlap_policy, missed, catchup_window, jitter, max_failures, log_runs,
-                      planned_from)
+                      priority, planned_from)
 SELECT CASE WHEN is_taken THEN nextval('cron.jobid_seq') ELSE jobid END, schedule, command, nodename, nodeport, current_database(),
        username, note LIKE '%, where it is active', jobname, timezone, max_runtime, max_retries, retry_period, overlap_policy,
-       missed, catchup_window, jitter, max_failures, log_runs, planned_from
+       missed, catchup_window, jitter, max_failures, log_runs, priority, planned_from
   FROM arrived ORDER BY arrived.jobid;
 \if :is_new
 INSERT INTO cron.scheduler_state (planned_until, database_oid, database_name, system_identifier)

@@ -19,7 +19,7 @@ SELECT j.jobid, j.schedule, j.command, j.database, j.username, j.active, j.jobna
            CASE WHEN j.max_retries > 0 THEN format('max_retries %s, retry_period %s', j.max_retries, j.retry_period) END,
            'overlap_policy ' || NULLIF(j.overlap_policy, 'buffer_one'), 'missed ' || NULLIF(j.missed, 'once'),
            'catchup_window ' || j.catchup_window, 'jitter ' || j.jitter, 'max_failures ' || j.max_failures,
-           'log_runs ' || NULLIF(j.log_runs, 'all'), 'note ' || j.note,
+           'log_runs ' || NULLIF(j.log_runs, 'all'), 'priority ' || NULLIF(j.priority, 0), 'note ' || j.note,
            (SELECT 'runs after ' || string_agg(d.after_jobid::text, ', ') FROM cron.job_dependency d WHERE d.jobid = j.jobid),
            CASE WHEN j.replicated THEN 'came by replication' END], NULL) AS lost,
        CASE WHEN pg_temp.as_pg_cron(j.schedule) IS NULL THEN 'refuses it'

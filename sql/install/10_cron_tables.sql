@@ -33,6 +33,7 @@ CREATE TABLE cron.job (
     planned_from    timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     roleid          oid,
     replicated      boolean NOT NULL DEFAULT false,
+    priority        int NOT NULL DEFAULT 0 CHECK (priority BETWEEN -100 AND 100),
     UNIQUE (jobname, roleid)
 );
 --- also when updated
@@ -60,6 +61,7 @@ COMMENT ON COLUMN cron.job.note IS 'Why the job is paused, or any remark.';
 COMMENT ON COLUMN cron.job.planned_from IS 'The job has no occurrences at or before this instant, from which "@every" counts.';
 COMMENT ON COLUMN cron.job.roleid IS 'Oid of the role that username names and that the command runs as; NULL: there is none. Looked up by name when the row is written, because a dump may be restored where the role has another oid.';
 COMMENT ON COLUMN cron.job.replicated IS 'True: the row was replicated from another server, and the job does not run here until cron.take_over().';
+COMMENT ON COLUMN cron.job.priority IS '-100 to 100. Of the runs of a role that wait, those of jobs with a higher one start first; each point outweighs ten seconds of waiting.';
 
 --- only when installed
 CREATE TABLE cron.job_run_details (

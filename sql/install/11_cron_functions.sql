@@ -83,9 +83,10 @@ CREATE FUNCTION cron.configure_job(
         max_failures int DEFAULT NULL,
         log_runs text DEFAULT NULL,
         on_failure text DEFAULT NULL,
-        on_success text DEFAULT NULL)
+        on_success text DEFAULT NULL,
+        priority int DEFAULT NULL)
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_configure_job';
-COMMENT ON FUNCTION cron.configure_job(bigint, text, interval, int, interval, text, text, interval, interval, int, text, text, text) IS 'Sets the rules of a job; what is NULL stays as it is.
+COMMENT ON FUNCTION cron.configure_job(bigint, text, interval, int, interval, text, text, interval, interval, int, text, text, text, int) IS 'Sets the rules of a job; what is NULL stays as it is.
 job_id: id of the job.
 timezone: time zone of the schedule.
 max_runtime: a run that takes longer is cancelled; positive.
@@ -99,6 +100,7 @@ max_failures: number of failures in a row after which the job is paused.
 log_runs: which runs are recorded: all, failures, none.
 on_failure: what is told when a run has failed and no retry follows: a function of one jsonb, as note(jsonb), that is called as the role of the job; a URL that is posted to; or NOTIFY and a channel. Empty: nothing.
 on_success: the same of each run that succeeds.
+priority: -100 to 100; of the runs of a role that wait, those of jobs with a higher one start first; each point outweighs ten seconds of waiting.
 Error 22023: a rule is out of range or not a word of the list; the hint has it. Or on_failure or on_success is none of these.
 Error 42704: there is no such job, or the caller may not manage it.
 Error 42883, 42P13, 42P16: there is no such function, or it cannot be called.
@@ -117,9 +119,10 @@ CREATE FUNCTION cron.configure_job(
         max_failures int DEFAULT NULL,
         log_runs text DEFAULT NULL,
         on_failure text DEFAULT NULL,
-        on_success text DEFAULT NULL)
+        on_success text DEFAULT NULL,
+        priority int DEFAULT NULL)
     RETURNS void LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_configure_job_named';
-COMMENT ON FUNCTION cron.configure_job(text, text, interval, int, interval, text, text, interval, interval, int, text, text, text) IS 'Sets the rules of a job; what is NULL stays as it is.
+COMMENT ON FUNCTION cron.configure_job(text, text, interval, int, interval, text, text, interval, interval, int, text, text, text, int) IS 'Sets the rules of a job; what is NULL stays as it is.
 job_name: name of the job: the caller''s own, or else the only one of this name that the caller may manage.
 timezone: time zone of the schedule.
 max_runtime: a run that takes longer is cancelled; positive.
@@ -133,6 +136,7 @@ max_failures: number of failures in a row after which the job is paused.
 log_runs: which runs are recorded: all, failures, none.
 on_failure: what is told when a run has failed and no retry follows: a function of one jsonb, as note(jsonb), that is called as the role of the job; a URL that is posted to; or NOTIFY and a channel. Empty: nothing.
 on_success: the same of each run that succeeds.
+priority: -100 to 100; of the runs of a role that wait, those of jobs with a higher one start first; each point outweighs ten seconds of waiting.
 Error 22023: a rule is out of range or not a word of the list; the hint has it. Or on_failure or on_success is none of these.
 Error 42704: there is no such job, or the caller may not manage it.
 Error 42883, 42P13, 42P16: there is no such function, or it cannot be called.

@@ -34,7 +34,7 @@ BEGIN
         'cron.configure_job(text,text,interval,int,interval,text,text,interval,interval,int,text)']::regprocedure[]
     LOOP
         SELECT p.proacl INTO grants FROM pg_catalog.pg_proc p WHERE p.oid = former;
-        latter := pg_catalog.replace(former::text, ')', ',text,text)');
+        latter := pg_catalog.replace(former::text, ')', ',text,text,int)');
         EXECUTE 'DROP FUNCTION ' || former;
         EXECUTE 'CREATE FUNCTION ' || latter || $$ RETURNS void LANGUAGE C AS 'MODULE_PATHNAME', 'securatlas_configure_job'$$;
         CONTINUE WHEN grants IS NULL;
@@ -47,6 +47,10 @@ BEGIN
         END LOOP;
         DELETE FROM pg_catalog.pg_init_privs
          WHERE objoid = latter::regprocedure AND classoid = 'pg_catalog.pg_proc'::regclass;
+        -- From PostgreSQL 17 on, the roles in these are recorded, too.
+        DELETE FROM pg_catalog.pg_shdepend
+         WHERE objid = latter::regprocedure AND classid = 'pg_catalog.pg_proc'::regclass AND deptype = 'i'
+           AND dbid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database());
     END LOOP;
 END
 $update$;
@@ -57,6 +61,7 @@ ALTER TABLE cron.job
     DROP CONSTRAINT job_jobname_username_key,
     ADD COLUMN roleid oid,
     ADD COLUMN replicated boolean NOT NULL DEFAULT false,
+    ADD COLUMN priority int NOT NULL DEFAULT 0 CHECK (priority BETWEEN -100 AND 100),
     ADD UNIQUE (jobname, roleid);
 UPDATE cron.job SET roleid = cron._role_named(username) WHERE cron._role_named(username) IS NOT NULL;
 UPDATE cron.job

@@ -94,18 +94,19 @@ std::optional<core::Occurrence> Dispatcher::occurrence_of(core::RunId run) const
     return std::get<pg::RunOrder>(found->second.order).occurrence;
 }
 
-// Oldest first.
-Dispatcher::Key Dispatcher::key_of(const pg::Order& order) {
+Dispatcher::Ready::Key Dispatcher::key_of(const pg::Order& order) {
     if (const auto* run = std::get_if<pg::RunOrder>(&order)) {
-        return {run->occurrence.scheduled_at, run->run};
+        return {run->rank, run->occurrence.scheduled_at, run->run};
     }
     const auto& callbacks = std::get<pg::CallbackOrder>(order);
-    return {callbacks.due, std::make_pair(callbacks.role, callbacks.calls)};
+    return {callbacks.due, callbacks.due, std::make_pair(callbacks.role, callbacks.calls)};
 }
 
-void Dispatcher::make_ready(core::RunId run, core::Duration monotonic_now) {
-    const auto found = entries_.find(run);
-    if (found != entries_.end()) make_ready(found->second, monotonic_now);
+void Dispatcher::make_ready(const core::StartRun& start, core::Duration monotonic_now) {
+    const auto found = entries_.find(start.run);
+    if (found == entries_.end()) return;
+    std::get<pg::RunOrder>(found->second.order).rank = start.rank;
+    make_ready(found->second, monotonic_now);
 }
 
 std::size_t Dispatcher::ItemHash::operator()(const Item& item) const noexcept {
@@ -125,36 +126,17 @@ void Dispatcher::make_callbacks_ready(const pg::Target& target, pg::Calls calls,
 
 void Dispatcher::make_ready(Entry& entry, core::Duration monotonic_now) {
     entry.ready_at = monotonic_now;
-    if (ready_[entry.target].insert(key_of(entry.order)).second) ++ready_count_;
-}
-
-void Dispatcher::remove_ready(const Entry& entry) {
-    const auto queue = ready_.find(entry.target);
-    if (queue == ready_.end()) return;
-    ready_count_ -= queue->second.erase(key_of(entry.order));
-    if (queue->second.empty()) ready_.erase(queue);
+    ready_.insert(entry.target, key_of(entry.order));
 }
 
 bool Dispatcher::withdraw(core::RunId run) {
     const auto found = entries_.find(run);
     if (found == entries_.end()) return false;
-    remove_ready(found->second);
+    ready_.erase(found->second.target, key_of(found->second.order));
     parked_.erase({found->second.parked_until, run});
     ended(std::get<pg::RunOrder>(found->second.order));
     entries_.erase(found);
     return true;
-}
-
-std::map<pg::Target, Dispatcher::Queue>::iterator Dispatcher::oldest_queue(
-    const std::set<pg::Target>& passed) {
-    auto oldest = ready_.end();
-    for (auto queue = ready_.begin(); queue != ready_.end(); ++queue) {
-        if (passed.contains(queue->first)) continue;
-        if (oldest == ready_.end() || *queue->second.begin() < *oldest->second.begin()) {
-            oldest = queue;
-        }
-    }
-    return oldest;
 }
 
 void Dispatcher::hand_out(core::Duration monotonic_now,
@@ -165,12 +147,12 @@ void Dispatcher::hand_out(core::Duration monotonic_now,
     at_share_.clear();
     has_queued_ = false;
     std::set<pg::Target> passed;  // targets that cannot get a worker now
-    for (auto queue = oldest_queue(passed); queue != ready_.end(); queue = oldest_queue(passed)) {
-        const Item item = queue->second.begin()->second;
+    while (const Item* first = ready_.first(passed)) {
+        const Item item = *first;
         Entry& entry = entries_.at(item);
         switch (try_to_hand(entry, monotonic_now)) {
             case Handed::yes:
-                remove_ready(entry);
+                ready_.erase(entry.target, key_of(entry.order));
                 entries_.erase(item);
                 break;
             case Handed::refused:
@@ -178,7 +160,7 @@ void Dispatcher::hand_out(core::Duration monotonic_now,
                 forget(std::get<core::RunId>(item));
                 break;
             case Handed::parked:
-                remove_ready(entry);
+                ready_.erase(entry.target, key_of(entry.order));
                 parked_.insert({entry.parked_until, item});
                 break;
             case Handed::no_room:
@@ -219,8 +201,7 @@ void Dispatcher::end_parking(core::Duration monotonic_now) {
     while (!parked_.empty() && parked_.begin()->first <= monotonic_now) {
         Entry& entry = entries_.at(parked_.begin()->second);
         parked_.erase(parked_.begin());
-        ready_[entry.target].insert(key_of(entry.order));
-        ++ready_count_;
+        ready_.insert(entry.target, key_of(entry.order));
     }
 }
 
@@ -352,7 +333,7 @@ void Dispatcher::returned(const pg::ReturnedOrder& returned, core::Duration mono
         entry.row.role = returned.target.role;
         entry.row.logged = run->logged;
     }
-    const auto [place, is_new] = entries_.insert_or_assign(key_of(returned.order).second, entry);
+    const auto [place, is_new] = entries_.insert_or_assign(key_of(returned.order).item, entry);
     make_ready(place->second, monotonic_now);
 }
 
@@ -378,15 +359,6 @@ void Dispatcher::follow_launches(std::vector<pg::WorkerReport>& reports) {
     });
 }
 
-std::optional<core::Instant> Dispatcher::oldest_wait() const {
-    std::optional<core::Instant> oldest;
-    for (const auto& [target, queue] : ready_) {
-        const core::Instant first = queue.begin()->first;
-        if (!oldest || first < *oldest) oldest = first;
-    }
-    return oldest;
-}
-
 std::vector<core::ExplainWait> Dispatcher::explain_waits(core::Duration since,
                                                          core::Duration monotonic_now) {
     std::vector<core::ExplainWait> waits;
@@ -409,16 +381,16 @@ std::vector<core::ExplainWait> Dispatcher::explain_waits(core::Duration since,
             ? core::reasons::kServerSlots
             : core::reasons::running_jobs_limit(pg::settings().max_running_jobs);
     const std::string share = core::reasons::kRoleShare;
-    for (const auto& [target, queue] : ready_) {
+    for (const auto& [target, queue] : ready_.queues()) {
         const auto kept = at_share_.find(target);
         const bool is_kept = kept != at_share_.end();
         const int limit = is_kept && kept->second ? limit_of(target) : 0;
         const std::string reason = limit > 0 ? core::reasons::role_limit(limit)
                                    : is_kept ? share
                                              : slots;
-        for (const auto& [scheduled_at, item] : queue) {
+        for (const Ready::Key& key : queue) {
             if (waits.size() == kExplainAtOnce) return waits;
-            explain(item, reason, limit);
+            explain(key.item, reason, limit);
         }
     }
     return waits;
@@ -426,7 +398,7 @@ std::vector<core::ExplainWait> Dispatcher::explain_waits(core::Duration since,
 
 std::optional<core::Duration> Dispatcher::next_try(core::Duration monotonic_now) const {
     std::optional<core::Duration> next;
-    if (ready_count_ > 0 && try_at_ > monotonic_now) next = try_at_ - monotonic_now;
+    if (ready_.size() > 0 && try_at_ > monotonic_now) next = try_at_ - monotonic_now;
     if (has_queued_) next = (std::min)(next.value_or(core::kSoon), core::kSoon);
     // The postmaster reports a worker that failed to start by setting the latch only, which may be
     // lost.

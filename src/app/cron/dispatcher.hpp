@@ -1,5 +1,5 @@
-// Hands out runs that may start, oldest first: to an idle worker of the same database and role,
-// else to a new worker; else they wait. It never blocks.
+// Hands out runs that may start, those of a database and role by their rank: to an idle worker of
+// the same database and role, else to a new worker; else they wait. It never blocks.
 #pragma once
 
 #include <functional>
@@ -11,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include "securatlas/core/cron/ready_queues.hpp"
 #include "securatlas/core/cron/scheduler.hpp"
 #include "securatlas/pg/cron/runs.hpp"
 #include "securatlas/pg/shared/launch.hpp"
@@ -31,10 +32,11 @@ class Dispatcher {
     std::optional<core::Occurrence> occurrence_of(core::RunId run) const;
 
     // The run may start. Does nothing for an unknown run.
-    void make_ready(core::RunId run, core::Duration monotonic_now);
+    void make_ready(const core::StartRun& start, core::Duration monotonic_now);
 
-    // Queues an order to make calls of the target's role, ordered among the runs by `due`. A target
-    // has at most one such order of each kind until that has ended.
+    // Queues an order to make calls of the target's role, ordered among the runs like one of
+    // priority 0 that was due then. A target has at most one such order of each kind until that has
+    // ended.
     void make_callbacks_ready(const pg::Target& target, pg::Calls calls, core::Instant due,
                               core::Duration monotonic_now);
 
@@ -60,8 +62,8 @@ class Dispatcher {
     // those that never will.
     void follow_launches(std::vector<pg::WorkerReport>& reports);
 
-    std::size_t waiting() const { return ready_count_ + parked_.size(); }
-    std::optional<core::Instant> oldest_wait() const;
+    std::size_t waiting() const { return ready_.size() + parked_.size(); }
+    std::optional<core::Instant> oldest_wait() const { return ready_.oldest(); }
 
     // The reasons of ready runs that have waited since before `since` and whose rows do not show a
     // reason yet.
@@ -97,8 +99,7 @@ class Dispatcher {
         pg::Launched launched;
         pg::Order order;
     };
-    using Key = std::pair<core::Instant, Item>;
-    using Queue = std::set<Key>;
+    using Ready = core::ReadyQueues<pg::Target, Item>;
 
     enum class Handed {
         yes,
@@ -115,16 +116,13 @@ class Dispatcher {
     bool pack_for_elsewhere(Entry& entry, pg::RunOrder& order);
     static void park(Entry& entry, std::string reason, core::Duration monotonic_now);
     void end_parking(core::Duration monotonic_now);
-    static Key key_of(const pg::Order& order);
+    static Ready::Key key_of(const pg::Order& order);
     void make_ready(Entry& entry, core::Duration monotonic_now);
     void slots_are_out(core::Duration monotonic_now);
-    void remove_ready(const Entry& entry);
-    std::map<pg::Target, Queue>::iterator oldest_queue(const std::set<pg::Target>& passed);
 
     pg::DatabaseOid database_;
     std::unordered_map<Item, Entry, ItemHash> entries_;
-    std::map<pg::Target, Queue> ready_;
-    std::size_t ready_count_ = 0;
+    Ready ready_;
     std::set<std::pair<core::Duration, Item>> parked_;  // with the time of the next attempt
     // Whose role had used its share of slots in the last attempt; true: or what its limit allows.
     std::map<pg::Target, bool> at_share_;

@@ -135,10 +135,11 @@ HistoryWriter::Written HistoryWriter::flush(core::Instant planned_until, bool is
 }
 
 // Writes new rows, and with the last of them planned_until. Many are written in portions, claims
-// first, in which roles take turns: so the first runs do not wait for the claims of the last ones,
-// no role waits for ten thousand claims of another, and no worker for the rows of ten thousand
-// skipped runs. Until planned_until is written, only its row prevents a run from being claimed
-// again. So once there are runs without a row, everything is written in one transaction.
+// first, in which roles take turns, each with its runs by their rank: so the first runs do not wait
+// for the claims of the last ones, no role waits for ten thousand claims of another, and no worker
+// for the rows of ten thousand skipped runs. Until planned_until is written, only its row prevents
+// a run from being claimed again. So once there are runs without a row, everything is written in
+// one transaction.
 bool HistoryWriter::write_new(core::Instant planned_until, bool is_behind, Written& written) {
     if (claims_.empty() && skips_.empty() && interrupted_.empty()) return true;
     pg::ExtensionTransaction transaction(pg::Tables::cron);
@@ -146,12 +147,13 @@ bool HistoryWriter::write_new(core::Instant planned_until, bool is_behind, Writt
     Written here;
     Missed missed;
     std::size_t done = 0;
+    decltype(claims_)::Walk walk(claims_);
     bool all_logged = true;
     auto interrupted = interrupted_;
     std::vector<std::int64_t> followed;
     while (done < claims_.size() && (done == 0 || !all_logged)) {
         pg::check_interrupts();
-        const std::vector<core::ClaimRun> portion = claims_.at(done, claims_at_once_);
+        const std::vector<core::ClaimRun> portion = walk.next(claims_at_once_);
         write_claims(portion, here);
         missed.add(portion);
         done += portion.size();

@@ -39,7 +39,8 @@ class HistoryWriter {
 
     void add(core::ClaimRun claim) {
         const auto owner = claim.owner;
-        claims_.push(owner, std::move(claim));
+        const auto rank = claim.rank;
+        claims_.push(owner, rank, std::move(claim));
     }
     void add(core::RecordSkip skip) { skips_.push_back(std::move(skip)); }
     void add(core::ExplainWait wait) { waits_.push_back(std::move(wait)); }
@@ -101,7 +102,7 @@ class HistoryWriter {
     void write_waits();
     std::vector<std::int64_t> write_skips();
 
-    core::Turns<core::OwnerId, core::ClaimRun> claims_;
+    core::Turns<core::OwnerId, core::Instant, core::ClaimRun> claims_;
     std::size_t claims_at_once_;
     std::deque<core::RecordSkip> skips_;
     std::map<ClaimKey, std::int64_t> interrupted_;  // by the claim of the next attempt

@@ -65,6 +65,7 @@ core::Result<core::Job, std::string> JobLoader::load(const pg::jobs::PlanRow& ro
     job.max_retries = row.max_retries;
     job.retry_period = row.retry_period;
     job.max_failures = row.max_failures;
+    job.priority = row.priority;
     job.consecutive_failures = row.consecutive_failures;
     job.after = dependencies_of(row);
     job.last_occurrence = row.last_occurrence;

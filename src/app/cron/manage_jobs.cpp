@@ -141,6 +141,7 @@ void check_changes(const pg::jobs::Changes& changes) {
     check_word(changes.log_runs, "log_runs", {"all", "failures", "none"});
     check_number(changes.max_retries, "max_retries", 0, 1000);
     check_number(changes.max_failures, "max_failures", 1, INT_MAX);
+    check_number(changes.priority, "priority", -100, 100);
     check_interval(changes.max_runtime, "max_runtime", core::Duration(1));
     check_interval(changes.retry_period, "retry_period", core::Duration(1));
     check_interval(changes.catchup_window, "catchup_window", core::Duration(0));

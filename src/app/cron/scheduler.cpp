@@ -281,7 +281,7 @@ void SchedulerProcess::step() {
 void SchedulerProcess::carry_out(const core::Command& command) {
     std::visit(Overloaded{
                    [this](const core::StartRun& start) {
-                       dispatcher_.make_ready(start.run, pg::monotonic_now());
+                       dispatcher_.make_ready(start, pg::monotonic_now());
                    },
                    [this](const core::RecordSkip& skip) {
                        count_skip(skip.occurrence.job, skip.reason, skip.count);

@@ -10,6 +10,7 @@ std::size_t RulesPool::hash(const JobRules& rules) {
         value = value * 31 + std::hash<std::int64_t>()(more);
     };
     add(rules.max_retries);
+    add(rules.priority);
     add(rules.jitter.count());
     if (!rules.after.empty()) add(static_cast<std::int64_t>(rules.after.front().after));
     return value;

@@ -29,6 +29,10 @@ bool may_move(RunState from, RunState to) {
     return false;
 }
 
+Instant rank(const JobState& job, const ActiveRun& run) {
+    return rank_of(run.occurrence.scheduled_at, job.rules->priority);
+}
+
 // Whether another run of the job has to end first. A manual run waits for running ones only.
 bool is_behind_another(const JobState& job, const ActiveRun& run) {
     if (job.rules->overlap == OverlapPolicy::allow) return false;
@@ -53,7 +57,8 @@ void Scheduler::State::move(JobState& job, ActiveRun& run, RunState to, std::str
         case RunState::planned:
             break;
         case RunState::claiming:
-            commands.push_back(ClaimRun{run.occurrence, std::move(reason), job.job.owner});
+            commands.push_back(
+                ClaimRun{run.occurrence, std::move(reason), job.job.owner, rank(job, run)});
             break;
         case RunState::waiting:
             owners.emplace(run.id, job.job.id);
@@ -62,7 +67,8 @@ void Scheduler::State::move(JobState& job, ActiveRun& run, RunState to, std::str
             if (from == RunState::planned) {
                 owners.emplace(run.id, job.job.id);
             } else {
-                commands.push_back(StartRun{run.id, job.job.id, run.occurrence.scheduled_at});
+                commands.push_back(
+                    StartRun{run.id, job.job.id, run.occurrence.scheduled_at, rank(job, run)});
             }
             break;
         case RunState::cancelling:

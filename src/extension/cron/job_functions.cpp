@@ -52,6 +52,7 @@ pg::jobs::Changes rule_arguments(FunctionCallInfo fcinfo) {
     changes.jitter = ext::interval_argument(fcinfo, 8);
     changes.max_failures = ext::int_argument(fcinfo, 9);
     changes.log_runs = ext::text_argument(fcinfo, 10);
+    changes.priority = ext::int_argument(fcinfo, 13);
     return changes;
 }
 

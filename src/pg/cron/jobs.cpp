@@ -14,7 +14,7 @@ constexpr std::string_view kPlanColumns = R"(
 SELECT jobid, planned_from, COALESCE(jitter, '0'), retry_period, max_retries,
        COALESCE(max_failures, 0), COALESCE(roleid, 0), active, replicated,
        CASE WHEN roleid IS NULL THEN active ELSE pg_get_userbyid(roleid) <> username END,
-       overlap_policy, missed, schedule, jobname, timezone, catchup_window
+       overlap_policy, missed, schedule, jobname, timezone, catchup_window, priority
   FROM cron.job )";
 
 PlanRow plan_row(const Row& row) {
@@ -35,6 +35,7 @@ PlanRow plan_row(const Row& row) {
         .max_retries = row.as_int32(5),
         .retry_period = row.as_interval(4).value_or(std::chrono::minutes(1)),
         .max_failures = row.as_int32(6),
+        .priority = row.as_int32(17),
         .consecutive_failures = 0,
         .after = {},
         .last_occurrence = core::kLongAgo,
@@ -294,7 +295,7 @@ UPDATE cron.job
        max_runtime = COALESCE($13::interval, max_runtime),
        retry_period = COALESCE($14::interval, retry_period),
        catchup_window = COALESCE($15::interval, catchup_window),
-       jitter = COALESCE($16::interval, jitter),
+       jitter = COALESCE($16::interval, jitter), priority = COALESCE($20, priority),
        note = CASE WHEN $18 THEN NULL ELSE COALESCE($17, note) END
  WHERE jobid = $1)");
     const auto text = Parameter::of_optional;
@@ -306,15 +307,26 @@ UPDATE cron.job
     };
     OwnerScope owner;
     Spi spi;
-    update.execute({Parameter::of(id), text(changes.schedule), text(changes.command),
-                    text(changes.database), text(changes.username), text(changes.timezone),
-                    text(changes.overlap), text(changes.missed), text(changes.log_runs),
+    update.execute({Parameter::of(id),
+                    text(changes.schedule),
+                    text(changes.command),
+                    text(changes.database),
+                    text(changes.username),
+                    text(changes.timezone),
+                    text(changes.overlap),
+                    text(changes.missed),
+                    text(changes.log_runs),
                     changes.active ? Parameter::of(*changes.active) : Parameter::null(BOOLOID),
-                    number(changes.max_retries), number(changes.max_failures),
-                    interval(changes.max_runtime), interval(changes.retry_period),
-                    interval(changes.catchup_window), interval(changes.jitter), text(changes.note),
+                    number(changes.max_retries),
+                    number(changes.max_failures),
+                    interval(changes.max_runtime),
+                    interval(changes.retry_period),
+                    interval(changes.catchup_window),
+                    interval(changes.jitter),
+                    text(changes.note),
                     Parameter::of(changes.clear_note),
-                    changes.role ? Parameter::of_oid(*changes.role) : Parameter::null(OIDOID)});
+                    changes.role ? Parameter::of_oid(*changes.role) : Parameter::null(OIDOID),
+                    number(changes.priority)});
 }
 
 void reset_rule(std::int64_t id, std::string_view rule) {

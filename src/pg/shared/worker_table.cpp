@@ -70,7 +70,7 @@ core::BusyWorkers busy_workers(const SharedState& state, DatabaseOid owner, cons
     return workers;
 }
 
-// Puts the run into the shortest queue of the target.
+// Puts the run into the shortest queue of the target, before those of later rank.
 bool give_to_queue(SharedState& state, DatabaseOid owner, const Target& target, const RunOrder& run,
                    core::Duration now) {
     WorkerSlotState* shortest = nullptr;
@@ -81,7 +81,12 @@ bool give_to_queue(SharedState& state, DatabaseOid owner, const Target& target, 
         if (shortest == nullptr || slot.queued < shortest->queued) shortest = &slot;
     }
     if (shortest == nullptr) return false;
-    shortest->queue[shortest->queued++] = {run, false};
+    QueuedRun* const end = shortest->queue + shortest->queued++;
+    QueuedRun* const place = std::upper_bound(
+        shortest->queue, end, run.rank,
+        [](core::Instant rank, const QueuedRun& other) { return rank < other.order.rank; });
+    std::copy_backward(place, end, end + 1);
+    *place = {run, false};
     return true;
 }
 

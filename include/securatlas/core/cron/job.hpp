@@ -40,6 +40,7 @@ struct JobRules {
     Duration retry_period = std::chrono::minutes(1);
     int max_retries = 0;   // attempts beyond the first
     int max_failures = 0;  // occurrences failed in a row that pause the job; 0: never
+    int priority = 0;      // -100 to 100, higher first; see rank_of()
     OverlapPolicy overlap = OverlapPolicy::buffer_one;
     MissedPolicy missed = MissedPolicy::once;
     std::vector<Dependency> after;

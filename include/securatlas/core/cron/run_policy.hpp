@@ -1,5 +1,6 @@
 // The scheduler's rules as pure functions: what happens to an occurrence while an earlier run is
-// unfinished, to occurrences that were missed, and when a failed run is retried.
+// unfinished, to occurrences that were missed, when a failed run is retried, and which of the runs
+// that are due comes first.
 #pragma once
 
 #include <cstddef>
@@ -77,6 +78,18 @@ std::size_t missed_to_run(MissedPolicy policy, Duration window, Instant now,
 // retries left, or if it would start at or after `next_occurrence`. `random` is in [0, 1).
 std::optional<Instant> retry_time(const JobRules& rules, int attempt, Instant now,
                                   Instant next_occurrence, double random);
+
+// ---- order ---------------------------------------------------------------------------------
+
+// A job of priority 1 comes before what was due up to so much earlier.
+inline constexpr Duration kPerPriority = std::chrono::seconds(10);
+
+// Of the runs of a role that are due, that of the earlier rank comes first. Because the rank stays
+// while time goes on, only what is due within kPerPriority for each point of difference comes
+// before a run of lower priority, and nothing waits for ever.
+constexpr Instant rank_of(Instant scheduled_at, int priority) {
+    return scheduled_at - priority * kPerPriority;
+}
 
 // ---- texts ---------------------------------------------------------------------------------
 

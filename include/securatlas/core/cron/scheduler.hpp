@@ -124,6 +124,7 @@ struct ClaimRun {
     Occurrence occurrence;
     std::string reason;
     OwnerId owner{};  // of the job
+    Instant rank{};   // among the claims of this owner, by the job's priority; see rank_of()
 };
 
 // Insert a row with status `skipped`, for `count` occurrences of which this is the latest.
@@ -138,6 +139,7 @@ struct StartRun {
     RunId run;
     JobId job;
     Instant scheduled_at;
+    Instant rank{};  // among the runs of the job's owner, by the job's priority; see rank_of()
 };
 
 // A waiting run has a new reason to wait.

@@ -35,6 +35,7 @@ struct PlanRow {
     int max_retries;
     core::Duration retry_period;
     int max_failures;
+    int priority;
     int consecutive_failures;
     std::vector<std::pair<std::int64_t, std::string>> after;  // job, condition
     core::Instant
@@ -117,7 +118,7 @@ struct Changes {
         log_runs;
     std::optional<RoleOid> role;  // goes with username
     std::optional<bool> active;
-    std::optional<int> max_retries, max_failures;
+    std::optional<int> max_retries, max_failures, priority;
     std::optional<IntervalValue> max_runtime, retry_period, catchup_window, jitter;
     std::optional<std::string> note;
     bool clear_note = false;
@@ -134,9 +135,9 @@ void triggers_enabled(std::uint32_t table);
 
 void change(std::int64_t id, const Changes& changes);
 // The columns that configure() sets.
-inline constexpr std::array<const char*, 10> kRules = {
-    "timezone", "max_runtime",    "max_retries", "retry_period", "overlap_policy",
-    "missed",   "catchup_window", "jitter",      "max_failures", "log_runs"};
+inline constexpr std::array<const char*, 11> kRules = {
+    "timezone",       "max_runtime", "max_retries",  "retry_period", "overlap_policy", "missed",
+    "catchup_window", "jitter",      "max_failures", "log_runs",     "priority"};
 
 // Sets a rule to the default of its column.
 void reset_rule(std::int64_t id, std::string_view rule);

@@ -33,6 +33,7 @@ struct RunOrder {
     core::Occurrence occurrence;
     bool logged = true;        // it has a row in cron.job_run_details
     std::uint32_t parcel = 0;  // for a run in another database: the Parcel with its command
+    core::Instant rank{};      // among the runs of its target, by its job's priority
 };
 
 // What a worker calls for a role beside its runs: the callbacks of its requests, or what its alerts
