@@ -163,11 +163,12 @@ std::int64_t schedule_job(const ScheduleRequest& request) {
         .command = required(request.command, "command"),
         .database = request.database.value_or(pg::current_database_name()),
         .username = request.username.value_or(pg::current_user_name()),
+        .role = 0,
         .active = request.active.value_or(true),
     };
     check_schedule(definition.schedule);
-    const pg::RoleOid role = require_role(definition.username);
-    check_target(definition.database, role, definition.username);
+    definition.role = require_role(definition.username);
+    check_target(definition.database, definition.role, definition.username);
     return pg::jobs::upsert(definition);
 }
 

@@ -71,30 +71,16 @@ bool has_known_columns(TupleDesc columns, const KnownParts& known, const Change*
 
 bool is_of_users(Oid function, void*) { return function >= FirstNormalObjectId; }
 
-// Functions of users need the rights and the search_path that a statement of the owner has.
-bool calls_user_code(Node* node, void* context) {
+bool walk_for_user_code(Node* node, void* context) {
     if (node == nullptr) return false;
     if (check_functions_in_node(node, is_of_users, context)) return true;
-    return expression_tree_walker(node, tree_walker(calls_user_code), context);
+    return expression_tree_walker(node, tree_walker(walk_for_user_code), context);
 }
 
 bool is_plain_index(Relation index) {
     if (index->rd_rel->relam != BTREE_AM_OID || index->rd_index->indisexclusion) return false;
     if (!index->rd_index->indimmediate || RelationGetIndexExpressions(index) != NIL) return false;
-    return !calls_user_code(reinterpret_cast<Node*>(RelationGetIndexPredicate(index)), nullptr);
-}
-
-bool has_plain_indexes(Relation table) {
-    List* const indexes = RelationGetIndexList(table);
-    bool is_plain = true;
-    ListCell* cell = nullptr;
-    foreach (cell, indexes) {
-        Relation index = index_open(lfirst_oid(cell), RowExclusiveLock);
-        is_plain = is_plain && is_plain_index(index);
-        index_close(index, NoLock);
-    }
-    list_free(indexes);
-    return is_plain;
+    return !calls_user_code(reinterpret_cast<Node*>(RelationGetIndexPredicate(index)));
 }
 
 // A hint for B-trees, which then look for old versions of the row before they split a page.
@@ -211,6 +197,21 @@ Value value_of(HeapTuple row, Relation table, AttrNumber column) {
     Value value{};
     value.datum = heap_getattr(row, column, RelationGetDescr(table), &value.is_null);
     return value;
+}
+
+bool calls_user_code(Node* expression) { return walk_for_user_code(expression, nullptr); }
+
+bool has_plain_indexes(Relation table) {
+    List* const indexes = RelationGetIndexList(table);
+    bool is_plain = true;
+    ListCell* cell = nullptr;
+    foreach (cell, indexes) {
+        Relation index = index_open(lfirst_oid(cell), RowExclusiveLock);
+        is_plain = is_plain && is_plain_index(index);
+        index_close(index, NoLock);
+    }
+    list_free(indexes);
+    return is_plain;
 }
 
 bool is_plainly_updated(Relation table, const KnownParts& known, const Change* changes, int count) {

@@ -52,6 +52,14 @@ struct KnownParts {
 // triggers, rules, constraints, generated columns or kinds of indexes that somebody has added.
 bool is_plainly_updated(Relation table, const KnownParts& known, const Change* changes, int count);
 
+// Whether the expression calls functions of users, which need the rights and the search_path that a
+// statement of the owner has. Null: no.
+bool calls_user_code(Node* expression);
+
+// Whether all indexes are B-trees of columns whose uniqueness is checked at once and whose
+// predicates call no functions of users.
+bool has_plain_indexes(Relation table);
+
 enum class Locked { wait, give_up };
 
 // Replaces a row that was found with `snapshot`, and sets its t_self to that of the new one. False:

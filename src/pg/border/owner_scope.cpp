@@ -5,6 +5,7 @@ extern "C" {
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "commands/trigger.h"
+#include "storage/proc.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
@@ -41,23 +42,25 @@ Oid extension_owner() {
 }
 
 OwnerScope::OwnerScope(Mode mode)
-    : replication_role_(SessionReplicationRole),
+    : lock_timeout_(LockTimeout),
+      replication_role_(SessionReplicationRole),
       isolation_(XactIsoLevel),
       read_only_(XactReadOnly) {
     const Oid owner = extension_owner();
     GetUserIdAndSecContext(&user_, &security_context_);
-    settings_level_ = call([] {
-        const int level = NewGUCNestLevel();
-        (void)set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-                                GUC_ACTION_SAVE, true, 0, false);
-        (void)set_config_option("lock_timeout", "0", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-                                true, 0, false);
-        return level;
-    });
+    if (mode != Mode::no_statements) {
+        settings_level_ = call([] {
+            const int level = NewGUCNestLevel();
+            (void)set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
+                                    PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+            return level;
+        });
+    }
     SetUserIdAndSecContext(owner, security_context_ | SECURITY_LOCAL_USERID_CHANGE);
-    // Assigned directly, because the assign hook of SET would discard all cached plans of the
-    // session.
+    // Assigned directly: SET takes longer, and its assign hook would discard all cached plans of
+    // the session.
     SessionReplicationRole = SESSION_REPLICATION_ROLE_REPLICA;
+    LockTimeout = 0;
     if (mode == Mode::force_writable) {
         XactReadOnly = false;
         XactIsoLevel = XACT_READ_COMMITTED;
@@ -69,10 +72,12 @@ bool OwnerScope::is_entered() { return entered > 0; }
 
 OwnerScope::~OwnerScope() {
     --entered;
+    LockTimeout = lock_timeout_;
     SessionReplicationRole = replication_role_;
     XactReadOnly = read_only_;
     XactIsoLevel = isolation_;
     SetUserIdAndSecContext(user_, security_context_);
+    if (settings_level_ == 0) return;
     try {
         call([this] { AtEOXact_GUC(true, settings_level_); });
     } catch (...) {

@@ -24,17 +24,6 @@ void fill(TupleTableSlot* slot, const InsertedRow& row, int columns, int attribu
     ExecStoreVirtualTuple(slot);
 }
 
-// C world. Like ExecCloseIndices(), but keeps the locks, like that of the table, until the end of
-// the transaction: with one call for each row, releasing and acquiring them costs more than the
-// lookup.
-void close_indexes(ResultRelInfo* target) {
-    for (int i = 0; i < target->ri_NumIndices; ++i) {
-        if (target->ri_IndexRelationDescs[i] != nullptr) {
-            index_close(target->ri_IndexRelationDescs[i], NoLock);
-        }
-    }
-}
-
 // C world. What the executor does for an INSERT without triggers and constraints.
 void insert_all(Relation table, int columns, const InsertedRow* rows, std::size_t count) {
     const int attributes = RelationGetDescr(table)->natts;
@@ -62,6 +51,14 @@ void insert_all(Relation table, int columns, const InsertedRow* rows, std::size_
 }
 
 }  // namespace
+
+void close_indexes(ResultRelInfo* target) {
+    for (int i = 0; i < target->ri_NumIndices; ++i) {
+        if (target->ri_IndexRelationDescs[i] != nullptr) {
+            index_close(target->ri_IndexRelationDescs[i], NoLock);
+        }
+    }
+}
 
 void insert_rows(Oid table, std::size_t columns, std::span<const InsertedRow> rows) {
     if (rows.empty()) return;

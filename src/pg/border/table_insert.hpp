@@ -7,6 +7,10 @@
 
 #include "securatlas/pg/border/guard.hpp"
 
+extern "C" {
+#include "nodes/execnodes.h"
+}
+
 namespace securatlas::pg {
 
 // The first columns of a row, in the order of the table's columns. Further columns are NULL.
@@ -32,6 +36,11 @@ class RowBuilder {
     std::array<Datum, N> values_{};
     std::array<bool, N> nulls_{};
 };
+
+// C world. Like ExecCloseIndices(), but keeps the locks, like that of the table, until the end of
+// the transaction: with one call for each row, releasing and acquiring them costs more than the
+// lookup.
+void close_indexes(ResultRelInfo* target);
 
 // Throws Error 55000 if the table has fewer than `columns` columns, that is, another version.
 void insert_rows(Oid table, std::size_t columns, std::span<const InsertedRow> rows);

@@ -4,6 +4,7 @@
 
 #include "border/owner_scope.hpp"
 #include "border/spi.hpp"
+#include "cron/job_insert.hpp"
 #include "securatlas/pg/cron/alerts.hpp"
 
 namespace securatlas::pg::jobs {
@@ -200,6 +201,7 @@ ON CONFLICT (jobname, roleid) DO UPDATE
    SET schedule = excluded.schedule, command = excluded.command, database = excluded.database,
        active = excluded.active, note = NULL
 RETURNING j.jobid)");
+    if (const auto inserted = insert_past_executor(definition)) return *inserted;
     OwnerScope owner;
     Spi spi;
     statement.execute({Parameter::of_optional(definition.name), Parameter::of(definition.schedule),

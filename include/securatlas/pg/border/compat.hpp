@@ -207,6 +207,32 @@ inline void insert_index_entries(ResultRelInfo* target, TupleTableSlot* slot, ES
 #endif
 }
 
+// C world. Likewise, but if the row conflicts with another one in an index of `arbiters`, that is
+// said instead of an error.
+inline void insert_index_entries_unless(ResultRelInfo* target, TupleTableSlot* slot, EState* state,
+                                        List* arbiters, bool* is_conflict) {
+#if PG_VERSION_NUM < 160000
+    (void)ExecInsertIndexTuples(target, slot, state, false, true, is_conflict, arbiters);
+#elif PG_VERSION_NUM < 190000
+    (void)ExecInsertIndexTuples(target, slot, state, false, true, is_conflict, arbiters, false);
+#else
+    (void)ExecInsertIndexTuples(target, state, EIIT_NO_DUPE_ERROR, slot, arbiters, is_conflict);
+#endif
+}
+
+// C world. Whether the indexes of `arbiters` have no entry for this row.
+inline bool is_without_conflict(ResultRelInfo* target, TupleTableSlot* slot, EState* state,
+                                List* arbiters) {
+    ItemPointerData conflict;
+#if PG_VERSION_NUM < 180000
+    return ExecCheckIndexConstraints(target, slot, state, &conflict, arbiters);
+#else
+    ItemPointerData none;
+    ItemPointerSetInvalid(&none);
+    return ExecCheckIndexConstraints(target, slot, state, &conflict, &none, arbiters);
+#endif
+}
+
 // C world. Replaces a row by the one in the slot, as the current command. `wants_index_entries`:
 // the new one has to be entered into the indexes.
 inline TM_Result update_tuple(Relation table, ItemPointer row, TupleTableSlot* slot,

@@ -81,7 +81,8 @@ struct Definition {
     std::string schedule;
     std::string command;
     std::string database;
-    std::string username;  // of an existing role
+    std::string username;
+    RoleOid role;  // the one that username names
     bool active = true;
 };
 
