@@ -15,47 +15,32 @@ extern "C" {
 namespace securatlas::pg::jobs {
 namespace {
 
-struct Column {
-    Datum value;
-    bool is_null;
-};
+using Column = WrittenJob::Column;
 
-// C world.
-Column column_of(const TriggerData* trigger, HeapTuple tuple, const char* name) {
-    const TupleDesc description = trigger->tg_relation->rd_att;
-    Column column{};
-    column.value =
-        SPI_getbinval(tuple, description, SPI_fnumber(description, name), &column.is_null);
-    return column;
+int number_of(const TriggerData* trigger, const char* name) {
+    const TupleDesc columns = trigger->tg_relation->rd_att;
+    const int number = call([=] { return SPI_fnumber(columns, name); });
+    if (number > 0) return number;
+    throw Error("42703", "column \"" + std::string(name) + "\" of relation \"job\" does not exist");
 }
 
-std::string text_of(const TriggerData* trigger, HeapTuple tuple, const char* name) {
-    return call([=]() -> const char* {
-        const Column column = column_of(trigger, tuple, name);
-        return column.is_null ? "" : TextDatumGetCString(column.value);
+std::string text_of(const Column& column) {
+    if (column.is_null) return {};
+    struct Bytes {
+        const char* data;
+        std::size_t length;
+    };
+    const Bytes bytes = call([&column]() -> Bytes {
+        text* packed = DatumGetTextPP(column.value);
+        return {VARDATA_ANY(packed), VARSIZE_ANY_EXHDR(packed)};
     });
+    return std::string(bytes.data, bytes.length);
 }
 
-bool bool_of(const TriggerData* trigger, HeapTuple tuple, const char* name) {
-    return call([=] {
-        const Column column = column_of(trigger, tuple, name);
-        return !column.is_null && DatumGetBool(column.value);
-    });
-}
+bool bool_of(const Column& column) { return !column.is_null && DatumGetBool(column.value); }
 
-RoleOid role_of(const TriggerData* trigger, HeapTuple tuple) {
-    return call([=] {
-        const Column column = column_of(trigger, tuple, "roleid");
-        return column.is_null ? RoleOid{0} : DatumGetObjectId(column.value);
-    });
-}
-
-// C world.
-HeapTuple with_column(const TriggerData* trigger, HeapTuple tuple, const char* name, Datum value,
-                      bool is_null) {
-    const TupleDesc description = trigger->tg_relation->rd_att;
-    int column = SPI_fnumber(description, name);
-    return heap_modify_tuple_by_cols(tuple, description, 1, &column, &value, &is_null);
+RoleOid role_of(const Column& column) {
+    return column.is_null ? RoleOid{0} : DatumGetObjectId(column.value);
 }
 
 }  // namespace
@@ -63,58 +48,84 @@ HeapTuple with_column(const TriggerData* trigger, HeapTuple tuple, const char* n
 WrittenJob::WrittenJob(const TriggerData* trigger)
     : trigger_(trigger),
       before_(TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_trigtuple : nullptr),
-      after_(before_ != nullptr ? trigger->tg_newtuple : trigger->tg_trigtuple) {}
-
-std::int64_t WrittenJob::id() const {
-    return call([this] { return DatumGetInt64(column_of(trigger_, after_, "jobid").value); });
-}
-
-std::string WrittenJob::text(const char* column) const { return text_of(trigger_, after_, column); }
-bool WrittenJob::flag(const char* column) const { return bool_of(trigger_, after_, column); }
-RoleOid WrittenJob::role() const { return role_of(trigger_, after_); }
-
-core::Instant WrittenJob::planned_from() const {
-    return call([this] {
-        const Column column = column_of(trigger_, after_, "planned_from");
-        return column.is_null ? now() : to_instant(DatumGetTimestampTz(column.value));
+      given_(before_ != nullptr ? trigger->tg_newtuple : trigger->tg_trigtuple) {
+    call([this] {
+        const TupleDesc columns = trigger_->tg_relation->rd_att;
+        const auto count = static_cast<std::size_t>(columns->natts);
+        values_ = static_cast<Datum*>(palloc(sizeof(Datum) * count));
+        nulls_ = static_cast<bool*>(palloc(sizeof(bool) * count));
+        heap_deform_tuple(given_, columns, values_, nulls_);
     });
 }
 
-bool WrittenJob::text_differs(const char* column) const {
-    return is_new() || text_of(trigger_, before_, column) != text(column);
+std::int64_t WrittenJob::id() const { return DatumGetInt64(column("jobid").value); }
+std::string WrittenJob::text(const char* name) const { return text_of(column(name)); }
+bool WrittenJob::flag(const char* name) const { return bool_of(column(name)); }
+RoleOid WrittenJob::role() const { return role_of(column("roleid")); }
+
+core::Instant WrittenJob::planned_from() const {
+    const Column from = column("planned_from");
+    return from.is_null ? now() : to_instant(DatumGetTimestampTz(from.value));
 }
 
-bool WrittenJob::role_differs() const { return !is_new() && role_of(trigger_, before_) != role(); }
+bool WrittenJob::text_differs(const char* name) const {
+    return is_new() || text_of(column_before(name)) != text(name);
+}
+
+bool WrittenJob::role_differs() const {
+    return !is_new() && role_of(column_before("roleid")) != role();
+}
 
 bool WrittenJob::resumed() const {
-    return !is_new() && !bool_of(trigger_, before_, "active") && flag("active");
+    return !is_new() && !bool_of(column_before("active")) && flag("active");
 }
 
 bool WrittenJob::taken_over() const {
-    return !is_new() && bool_of(trigger_, before_, "replicated") && !flag("replicated");
+    return !is_new() && bool_of(column_before("replicated")) && !flag("replicated");
 }
 
-void WrittenJob::set(const char* column, const std::string& value) {
-    after_ = call([&] {
-        return with_column(trigger_, after_, column, CStringGetTextDatum(value.c_str()), false);
-    });
+void WrittenJob::set(const char* name, const std::string& value) {
+    set_column(name, call([&value] { return CStringGetTextDatum(value.c_str()); }));
 }
 
-void WrittenJob::set_flag(const char* column, bool value) {
-    after_ =
-        call([&] { return with_column(trigger_, after_, column, BoolGetDatum(value), false); });
-}
+void WrittenJob::set_flag(const char* name, bool value) { set_column(name, BoolGetDatum(value)); }
 
-void WrittenJob::set_role(RoleOid role) {
-    after_ = call(
-        [&] { return with_column(trigger_, after_, "roleid", ObjectIdGetDatum(role), role == 0); });
-}
+void WrittenJob::set_role(RoleOid role) { set_column("roleid", ObjectIdGetDatum(role), role == 0); }
 
 void WrittenJob::set_planned_from(core::Instant from) {
-    after_ = call([&] {
-        return with_column(trigger_, after_, "planned_from",
-                           TimestampTzGetDatum(to_timestamp(from)), false);
+    set_column("planned_from", TimestampTzGetDatum(to_timestamp(from)));
+}
+
+HeapTupleData* WrittenJob::row() const {
+    if (!changed_) return given_;
+    return call([this] {
+        HeapTuple row = heap_form_tuple(trigger_->tg_relation->rd_att, values_, nulls_);
+        row->t_data->t_ctid = given_->t_data->t_ctid;
+        row->t_self = given_->t_self;
+        row->t_tableOid = given_->t_tableOid;
+        return row;
     });
+}
+
+WrittenJob::Column WrittenJob::column(const char* name) const {
+    const int number = number_of(trigger_, name);
+    return {values_[number - 1], nulls_[number - 1]};
+}
+
+WrittenJob::Column WrittenJob::column_before(const char* name) const {
+    return call([this, name] {
+        Column found{};
+        found.value = SPI_getbinval(before_, trigger_->tg_relation->rd_att,
+                                    number_of(trigger_, name), &found.is_null);
+        return found;
+    });
+}
+
+void WrittenJob::set_column(const char* name, Datum value, bool is_null) {
+    const int number = number_of(trigger_, name);
+    values_[number - 1] = value;
+    nulls_[number - 1] = is_null;
+    changed_ = true;
 }
 
 }  // namespace securatlas::pg::jobs

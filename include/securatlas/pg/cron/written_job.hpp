@@ -14,6 +14,11 @@ namespace securatlas::pg::jobs {
 
 class WrittenJob {
   public:
+    struct Column {
+        std::uintptr_t value;  // a Datum
+        bool is_null;
+    };
+
     explicit WrittenJob(const TriggerData* trigger);
 
     std::int64_t id() const;
@@ -35,12 +40,20 @@ class WrittenJob {
     void set_planned_from(core::Instant from);
 
     // The row with the changes.
-    HeapTupleData* row() const { return after_; }
+    HeapTupleData* row() const;
 
   private:
+    Column column(const char* name) const;
+    Column column_before(const char* name) const;
+    void set_column(const char* name, std::uintptr_t value, bool is_null = false);
+
     const TriggerData* trigger_;
     HeapTupleData* before_;  // null: none
-    HeapTupleData* after_;
+    HeapTupleData* given_;
+    // The columns with the changes.
+    std::uintptr_t* values_;
+    bool* nulls_;
+    bool changed_ = false;
 };
 
 }  // namespace securatlas::pg::jobs
