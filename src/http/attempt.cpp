@@ -19,13 +19,17 @@ std::string failure_text(const Completed& completed) {
     return completed.error + ": " + completed.error_detail;
 }
 
+core::EndedRequest failed_response(core::RequestId id, int attempts, std::string error) {
+    core::EndedRequest response;
+    response.id = id;
+    response.error = std::move(error);
+    response.attempts = attempts;
+    return response;
+}
+
 }  // namespace
 
-core::Result<Prepared, std::string> prepare_attempt(core::QueuedRequest row,
-                                                    std::size_t max_response_bytes) {
-    if (!row.problem.empty()) {
-        return core::Failure{"request cannot be sent: " + row.problem};
-    }
+Prepared prepare_attempt(core::QueuedRequest row, std::size_t max_response_bytes) {
     const bool may_resend =
         core::should_retry(row.retry, core::Outcome::broken, row.method, row.own_key);
     Attempt attempt{.host = std::move(row.host),
@@ -35,16 +39,17 @@ core::Result<Prepared, std::string> prepare_attempt(core::QueuedRequest row,
                     .own_key = row.own_key,
                     .number = row.attempts + 1,
                     .max = row.max_attempts,
-                    .is_probe = false};
-    return Prepared{std::move(attempt),
-                    {.id = row.id,
-                     .method = row.method,
-                     .url = std::move(*row.url),
-                     .headers = std::move(row.headers),
-                     .body = std::move(row.body),
-                     .timeout = row.timeout,
-                     .max_response_bytes = max_response_bytes,
-                     .may_resend = may_resend}};
+                    .is_probe = false,
+                    .place = row.place};
+    return {std::move(attempt),
+            {.id = row.id,
+             .method = row.method,
+             .url = std::move(*row.url),
+             .headers = std::move(row.headers),
+             .body = std::move(row.body),
+             .timeout = row.timeout,
+             .max_response_bytes = max_response_bytes,
+             .may_resend = may_resend}};
 }
 
 Verdict judge(Completed completed, const Attempt& attempt, core::Instant now, double random) {
@@ -66,7 +71,8 @@ Verdict judge(Completed completed, const Attempt& attempt, core::Instant now, do
                               .timed_out = completed.timed_out,
                               .error = std::move(completed.error),
                               .attempts = attempt.number,
-                              .duration = completed.duration};
+                              .duration = completed.duration,
+                              .place = attempt.place};
 }
 
 Completed not_sent(core::RequestId id, std::string error) {
@@ -84,12 +90,8 @@ core::EndedRequest expired_response(core::RequestId id, int attempts) {
     return response;
 }
 
-core::EndedRequest failed_response(core::RequestId id, int attempts, std::string error) {
-    core::EndedRequest response;
-    response.id = id;
-    response.error = std::move(error);
-    response.attempts = attempts;
-    return response;
+core::EndedRequest unsendable_response(const core::QueuedRequest& row) {
+    return failed_response(row.id, row.attempts, "request cannot be sent: " + row.problem);
 }
 
 }  // namespace securatlas::http

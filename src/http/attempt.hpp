@@ -7,7 +7,6 @@
 
 #include "securatlas/core/net/outbox.hpp"
 #include "securatlas/core/net/retry_policy.hpp"
-#include "securatlas/core/result.hpp"
 #include "securatlas/http/exchange.hpp"
 
 namespace securatlas::http {
@@ -22,6 +21,7 @@ struct Attempt {
     int number = 1;  // 1 is the first
     int max = 1;
     bool is_probe = false;
+    std::int64_t place = 0;  // of its row
 };
 
 struct Prepared {
@@ -29,9 +29,8 @@ struct Prepared {
     Request request;
 };
 
-// The error says what is wrong with the row.
-core::Result<Prepared, std::string> prepare_attempt(core::QueuedRequest row,
-                                                    std::size_t max_response_bytes);
+// For a row without a problem.
+Prepared prepare_attempt(core::QueuedRequest row, std::size_t max_response_bytes);
 
 // The end of the request, or its next attempt. `random` is in [0, 1).
 using Verdict = std::variant<core::EndedRequest, core::RetriedRequest>;
@@ -40,10 +39,10 @@ Verdict judge(Completed completed, const Attempt& attempt, core::Instant now, do
 // The result of an attempt that was not made, because a probe of its host has just failed.
 Completed not_sent(core::RequestId id, std::string error);
 
-// The end of a request that cannot be sent; `attempts` is the number of earlier attempts.
-core::EndedRequest failed_response(core::RequestId id, int attempts, std::string error);
+// The end of a request whose row has a problem.
+core::EndedRequest unsendable_response(const core::QueuedRequest& row);
 
-// The same for a request that expired before it was sent.
+// The end of a request that expired before it was sent; `attempts` is the number of earlier ones.
 core::EndedRequest expired_response(core::RequestId id, int attempts);
 
 }  // namespace securatlas::http

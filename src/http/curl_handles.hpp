@@ -22,15 +22,11 @@ struct CloseUrl {
 struct FreeText {
     void operator()(char* text) const { curl_free(text); }
 };
-struct FreeList {
-    void operator()(curl_slist* list) const { curl_slist_free_all(list); }
-};
 
 using EasyHandle = std::unique_ptr<CURL, CloseEasy>;
 using MultiHandle = std::unique_ptr<CURLM, CloseMulti>;
 using ShareHandle = std::unique_ptr<CURLSH, CloseShare>;
 using UrlHandle = std::unique_ptr<CURLU, CloseUrl>;
 using CurlText = std::unique_ptr<char, FreeText>;
-using StringList = std::unique_ptr<curl_slist, FreeList>;
 
 }  // namespace securatlas::http

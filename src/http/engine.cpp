@@ -8,7 +8,6 @@
 
 #include "curl_handles.hpp"
 #include "engine_state.hpp"
-#include "epoll.hpp"
 #include "signal_block.hpp"
 #include "transfer.hpp"
 
@@ -34,7 +33,7 @@ class CurlEngine : public Engine {
     std::vector<Completed> take_completed() override { return std::exchange(completed_, {}); }
     void release(std::size_t bytes) override;
 
-    int wait_fd() const override { return epoll_.fd(); }
+    int wait_fd() const override { return state_.epoll.fd(); }
     std::optional<Clock::time_point> deadline() const override {
         const bool now = !completed_.empty() || !state_.resting.empty();
         return now ? Clock::time_point() : deadline_;
@@ -64,7 +63,6 @@ class CurlEngine : public Engine {
 
     EngineState state_;
     std::optional<Clock::time_point> deadline_;
-    Epoll epoll_;
     MultiHandle multi_;
     std::unordered_map<core::RequestId, std::unique_ptr<Transfer>> active_;
     std::vector<std::unique_ptr<Transfer>> idle_;
@@ -207,7 +205,7 @@ bool CurlEngine::drive() {
 }
 
 bool CurlEngine::handle_sockets() {
-    return epoll_.each_ready([this](int socket, int events) {
+    return state_.epoll.each_ready([this](int socket, int events) {
         int running = 0;
         curl_multi_socket_action(multi_.get(), socket, events, &running);
     });
@@ -252,8 +250,8 @@ int CurlEngine::on_socket(CURL*, curl_socket_t socket, int what, void* engine,
                           void* known) noexcept {
     auto& self = *static_cast<CurlEngine*>(engine);
     if (what == CURL_POLL_REMOVE) {
-        self.epoll_.forget(socket);
-    } else if (self.epoll_.watch(socket, what, known != nullptr)) {
+        self.state_.epoll.forget(socket);
+    } else if (self.state_.epoll.watch(socket, what, known != nullptr)) {
         curl_multi_assign(self.multi_.get(), socket, engine);
     }
     return 0;

@@ -7,6 +7,7 @@
 
 #include "byte_budget.hpp"
 #include "curl_handles.hpp"
+#include "epoll.hpp"
 #include "securatlas/http/engine.hpp"
 
 namespace securatlas::http {
@@ -19,6 +20,7 @@ struct EngineState {
 
     EngineOptions options;
     ByteBudget budget;
+    Epoll epoll;
     // Transfers that wait until the budget has room, oldest first.
     std::map<ByteBudget::Ticket, Transfer*> paused;
     // Counts calls of drive(). `resting` transfers have received their share in this one and wait

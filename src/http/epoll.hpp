@@ -7,8 +7,10 @@
 
 #include <array>
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <stdexcept>
+#include <vector>
 
 namespace securatlas::http {
 
@@ -23,10 +25,67 @@ class Epoll {
 
     int fd() const { return fd_; }
 
+    // A socket that is announced here, and again before it is closed, stays registered while
+    // libcurl does not look at it: with each request on a connection libcurl begins and ends to
+    // watch it. Others, of libcurl's resolver, it closes by itself.
+    void own(int socket) noexcept {
+        const auto place = static_cast<std::size_t>(socket);
+        if (place < own_.size()) own_[place] = {.is_own = true};
+    }
+    void disown(int socket) noexcept {
+        if (Own* own = find(socket)) *own = {};
+    }
+
     // Watches a socket for CURL_POLL_IN, OUT or INOUT. False: the kernel refused.
     bool watch(int socket, int what, bool is_known) {
+        const std::uint32_t events = to_epoll(what);
+        Own* const own = find(socket);
+        if (own == nullptr) return set(socket, events, is_known);
+        own->is_watched = true;
+        if (own->events == events) return true;
+        if (!set(socket, events, own->events != 0)) return false;
+        own->events = events;
+        return true;
+    }
+
+    void forget(int socket) {
+        if (Own* own = find(socket)) {
+            own->is_watched = false;
+        } else {
+            remove(socket);
+        }
+    }
+
+    // Calls handle(socket, CURL_CSELECT_...) for the sockets that are ready now; returns whether
+    // there were any. Events that do not fit into the array are returned by the next call.
+    template <class Handler>
+    bool each_ready(Handler handle) {
+        std::array<epoll_event, 256> events;
+        const int count = epoll_wait(fd_, events.data(), static_cast<int>(events.size()), 0);
+        for (int i = 0; i < count; ++i) {
+            const epoll_event& event = events[static_cast<std::size_t>(i)];
+            if (is_idle(event.data.fd)) continue;
+            handle(event.data.fd, to_curl(event.events));
+        }
+        return count > 0;
+    }
+
+  private:
+    struct Own {
+        bool is_own = false;
+        bool is_watched = false;
+        std::uint32_t events = 0;  // that it is registered for; 0: it is not
+    };
+
+    // nullptr: it is not our own.
+    Own* find(int socket) {
+        const auto place = static_cast<std::size_t>(socket);
+        return place < own_.size() && own_[place].is_own ? &own_[place] : nullptr;
+    }
+
+    bool set(int socket, std::uint32_t events, bool is_known) {
         epoll_event event{};
-        event.events = to_epoll(what);
+        event.events = events;
         event.data.fd = socket;
         if (epoll_ctl(fd_, is_known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, socket, &event) == 0) {
             return true;
@@ -37,22 +96,18 @@ class Epoll {
         return false;
     }
 
-    void forget(int socket) { epoll_ctl(fd_, EPOLL_CTL_DEL, socket, nullptr); }
+    void remove(int socket) { epoll_ctl(fd_, EPOLL_CTL_DEL, socket, nullptr); }
 
-    // Calls handle(socket, CURL_CSELECT_...) for the sockets that are ready now; returns whether
-    // there were any. Events that do not fit into the array are returned by the next call.
-    template <class Handler>
-    bool each_ready(Handler handle) {
-        std::array<epoll_event, 256> events;
-        const int count = epoll_wait(fd_, events.data(), static_cast<int>(events.size()), 0);
-        for (int i = 0; i < count; ++i) {
-            const epoll_event& event = events[static_cast<std::size_t>(i)];
-            handle(event.data.fd, to_curl(event.events));
-        }
-        return count > 0;
+    // An event of a connection that nothing is done with: mostly it was closed by the server, which
+    // libcurl notices before it uses the connection again. It must not be reported for ever.
+    bool is_idle(int socket) {
+        Own* const own = find(socket);
+        if (own == nullptr || own->is_watched) return false;
+        remove(socket);
+        own->events = 0;
+        return true;
     }
 
-  private:
     static std::uint32_t to_epoll(int what) {
         return ((what & CURL_POLL_IN) != 0 ? EPOLLIN : 0U) |
                ((what & CURL_POLL_OUT) != 0 ? EPOLLOUT : 0U);
@@ -67,6 +122,8 @@ class Epoll {
     }
 
     int fd_;
+    // By number. Those that are too large are treated like the resolver's.
+    std::vector<Own> own_ = std::vector<Own>(4096);
 };
 
 }  // namespace securatlas::http

@@ -155,17 +155,12 @@ void HostQueues::forget_unused() {
 
 // ---- starting ------------------------------------------------------------------------------
 
-// Begins with another host at each call, because the first one may get the last free slot.
-std::vector<std::string> HostQueues::hosts_with_rows() {
-    std::vector<std::string> hosts;
-    for (const auto& [host, queue] : queues_) {
-        if (!queue.rows.empty()) hosts.push_back(host);
+std::vector<HostQueues::Queue*> HostQueues::queues_with_rows() {
+    std::vector<Queue*> queues;
+    for (auto& [host, queue] : queues_) {
+        if (!queue.rows.empty()) queues.push_back(&queue);
     }
-    if (!hosts.empty()) {
-        const auto first = static_cast<std::ptrdiff_t>(turn_++ % hosts.size());
-        std::rotate(hosts.begin(), hosts.begin() + first, hosts.end());
-    }
-    return hosts;
+    return queues;
 }
 
 void HostQueues::ended(const std::string& host, std::size_t bytes) {

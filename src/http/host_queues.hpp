@@ -60,18 +60,22 @@ class HostQueues {
     // `consider(row)` may move from the row unless it returns leave.
     template <class F>
     void offer(F&& consider) {
+        const std::vector<Queue*> queues = queues_with_rows();
         for (bool removed = true; removed && waiting_ > 0;) {
             removed = false;
-            for (const std::string& host : hosts_with_rows()) {
-                Queue& queue = queues_.at(host);
-                ++queue.in_flight;
-                const Step step = consider(queue.rows.front());
-                queue.is_down = step == Step::remove_as_down;
+            // Another host is first each time, because the first may get the last free slot.
+            const std::size_t first = turn_++;
+            for (std::size_t i = 0; i < queues.size(); ++i) {
+                Queue* const queue = queues[(first + i) % queues.size()];
+                if (queue->rows.empty()) continue;
+                ++queue->in_flight;
+                const Step step = consider(queue->rows.front());
+                queue->is_down = step == Step::remove_as_down;
                 if (step == Step::leave) {
-                    --queue.in_flight;
+                    --queue->in_flight;
                     continue;
                 }
-                queue.rows.pop_front();
+                queue->rows.pop_front();
                 --waiting_;
                 removed = true;
             }
@@ -121,7 +125,7 @@ class HostQueues {
     static void note_haste(Queue& queue, int room);
     void forget_unused();
     void drop_rows(Queue& queue);
-    std::vector<std::string> hosts_with_rows();
+    std::vector<Queue*> queues_with_rows();
 
     std::size_t most_rows_;
     std::map<std::string, Queue> queues_;

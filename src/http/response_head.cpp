@@ -6,9 +6,13 @@
 
 namespace securatlas::http {
 
+// A response has about so many headers.
+static constexpr std::size_t kUsual = 8;
+
 bool ResponseHead::add_line(std::string_view line) {
     if (line.starts_with("HTTP/")) {
         headers_.clear();
+        headers_.reserve(kUsual);
         bytes_ = 0;
         open_ = true;
         return true;

@@ -167,18 +167,14 @@ HostQueues::Step ThreadSender::consider(core::QueuedRequest& row, std::vector<Re
 }
 
 void ThreadSender::start(core::QueuedRequest row, bool is_probe, std::vector<Request>& starting) {
-    const RequestId id = row.id;
-    const std::string host = row.host;
-    const std::size_t bytes = row.body.size();
-    const int ended = row.attempts;
-    auto prepared = prepare_attempt(std::move(row), max_response_bytes_);
-    if (!prepared) {
-        limits_.given_up(host, is_probe, monotonic());
-        queues_.ended(host, bytes);
-        add_result(failed_response(id, ended, prepared.error()), {.host = host});
+    if (!row.problem.empty()) {
+        limits_.given_up(row.host, is_probe, monotonic());
+        queues_.ended(row.host, row.body.size());
+        add_result(unsendable_response(row), {.host = std::move(row.host)});
         return;
     }
-    auto [attempt, request] = std::move(prepared).value();
+    const RequestId id = row.id;
+    auto [attempt, request] = prepare_attempt(std::move(row), max_response_bytes_);
     attempt.is_probe = is_probe;
     attempts_.emplace(id, std::move(attempt));
     starting.push_back(std::move(request));
@@ -187,29 +183,27 @@ void ThreadSender::start(core::QueuedRequest row, bool is_probe, std::vector<Req
 
 // The host is down: the attempt counts, but is not made.
 void ThreadSender::end_unsent(core::QueuedRequest row, const std::string& error) {
-    const RequestId id = row.id;
-    const std::string host = row.host;
-    const int ended = row.attempts;
     queues_.ended(row.host, row.body.size());
-    auto prepared = prepare_attempt(std::move(row), 0);
-    if (prepared) {
-        add_result(judge(not_sent(id, error), prepared->attempt, wall_clock(), random()),
-                   {.host = host});
-    } else {
-        add_result(failed_response(id, ended, prepared.error()), {.host = host});
+    if (!row.problem.empty()) {
+        add_result(unsendable_response(row), {.host = std::move(row.host)});
+        return;
     }
+    const RequestId id = row.id;
+    Attempt attempt = prepare_attempt(std::move(row), 0).attempt;
+    Verdict verdict = judge(not_sent(id, error), attempt, wall_clock(), random());
+    add_result(std::move(verdict), {.host = std::move(attempt.host)});
 }
 
 void ThreadSender::collect(std::vector<Completed> completed) {
     const Duration now = monotonic();
     for (Completed& one : completed) {
         const std::size_t bytes = one.body.size();
-        const auto node = attempts_.extract(one.id);
+        auto node = attempts_.extract(one.id);
         if (node.empty()) {  // cancelled meanwhile
             released_ += bytes;
             continue;
         }
-        const Attempt& attempt = node.mapped();
+        Attempt& attempt = node.mapped();
         limits_.ended(attempt.host, attempt.is_probe, one.outcome, one.duration, one.error, now,
                       random());
         queues_.ended(attempt.host, attempt.bytes);
@@ -223,7 +217,7 @@ void ThreadSender::collect(std::vector<Completed> completed) {
         Verdict verdict = judge(std::move(one), attempt, wall_clock(), random());
         const bool keeps_body = std::holds_alternative<core::EndedRequest>(verdict);
         (keeps_body ? result_bytes_ : released_) += bytes;
-        add_result(std::move(verdict), {.host = attempt.host,
+        add_result(std::move(verdict), {.host = std::move(attempt.host),
                                         .duration = duration,
                                         .bytes_out = attempt.bytes,
                                         .bytes_in = bytes});

@@ -19,18 +19,15 @@ constexpr std::chrono::milliseconds kMinTimeout{1};
 constexpr std::chrono::milliseconds kMaxTimeout{3'600'000};
 constexpr int kMaxHops = 10;
 
-void append_line(StringList& list, const std::string& line) {
-    curl_slist* longer = curl_slist_append(list.get(), line.c_str());
-    if (longer == nullptr) throw std::bad_alloc();
-    static_cast<void>(list.release());
-    list.reset(longer);
-}
-
 // To libcurl "Name:" means to leave out a header of its own, and "Name;" a header with an empty
 // value.
-std::string header_line(const core::Header& header) {
+void add_header(HeaderLines& lines, const core::Header& header) {
     const bool is_blank = header.value.find_first_not_of(" \t") == std::string::npos;
-    return is_blank ? header.name + ";" : header.name + ": " + header.value;
+    if (is_blank) {
+        lines.add({header.name, ";"});
+    } else {
+        lines.add({header.name, ": ", header.value});
+    }
 }
 
 }  // namespace
@@ -55,6 +52,9 @@ Transfer::Transfer(EngineState& state)
     set(CURLOPT_WRITEDATA, static_cast<void*>(this));
     set(CURLOPT_OPENSOCKETFUNCTION, &Transfer::on_open_socket);
     set(CURLOPT_OPENSOCKETDATA, static_cast<void*>(this));
+    // A connection may outlive the transfer that has opened it.
+    set(CURLOPT_CLOSESOCKETFUNCTION, &Transfer::on_close_socket);
+    set(CURLOPT_CLOSESOCKETDATA, static_cast<void*>(&state_.epoll));
     set(CURLOPT_PREREQFUNCTION, &Transfer::on_ready_to_send);
     set(CURLOPT_PREREQDATA, static_cast<void*>(this));
 
@@ -186,20 +186,19 @@ void Transfer::set_method() {
 }
 
 void Transfer::set_headers() {
-    StringList lines;
-    append_line(lines, "Expect:");
+    header_lines_.clear();
+    header_lines_.add({"Expect:"});
     if (core::find_header(request_->headers, "Accept-Encoding") == nullptr) {
-        append_line(lines, "Accept-Encoding: gzip");
+        header_lines_.add({"Accept-Encoding: gzip"});
     }
     for (const core::Header& header : request_->headers) {
-        if (!core::is_framing_header(header.name)) append_line(lines, header_line(header));
+        if (!core::is_framing_header(header.name)) add_header(header_lines_, header);
     }
     // Otherwise libcurl adds the Content-Type of a form.
     if (sends_body() && core::find_header(request_->headers, "Content-Type") == nullptr) {
-        append_line(lines, "Content-Type:");
+        header_lines_.add({"Content-Type:"});
     }
-    set(CURLOPT_HTTPHEADER, lines.get());
-    header_lines_ = std::move(lines);
+    set(CURLOPT_HTTPHEADER, header_lines_.list());
 }
 
 bool Transfer::is_answered(CURLcode code) const {
@@ -271,7 +270,7 @@ Phase Transfer::phase() const {
 void Transfer::drop() {
     curl_easy_setopt(easy_.get(), CURLOPT_HTTPHEADER, nullptr);
     curl_easy_setopt(easy_.get(), CURLOPT_POSTFIELDS, nullptr);
-    header_lines_.reset();
+    header_lines_.clear();
     request_.reset();
     earlier_ = core::Duration(0);
     hops_ = 0;

@@ -14,6 +14,7 @@
 #include "engine_state.hpp"
 #include "failure.hpp"
 #include "gzip_decoder.hpp"
+#include "header_lines.hpp"
 #include "response_head.hpp"
 #include "securatlas/http/exchange.hpp"
 
@@ -88,6 +89,7 @@ class Transfer {
                                void* transfer) noexcept;
     static curl_socket_t on_open_socket(void* transfer, curlsocktype purpose,
                                         curl_sockaddr* address) noexcept;
+    static int on_close_socket(void* epoll, curl_socket_t socket) noexcept;
     static int on_ready_to_send(void* transfer, char* remote_ip, char* local_ip, int remote_port,
                                 int local_port) noexcept;
 
@@ -100,7 +102,7 @@ class Transfer {
     Clock::time_point started_at_;
     core::Duration earlier_{0};  // duration of the earlier hops
     int hops_ = 0;               // redirects followed
-    StringList header_lines_;
+    HeaderLines header_lines_;
     ResponseHead head_;
     std::string body_;
     bool truncated_ = false;

@@ -1,4 +1,6 @@
 // The callbacks that libcurl calls while a transfer runs.
+#include <unistd.h>
+
 #include <algorithm>
 #include <new>
 #include <utility>
@@ -132,7 +134,15 @@ curl_socket_t Transfer::on_open_socket(void* transfer, curlsocktype,
         return CURL_SOCKET_BAD;
     }
     self.opened_ = true;
-    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    const curl_socket_t opened =
+        socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    if (opened != CURL_SOCKET_BAD) self.state_.epoll.own(opened);
+    return opened;
+}
+
+int Transfer::on_close_socket(void* epoll, curl_socket_t socket) noexcept {
+    static_cast<Epoll*>(epoll)->disown(socket);
+    return close(socket);
 }
 
 // Called again if libcurl finds the connection dead after sending and opens another one. Checks the

@@ -86,6 +86,13 @@ std::size_t acquire_slots() {
         std::max(1, pg::acquire_descriptors(pg::net_settings().max_connections)));
 }
 
+std::vector<std::int64_t> ids_of(const std::vector<core::RetriedRequest>& retried) {
+    std::vector<std::int64_t> ids;
+    ids.reserve(retried.size());
+    for (const auto& one : retried) ids.push_back(static_cast<std::int64_t>(one.id));
+    return ids;
+}
+
 // The sender whose thread has to end before the process exits: what exit() destroys, it may use.
 constinit http::Sender* running = nullptr;
 
@@ -220,8 +227,12 @@ void HttpWorker::exchange_with_tables() {
         return;
     }
     take_results();
-    defer_locked(monotonic);
-    const auto roles = pg::requests::record_responses(ended_);
+    deferred_.take_due(ended_, retried_, monotonic);
+    // A session that has cancelled a request and does not end its transaction must not delay other
+    // results.
+    deferred_.defer(pg::requests::lock_requests(ids_of(retried_)), ended_, retried_, monotonic);
+    const pg::requests::Recorded recorded = pg::requests::record_responses(ended_);
+    deferred_.defer(recorded.locked, ended_, retried_, monotonic);
     pg::requests::record_retries(retried_);
     const core::Duration recorded_at = pg::monotonic_now();
     state_ = sender_->look(recorded_at);
@@ -247,7 +258,9 @@ void HttpWorker::exchange_with_tables() {
     try_at_ = core::Duration(0);
     has_committed_ = true;
     if (!ended_.empty()) pg::HttpTable::notify_recorded();
-    if (!roles.empty()) pg::DatabaseTable::notify_callbacks(database_, roles);
+    if (!recorded.roles.empty()) {
+        pg::DatabaseTable::notify_callbacks(database_, recorded.roles);
+    }
     for (const core::RetriedRequest& one : retried_) expect(one.ready_at);
     count_results();
     ended_.clear();
@@ -279,17 +292,6 @@ void HttpWorker::count_results() const {
     for (const core::RetriedRequest& one : retried_) {
         count(one.figures, Result::retried, one.attempts);
     }
-}
-
-// A session that has cancelled a request and does not end its transaction must not delay other
-// results.
-void HttpWorker::defer_locked(core::Duration monotonic) {
-    deferred_.take_due(ended_, retried_, monotonic);
-    std::vector<std::int64_t> ids;
-    ids.reserve(ended_.size() + retried_.size());
-    for (const auto& one : ended_) ids.push_back(static_cast<std::int64_t>(one.id));
-    for (const auto& one : retried_) ids.push_back(static_cast<std::int64_t>(one.id));
-    deferred_.defer(pg::requests::lock_requests(ids), ended_, retried_, monotonic);
 }
 
 void HttpWorker::expect(core::Instant ready_at) {

@@ -41,7 +41,6 @@ class HttpWorker {
 
     std::optional<core::Duration> next_transaction() const;
     void exchange_with_tables();
-    void defer_locked(core::Duration monotonic);
     void count_results() const;
     void expect(core::Instant ready_at);
 

@@ -15,6 +15,7 @@ extern "C" {
 #include "catalog/namespace.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_trigger.h"
+#include "commands/trigger.h"
 #include "executor/executor.h"
 #include "nodes/nodeFuncs.h"
 #include "storage/bufmgr.h"
@@ -34,6 +35,19 @@ bool has_other_triggers(const TriggerDesc* triggers, const char* known) {
         const bool is_known =
             TRIGGER_FOR_BEFORE(trigger.tgtype) && strcmp(trigger.tgname, known) == 0;
         if (TRIGGER_FOR_UPDATE(trigger.tgtype) && !is_known) return true;
+    }
+    return false;
+}
+
+// Whether a trigger fires for DELETE in this session.
+bool has_delete_triggers(const TriggerDesc* triggers) {
+    const bool is_replica = SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA;
+    for (int i = 0; triggers != nullptr && i < triggers->numtriggers; ++i) {
+        const Trigger& trigger = triggers->triggers[i];
+        if (!TRIGGER_FOR_DELETE(trigger.tgtype)) continue;
+        if (trigger.tgenabled == TRIGGER_FIRES_ALWAYS) return true;
+        if (trigger.tgenabled == (is_replica ? TRIGGER_FIRES_ON_REPLICA : TRIGGER_FIRES_ON_ORIGIN))
+            return true;
     }
     return false;
 }
@@ -243,6 +257,30 @@ bool update_row(Relation table, HeapTuple row, Snapshot snapshot, const Change* 
             return false;
         default:
             elog(ERROR, "unexpected result %d of an update of table \"%s\"",
+                 static_cast<int>(result), RelationGetRelationName(table));
+    }
+}
+
+bool is_plainly_deleted(Relation table) {
+    const FormData_pg_class* row = table->rd_rel;
+    if (row->relkind != RELKIND_RELATION || row->relispartition || row->relhassubclass)
+        return false;
+    if (row->relforcerowsecurity || table->rd_rules != nullptr) return false;
+    return !has_delete_triggers(table->trigdesc);
+}
+
+bool delete_row(Relation table, ItemPointer place, Snapshot snapshot) {
+    CheckCmdReplicaIdentity(table, CMD_DELETE);
+    const TM_Result result = delete_tuple(table, place, snapshot);
+    switch (result) {
+        case TM_Ok:
+            return true;
+        case TM_Updated:
+        case TM_Deleted:
+        case TM_BeingModified:
+            return false;
+        default:
+            elog(ERROR, "unexpected result %d of a deletion from table \"%s\"",
                  static_cast<int>(result), RelationGetRelationName(table));
     }
 }

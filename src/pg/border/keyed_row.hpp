@@ -67,4 +67,12 @@ enum class Locked { wait, give_up };
 bool update_row(Relation table, HeapTuple row, Snapshot snapshot, const Change* changes, int count,
                 Locked locked);
 
+// Whether DELETE would do nothing but delete_row(): no triggers, rules or children that somebody
+// has added.
+bool is_plainly_deleted(Relation table);
+
+// Deletes a row that was found with `snapshot`. False: it was changed since, or it is locked; waits
+// for nobody. With an active snapshot.
+bool delete_row(Relation table, ItemPointer place, Snapshot snapshot);
+
 }  // namespace securatlas::pg

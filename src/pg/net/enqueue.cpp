@@ -1,6 +1,5 @@
 // Inserts requests into the queue without SQL: no plan and no change of role or search_path, which
-// would cost more than everything else, and no user-defined object can interfere. The columns are
-// in the order of the install script.
+// would cost more than everything else, and no user-defined object can interfere.
 #include <algorithm>
 #include <array>
 #include <map>
@@ -8,6 +7,7 @@
 #include "border/owner_scope.hpp"
 #include "border/spi.hpp"
 #include "border/table_insert.hpp"
+#include "net/queue_columns.hpp"
 #include "net/sealed_headers.hpp"
 #include "securatlas/pg/border/identity.hpp"
 #include "securatlas/pg/border/json.hpp"
@@ -31,33 +31,7 @@ extern "C" {
 namespace securatlas::pg::requests {
 namespace {
 
-enum Column : std::size_t {
-    kId,
-    kMethod,
-    kUrl,
-    kHeaders,
-    kBody,
-    kTimeout,
-    kSealedHeaders,
-    kCreated,
-    kCreatedBy,
-    kRunId,
-    kAttempts,
-    kMaxAttempts,
-    kRetry,
-    kReadyAt,
-    kExpiresAt,
-    kIdempotencyKey,
-    kOnResponse,
-    kStoreResponse,
-    kLastError,
-    kHost,
-    kOwnKey,
-    kHeaderSecrets,
-    kFormSecrets,
-    kOnResponseOwner,
-    kColumnCount
-};
+using enum queue::Column;
 
 using QueueRow = RowBuilder<kColumnCount>;
 
@@ -117,7 +91,7 @@ Datum random_uuid_text() {
     return text_datum({text.data(), text.size()});
 }
 
-void set_names(QueueRow& row, Column column, const std::vector<std::string>& names) {
+void set_names(QueueRow& row, queue::Column column, const std::vector<std::string>& names) {
     if (!names.empty()) {
         row.set(column, Parameter::of(names).value);
     }

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "border/spi.hpp"
+#include "net/ended_rows.hpp"
 #include "net/sealed_headers.hpp"
 #include "net/webhook_signing.hpp"
 #include "securatlas/core/net/header_rules.hpp"
@@ -81,6 +82,7 @@ core::QueuedRequest queued_request(const Row& row) {
     } else {
         request.problem = "unknown retry mode";
     }
+    request.place = place_number(row.value(19));
     read_headers(request, row, 5, 15);
     return request;
 }
@@ -227,10 +229,10 @@ std::uint64_t query_ready(const core::ReadPlan& plan) {
     static Statement query(with_found(R"(
 SELECT r.id, r.host, r.method, r.url, r.headers, r.body, r.timeout_milliseconds, r.ready_at,
        r.attempts, r.max_attempts, r.retry, r.expires_at, r.idempotency_key, r.own_key,
-       r.sealed_headers, r.created_by, r.header_secrets, r.form_secrets
+       r.sealed_headers, r.created_by, r.header_secrets, r.form_secrets, r.place
   FROM found
  CROSS JOIN LATERAL (
-       SELECT q.* FROM net.http_request_queue q
+       SELECT q.*, q.ctid AS place FROM net.http_request_queue q
         WHERE q.host = found.host
           AND (q.ready_at, q.id) > (coalesce(($5::timestamptz[])[found.number], '-infinity'),
                                     coalesce(($6::bigint[])[found.number], 0))

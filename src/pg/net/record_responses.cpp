@@ -1,10 +1,10 @@
 // Records how requests ended: removes them from the queue and inserts into net._http_response.
 #include <algorithm>
 #include <set>
-#include <unordered_map>
 
 #include "border/spi.hpp"
 #include "border/table_insert.hpp"
+#include "net/ended_rows.hpp"
 #include "securatlas/core/net/header_rules.hpp"
 #include "securatlas/pg/border/encoding.hpp"
 #include "securatlas/pg/border/json.hpp"
@@ -21,44 +21,20 @@ extern "C" {
 namespace securatlas::pg::requests {
 namespace {
 
-// The columns that a request passes on to its response.
-struct Ended {
-    std::string method;
-    std::string url;
-    std::optional<std::int64_t> run;
-    std::optional<RoleOid> created_by;
-    std::string idempotency_key;
-    std::string on_response;  // empty: none
-    std::optional<RoleOid> on_response_owner;
-    std::string host;
-    core::Instant created;
-    StoreResponse store = StoreResponse::full;
+StoreResponse store_of(const EndedRow& ended) {
+    if (ended.store_response.is_null) return StoreResponse::full;
+    auto* text = reinterpret_cast<varlena*>(DatumGetPointer(ended.store_response.datum));
+    const std::string_view name(VARDATA_ANY(text), VARSIZE_ANY_EXHDR(text));
+    return parse_store_response(name).value_or(StoreResponse::full);
+}
 
-    bool wants_callback() const { return !on_response.empty() && created_by.has_value(); }
-};
+bool is_empty(const Value& text) {
+    return text.is_null ||
+           VARSIZE_ANY_EXHDR(reinterpret_cast<varlena*>(DatumGetPointer(text.datum))) == 0;
+}
 
-std::unordered_map<std::int64_t, Ended> remove_requests(const std::vector<std::int64_t>& ids) {
-    static Statement statement(R"(
-DELETE FROM net.http_request_queue WHERE id = ANY ($1)
-RETURNING id, method, url, runid, created_by, idempotency_key, on_response, store_response,
-          on_response_owner, host, created)");
-    std::unordered_map<std::int64_t, Ended> all;
-    Spi spi;
-    statement.execute({Parameter::of(ids)});
-    Statement::each_row([&all](const Row& row) {
-        Ended& ended = all[row.as_int64(1)];
-        ended.method = row.as_text(2);
-        ended.url = row.as_text(3);
-        if (!row.is_null(4)) ended.run = row.as_int64(4);
-        if (!row.is_null(5)) ended.created_by = row.as_oid(5);
-        ended.idempotency_key = row.as_text(6);
-        ended.on_response = row.as_text(7);
-        ended.store = parse_store_response(row.as_text(8)).value_or(StoreResponse::full);
-        if (!row.is_null(9)) ended.on_response_owner = row.as_oid(9);
-        ended.host = row.as_text(10);
-        ended.created = row.as_instant(11);
-    });
-    return all;
+bool wants_callback(const EndedRow& ended) {
+    return !is_empty(ended.on_response) && !ended.created_by.is_null;
 }
 
 std::optional<std::string> body_text(const core::EndedRequest& response) {
@@ -77,10 +53,6 @@ std::vector<core::Header> header_texts(std::vector<core::Header> headers) {
 
 Parameter message_unless_empty(const std::string& text) {
     return text.empty() ? Parameter::null(TEXTOID) : Parameter::of(message_text(text));
-}
-
-Parameter text_unless_empty(const std::string& text) {
-    return text.empty() ? Parameter::null(TEXTOID) : Parameter::of(std::string_view(text));
 }
 
 const char* state_of(const core::EndedRequest& response) {
@@ -167,23 +139,25 @@ void set(ResponseRow& row, Column column, const Parameter& value) {
     if (!value.is_null) row.set(column, value.value);
 }
 
-void set_request(ResponseRow& row, const Ended& ended) {
-    set(row, kMethod, Parameter::of(std::string_view(ended.method)));
-    set(row, kUrl, Parameter::of(std::string_view(ended.url)));
-    set(row, kHost, Parameter::of(std::string_view(ended.host)));
-    set(row, kRequestedAt, Parameter::of(ended.created));
-    if (ended.run) set(row, kRunId, Parameter::of(*ended.run));
-    if (ended.created_by) set(row, kCreatedBy, Parameter::of_oid(*ended.created_by));
-    set(row, kIdempotencyKey, text_unless_empty(ended.idempotency_key));
-    set(row, kOnResponse, text_unless_empty(ended.on_response));
-    if (ended.on_response_owner) {
-        set(row, kOnResponseOwner, Parameter::of_oid(*ended.on_response_owner));
-    }
+void set(ResponseRow& row, Column column, const Value& value) {
+    if (!value.is_null) row.set(column, value.datum);
 }
 
-void set_callback(ResponseRow& row, const Ended& ended, TimestampTz now) {
+void set_request(ResponseRow& row, const EndedRow& ended) {
+    set(row, kMethod, ended.method);
+    set(row, kUrl, ended.url);
+    set(row, kHost, ended.host);
+    set(row, kRequestedAt, ended.created);
+    set(row, kRunId, ended.runid);
+    set(row, kCreatedBy, ended.created_by);
+    if (!is_empty(ended.idempotency_key)) set(row, kIdempotencyKey, ended.idempotency_key);
+    if (!is_empty(ended.on_response)) set(row, kOnResponse, ended.on_response);
+    set(row, kOnResponseOwner, ended.on_response_owner);
+}
+
+void set_callback(ResponseRow& row, const EndedRow& ended, TimestampTz now) {
     row.set(kCallbackAttempts, Int32GetDatum(0));
-    if (!ended.wants_callback()) return;
+    if (!wants_callback(ended)) return;
     set(row, kCallbackState, Parameter::of(std::string_view("waiting")));
     row.set(kCallbackAt, TimestampTzGetDatum(now));
 }
@@ -196,19 +170,37 @@ void set_body(ResponseRow& row, const core::EndedRequest& response, StoreRespons
     set(row, kErrorMsg, message_unless_empty(response.error.empty() ? body.error : response.error));
 }
 
-ResponseRow make_row(const core::EndedRequest& response, const Ended& ended) {
+// Headers as jsonb. Responses of a server have mostly the same headers, but for the time of day.
+class HeadersAsJsonb {
+  public:
+    Datum of(const std::vector<core::Header>& headers) {
+        if (last_ == nullptr || *last_ != headers) {
+            value_ = headers_as_jsonb(header_texts(headers));
+            last_ = &headers;
+        }
+        return value_;
+    }
+
+  private:
+    const std::vector<core::Header>* last_ = nullptr;
+    Datum value_ = 0;
+};
+
+ResponseRow make_row(const core::EndedRequest& response, const EndedRow& ended,
+                     HeadersAsJsonb& headers) {
     ResponseRow row;
+    const StoreResponse store = store_of(ended);
     const TimestampTz now = GetCurrentTimestamp();
     row.set(kId, Int64GetDatum(static_cast<std::int64_t>(response.id)));
     row.set(kCreated, TimestampTzGetDatum(now));
     if (response.status_code) row.set(kStatusCode, Int32GetDatum(*response.status_code));
-    if (response.error.empty() && ended.store != StoreResponse::status) {
+    if (response.error.empty() && store != StoreResponse::status) {
         if (response.content_type) {
             set(row, kContentType, Parameter::of(message_text(*response.content_type)));
         }
-        row.set(kHeaders, headers_as_jsonb(header_texts(response.headers)));
+        row.set(kHeaders, headers.of(response.headers));
     }
-    set_body(row, response, ended.store);
+    set_body(row, response, store);
     row.set(kTimedOut, BoolGetDatum(response.timed_out));
     row.set(kTruncated, BoolGetDatum(response.truncated));
     row.set(kAttempts, Int32GetDatum(response.attempts));
@@ -233,6 +225,10 @@ std::set<std::int64_t> already_there(const std::vector<std::int64_t>& ids) {
     return there;
 }
 
+// Whether an id has been found to have a response already. Looking for all of them takes long, and
+// an INSERT notices by itself.
+constinit bool ids_repeat = false;
+
 Oid response_table() {
     return call(
         [] { return get_relname_relid("_http_response", get_namespace_oid("net", false)); });
@@ -240,32 +236,42 @@ Oid response_table() {
 
 }  // namespace
 
-std::vector<RoleOid> record_responses(const std::vector<core::EndedRequest>& responses) {
-    std::vector<RoleOid> roles;
-    if (responses.empty()) return roles;
+Recorded record_responses(const std::vector<core::EndedRequest>& responses) {
+    Recorded recorded;
+    if (responses.empty()) return recorded;
     std::vector<std::int64_t> ids;
     ids.reserve(responses.size());
     for (const core::EndedRequest& response : responses) {
         ids.push_back(static_cast<std::int64_t>(response.id));
     }
-    const auto all = remove_requests(ids);
-    const auto there = already_there(ids);
+    const std::vector<EndedRow> all = take_rows(responses);
+    std::set<std::int64_t> there;
+    if (ids_repeat) there = already_there(ids);
+    HeadersAsJsonb headers;
     std::vector<ResponseRow> rows;
-    for (const core::EndedRequest& response : responses) {
-        const auto id = static_cast<std::int64_t>(response.id);
-        const auto ended = all.find(id);
-        if (ended == all.end() || there.contains(id)) continue;
-        rows.push_back(make_row(response, ended->second));
-        if (!ended->second.wants_callback()) continue;
-        const RoleOid role = *ended->second.created_by;
+    rows.reserve(all.size());
+    std::vector<RoleOid>& roles = recorded.roles;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+        const EndedRow& ended = all[i];
+        if (ended.state == EndedRow::State::locked) recorded.locked.push_back(ids[i]);
+        if (ended.state != EndedRow::State::taken || there.contains(ids[i])) continue;
+        rows.push_back(make_row(responses[i], ended, headers));
+        if (!wants_callback(ended)) continue;
+        const RoleOid role = DatumGetObjectId(ended.created_by.datum);
         if (std::find(roles.begin(), roles.end(), role) == roles.end()) roles.push_back(role);
     }
     std::vector<InsertedRow> inserted;
     inserted.reserve(rows.size());
     for (const ResponseRow& row : rows) inserted.push_back(row.row());
-    insert_rows(response_table(), kColumnCount, inserted);
+    try {
+        insert_rows(response_table(), kColumnCount, inserted);
+    } catch (const Error& error) {
+        constexpr const char* kUniqueViolation = "23505";
+        ids_repeat = ids_repeat || error.sqlstate() == kUniqueViolation;
+        throw;
+    }
     alerts::tell_requests(ids);
-    return roles;
+    return recorded;
 }
 
 }  // namespace securatlas::pg::requests

@@ -31,8 +31,9 @@ struct QueuedRequest {
     RetryMode retry = RetryMode::never;
     Instant expires_at = kNever;
     std::string idempotency_key;
-    bool own_key = false;  // the caller has given the key
-    std::string problem;   // why the row cannot be sent; empty if it can
+    bool own_key = false;    // the caller has given the key
+    std::string problem;     // why the row cannot be sent; empty if it can
+    std::int64_t place = 0;  // where the table has the row; 0: unknown
 };
 
 // What to read: for each host after `after_host` (all hosts if that is empty) the oldest requests
@@ -84,6 +85,7 @@ struct EndedRequest {
     bool expired = false;  // expires_at was reached before it was sent
     int attempts = 0;
     std::optional<Duration> duration;  // of the last attempt
+    std::int64_t place = 0;            // where the row was when it was read; 0: unknown
     AttemptFigures figures{};
 };
 

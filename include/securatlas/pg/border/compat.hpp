@@ -257,6 +257,18 @@ inline TM_Result update_tuple(Relation table, ItemPointer row, TupleTableSlot* s
 #endif
 }
 
+// C world. Deletes a row as the current command, without waiting for anybody who has locked it.
+inline TM_Result delete_tuple(Relation table, ItemPointer row, Snapshot snapshot) {
+    TM_FailureData failure;
+    const CommandId command = GetCurrentCommandId(true);
+#if PG_VERSION_NUM < 190000
+    return table_tuple_delete(table, row, command, snapshot, InvalidSnapshot, false, &failure,
+                              false);
+#else
+    return table_tuple_delete(table, row, command, 0, snapshot, InvalidSnapshot, false, &failure);
+#endif
+}
+
 // C world. The index of the primary key, if its uniqueness is checked at once; else InvalidOid.
 inline Oid primary_key_of(Relation table) {
 #if PG_VERSION_NUM < 180000

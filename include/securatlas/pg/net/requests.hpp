@@ -83,11 +83,18 @@ std::optional<core::Instant> next_ready(const core::ReadPlan& plan);
 // them would mean to wait.
 [[nodiscard]] std::vector<std::int64_t> lock_requests(const std::vector<std::int64_t>& ids);
 
+struct Recorded {
+    // Of requests with on_response, whose responses wait for the callback: the scheduler must be
+    // notified of them after the commit.
+    std::vector<RoleOid> roles;
+    // Requests that somebody else has locked, or changed just now: nothing was recorded about them.
+    std::vector<std::int64_t> locked;
+};
+
 // Removes requests from the queue and inserts their responses. Does nothing for a request that is
-// not in the queue any more. If a request has on_response, its response waits for the callback.
-// Returns the roles of those requests, of which the scheduler must be notified after the commit.
-[[nodiscard]] std::vector<RoleOid> record_responses(
-    const std::vector<core::EndedRequest>& responses);
+// not in the queue any more. Throws 23505 if an id has a response already; after that it passes
+// over such ids.
+[[nodiscard]] Recorded record_responses(const std::vector<core::EndedRequest>& responses);
 
 void record_retries(const std::vector<core::RetriedRequest>& retries);
 
