@@ -176,7 +176,7 @@ AS $fn$
 DECLARE
     name text;
 BEGIN
-    FOR name IN SELECT t.name FROM securatlas._tables() AS t WHERE 'tenant_id uuid optional' = ANY (t.required) LOOP
+    FOR name IN SELECT t.name FROM securatlas._tables() AS t WHERE t.tenant_data LOOP
         IF EXISTS (SELECT FROM pg_catalog.pg_attribute a
                     WHERE a.attrelid = pg_catalog.to_regclass(name) AND a.attname = 'tenant_id'
                       AND a.attnotnull AND NOT a.attisdropped) THEN

@@ -17,10 +17,92 @@ AS $fn$
 $fn$;
 COMMENT ON FUNCTION securatlas._lasting_setting(text) IS 'The value that ALTER DATABASE or ALTER ROLE has set for this database and the current role. A value set by the session does not count.';
 
+-- The node that has made a request has the row that it is about. So the shards of this node are looked
+-- into, and not those of all nodes; those only if a shard was moved meanwhile.
+CREATE FUNCTION securatlas._tenant_of(relation regclass, id uuid) RETURNS uuid LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $fn$
+DECLARE
+    shard text;
+    tenant uuid;
+BEGIN
+    FOR shard IN
+        SELECT shard_name(s.logicalrelid, s.shardid)
+          FROM pg_catalog.pg_dist_shard s
+          JOIN pg_catalog.pg_dist_placement p USING (shardid)
+         WHERE s.logicalrelid = relation AND p.groupid = (SELECT g.groupid FROM pg_catalog.pg_dist_local_group g)
+    LOOP
+        EXECUTE format('SELECT x.tenant_id FROM %s x WHERE x.id = $1', shard) INTO tenant USING id;
+        IF tenant IS NOT NULL THEN
+            RETURN tenant;
+        END IF;
+    END LOOP;
+    EXECUTE format('SELECT x.tenant_id FROM %s x WHERE x.id = $1', relation) INTO tenant USING id;
+    RETURN tenant;
+END
+$fn$;
+COMMENT ON FUNCTION securatlas._tenant_of(regclass, uuid) IS 'The tenant of the row with this id in a table that is distributed by tenant_id.';
+
 CREATE FUNCTION securatlas._create_sync() RETURNS void LANGUAGE plpgsql
 AS $install$
+DECLARE
+    due CONSTANT text := $query$
+            SELECT c.tenant_id, c.id AS connection_id
+              FROM integration_connections c
+             WHERE c.status::text = 'active'
+               AND c.tenant_id IN (SELECT s.tenant_id FROM tenant_subscriptions s
+                                    WHERE s.status::text IN ('active', 'trialing')
+                                      AND (s.plan::text = 'premium' OR NOT premium_only))
+               AND NOT EXISTS (SELECT FROM integration_sync_jobs j
+                                WHERE /*integration_sync_jobs: j.tenant_id = c.tenant_id AND*/ j.connection_id = c.id
+                                  AND j.status::text IN ('queued', 'dispatched')
+                                  AND j.created_at > now() - interval '6 hours') $query$;
+    request CONSTANT text := $call$net.http_request(
+                   method => 'POST',
+                   url => rtrim(url, '/') || '/trigger-sync',
+                   headers => headers,
+                   body => convert_to(format('{"connection_id": "%s", "sync_job_id": "%s"}',
+                                             due.connection_id, due.sync_job_id), 'UTF8'),
+                   timeout_milliseconds => 10000,
+                   max_attempts => 5,
+                   retry => 'idempotent',
+                   idempotency_key => due.sync_job_id::text,
+                   on_response => 'fn_on_sync_response(net._http_response)'::regprocedure,
+                   store_response => 'status')$call$;
+    changes CONSTANT text := $part$
+            IF response.status_code BETWEEN 200 AND 299 THEN
+                UPDATE integration_sync_jobs j
+                   SET status = 'dispatched', dispatched_at = response.created,
+                       attempts = response.attempts, error = NULL
+                 WHERE j.id = response.idempotency_key::uuid AND j.status::text = 'queued';
+            ELSE
+                UPDATE integration_sync_jobs j
+                   SET status = 'failed', attempts = response.attempts,
+                       error = coalesce(response.error_msg, 'HTTP status ' || response.status_code,
+                                        response.state)
+                 WHERE j.id = response.idempotency_key::uuid AND j.status::text = 'queued';
+            END IF; $part$;
 BEGIN
-    EXECUTE securatlas._with_tenant($create$
+    -- On distributed tables each node makes the requests of its tenants in the statement that inserts
+    -- their sync jobs. Citus executes only functions on the shards that are not volatile: so this one
+    -- says that it is stable, though it makes a request each time it is called. It is called once a
+    -- row, in the list of columns of an INSERT ... SELECT, and nowhere else.
+    EXECUTE replace($create$
+    CREATE OR REPLACE FUNCTION fn_request_sync(connection_id uuid, sync_job_id uuid, url text, headers jsonb)
+        RETURNS bigint LANGUAGE plpgsql STABLE SECURITY DEFINER
+        SET search_path FROM CURRENT
+    AS $fn$
+    <<due>>
+    DECLARE
+        connection_id CONSTANT uuid := $1;
+        sync_job_id CONSTANT uuid := $2;
+    BEGIN
+        RETURN <request>;
+    END
+    $fn$ $create$, '<request>', request);
+    COMMENT ON FUNCTION fn_request_sync(uuid, uuid, text, jsonb) IS 'Requests the sync of a connection on the node that has it; of fn_queue_sync().';
+
+    EXECUTE securatlas._with_tenant(replace(replace($create$
     CREATE OR REPLACE FUNCTION fn_queue_sync(premium_only boolean) RETURNS void
         LANGUAGE plpgsql SECURITY DEFINER
         SET search_path FROM CURRENT
@@ -36,6 +118,7 @@ BEGIN
         missing CONSTANT text := concat_ws(', ',
             CASE WHEN coalesce(url, '') = '' THEN 'app.settings.edge_function_url' END,
             CASE WHEN key IS NULL THEN 'app.settings.service_role_key' END);
+        occasion CONSTANT text := gen_random_uuid();
         headers CONSTANT jsonb := jsonb_build_object('Content-Type', 'application/json',
                                                      'Authorization', 'Bearer ' || key);
     BEGIN
@@ -47,62 +130,51 @@ BEGIN
         END IF;
         -- Two calls at the same time would not see each other's sync jobs.
         PERFORM pg_advisory_xact_lock('integration_sync_jobs'::regclass::oid::bigint);
+        IF securatlas._is_distributed('integration_sync_jobs') THEN
+            INSERT INTO integration_sync_jobs
+                   (/*integration_sync_jobs: tenant_id,*/ id, connection_id, status, request_id, attempts, created_at)
+            SELECT /*integration_sync_jobs: due.tenant_id,*/ due.sync_job_id, due.connection_id, 'queued',
+                   fn_request_sync(due.connection_id, due.sync_job_id, url, headers), 0, now()
+              FROM (SELECT d.*, securatlas._snapshot_id(d.connection_id, occasion) AS sync_job_id
+                      FROM (<due>) AS d) AS due;
+            RETURN;
+        END IF;
         WITH due AS MATERIALIZED (
-            SELECT c.tenant_id, c.id AS connection_id, gen_random_uuid() AS sync_job_id
-              FROM integration_connections c
-             WHERE c.status::text = 'active'
-               AND c.tenant_id IN (SELECT s.tenant_id FROM tenant_subscriptions s
-                                    WHERE s.status::text IN ('active', 'trialing')
-                                      AND (s.plan::text = 'premium' OR NOT premium_only))
-               AND NOT EXISTS (SELECT FROM integration_sync_jobs j
-                                WHERE /*integration_sync_jobs: j.tenant_id = c.tenant_id AND*/ j.connection_id = c.id
-                                  AND j.status::text IN ('queued', 'dispatched')
-                                  AND j.created_at > now() - interval '6 hours')
+            SELECT d.*, gen_random_uuid() AS sync_job_id
+              FROM (<due>) AS d
              -- In index order: neighbouring entries are then written at the same time.
-             ORDER BY c.id
+             ORDER BY d.connection_id
         )
         INSERT INTO integration_sync_jobs
                (/*integration_sync_jobs: tenant_id,*/ id, connection_id, status, request_id, attempts, created_at)
         SELECT /*integration_sync_jobs: due.tenant_id,*/ due.sync_job_id, due.connection_id, 'queued',
-               net.http_request(
-                   method => 'POST',
-                   url => rtrim(url, '/') || '/trigger-sync',
-                   headers => headers,
-                   body => convert_to(format('{"connection_id": "%s", "sync_job_id": "%s"}',
-                                             due.connection_id, due.sync_job_id), 'UTF8'),
-                   timeout_milliseconds => 10000,
-                   max_attempts => 5,
-                   retry => 'idempotent',
-                   idempotency_key => due.sync_job_id::text,
-                   on_response => 'fn_on_sync_response(net._http_response)'::regprocedure,
-                   store_response => 'status'),
+               <request>,
                0, now()
           FROM due;
     END
-    $fn$ $create$);
+    $fn$ $create$, '<due>', due), '<request>', request));
     COMMENT ON FUNCTION fn_queue_sync(boolean) IS 'Asks the edge function to sync each active connection of the active tenants, or of those whose plan is premium.';
 
     -- Changes queued jobs only: the edge function may have reported the completion before.
+    EXECUTE replace(replace($create$
     CREATE OR REPLACE FUNCTION fn_on_sync_response(response net._http_response) RETURNS void
         LANGUAGE plpgsql SECURITY DEFINER
         SET search_path FROM CURRENT
         SET row_security = off
     AS $fn$
+    DECLARE
+        tenant uuid;
     BEGIN
-        IF response.status_code BETWEEN 200 AND 299 THEN
-            UPDATE integration_sync_jobs j
-               SET status = 'dispatched', dispatched_at = response.created,
-                   attempts = response.attempts, error = NULL
-             WHERE j.id = response.idempotency_key::uuid AND j.status::text = 'queued';
+        IF securatlas._is_distributed('integration_sync_jobs') THEN
+            tenant := securatlas._tenant_of('integration_sync_jobs', response.idempotency_key::uuid);
+        END IF;
+        IF tenant IS NOT NULL THEN
+            <changes>
         ELSE
-            UPDATE integration_sync_jobs j
-               SET status = 'failed', attempts = response.attempts,
-                   error = coalesce(response.error_msg, 'HTTP status ' || response.status_code,
-                                    response.state)
-             WHERE j.id = response.idempotency_key::uuid AND j.status::text = 'queued';
+            <other changes>
         END IF;
     END
-    $fn$;
+    $fn$ $create$, '<changes>', replace(changes, 'WHERE', 'WHERE j.tenant_id = tenant AND')), '<other changes>', changes);
     COMMENT ON FUNCTION fn_on_sync_response(net._http_response) IS 'Callback with the response of the edge function: marks the sync job as dispatched or failed.';
 
     CREATE OR REPLACE FUNCTION fn_trigger_nightly_sync() RETURNS void

@@ -72,30 +72,34 @@ BEGIN
     $fn$;
     COMMENT ON FUNCTION fn_request_tokens(uuid, int) IS 'Requests new tokens from the provider of a connection. The second attempt is delayed by a minute, each later one by four times as long. Returns NULL, or the reason why no request was made.';
 
+    EXECUTE securatlas._with_tenant($create$
     CREATE OR REPLACE FUNCTION fn_refresh_expiring_tokens(within interval DEFAULT '7 hours')
         RETURNS void LANGUAGE plpgsql SECURITY DEFINER
         SET search_path FROM CURRENT
         SET row_security = off
     AS $fn$
     #variable_conflict use_variable
+    DECLARE
+        due record;
+        reason text;
     BEGIN
         -- Two calls at the same time would not see each other's requests.
         PERFORM pg_advisory_xact_lock('integration_connections'::regclass::oid::bigint);
-        WITH due AS MATERIALIZED (
-            SELECT c.id
+        FOR due IN
+            SELECT c.id, c.tenant_id
               FROM integration_connections c
              WHERE c.status::text = 'active' AND c.auth_type::text = 'oauth'
                AND c.token_expires_at < now() + within
                AND c.id NOT IN (SELECT other FROM fn_refreshes_under_way() AS other)
              ORDER BY c.token_expires_at
-        ), asked AS MATERIALIZED (
-            SELECT due.id, fn_request_tokens(due.id, 1) AS reason FROM due
-        )
-        UPDATE integration_connections c SET last_error = asked.reason
-          FROM asked
-         WHERE c.id = asked.id AND asked.reason IS NOT NULL;
+        LOOP
+            reason := fn_request_tokens(due.id, 1);
+            UPDATE integration_connections c SET last_error = reason
+             WHERE /*integration_connections: c.tenant_id = due.tenant_id AND*/ c.id = due.id
+               AND reason IS NOT NULL;
+        END LOOP;
     END
-    $fn$;
+    $fn$ $create$);
     COMMENT ON FUNCTION fn_refresh_expiring_tokens(interval) IS 'Requests new tokens for each active OAuth connection whose token expires within that time.';
 END
 $install$;
@@ -111,6 +115,7 @@ CREATE FUNCTION securatlas._create_token_response() RETURNS void LANGUAGE plpgsq
 AS $install$
 BEGIN
     -- May be called again for the same response after a crash; it then does the same once more.
+    EXECUTE securatlas._with_tenant($create$
     CREATE OR REPLACE FUNCTION fn_on_token_response(response net._http_response) RETURNS void
         LANGUAGE plpgsql SECURITY DEFINER
         SET search_path FROM CURRENT
@@ -120,35 +125,39 @@ BEGIN
         max_attempts CONSTANT int := 5;
         connection integration_connections;
         attempt CONSTANT int := split_part(response.idempotency_key, '/', 3)::int;
+        tenant uuid;
         answer record;
         reason text;
     BEGIN
+        -- Citus locks rows of one tenant only.
+        SELECT c.tenant_id INTO tenant FROM integration_connections c
+         WHERE c.id = split_part(response.idempotency_key, '/', 2)::uuid;
         SELECT c.* INTO connection FROM integration_connections c
-         WHERE c.id = split_part(response.idempotency_key, '/', 2)::uuid FOR UPDATE;
+         WHERE /*integration_connections: c.tenant_id = tenant AND*/
+               c.id = split_part(response.idempotency_key, '/', 2)::uuid
+           FOR UPDATE;
         IF NOT FOUND THEN
             RETURN;
         END IF;
         answer := securatlas._token_answer(response.content);
         IF response.status_code = 200 AND answer.access_token IS NOT NULL THEN
-            PERFORM net.set_secret(
-                coalesce(connection.access_token_name,
-                         format('connection/%s/access_token', connection.id)),
-                answer.access_token);
+            connection.access_token_name := coalesce(
+                connection.access_token_name, format('connection/%s/access_token', connection.id));
+            PERFORM net.set_secret(connection.access_token_name, answer.access_token);
             IF answer.refresh_token IS NOT NULL THEN
                 PERFORM net.set_secret(connection.refresh_token_name, answer.refresh_token);
             END IF;
             UPDATE integration_connections c
                SET token_expires_at = response.created + answer.lifetime, last_error = NULL,
-                   access_token_name = coalesce(c.access_token_name,
-                                                format('connection/%s/access_token', c.id))
-             WHERE c.id = connection.id;
+                   access_token_name = connection.access_token_name
+             WHERE /*integration_connections: c.tenant_id = tenant AND*/ c.id = connection.id;
             RETURN;
         END IF;
         IF answer.error = 'invalid_grant' AND response.status_code BETWEEN 400 AND 499 THEN
             UPDATE integration_connections c
                SET status = 'reauth_required',
                    last_error = 'token refresh: the provider does not accept the refresh token any more (invalid_grant)'
-             WHERE c.id = connection.id AND c.status::text IN ('active', 'error');
+             WHERE /*integration_connections: c.tenant_id = tenant AND*/ c.id = connection.id AND c.status::text IN ('active', 'error');
             RETURN;
         END IF;
         reason := coalesce(
@@ -158,14 +167,14 @@ BEGIN
             response.state);
         UPDATE integration_connections c
            SET last_error = format('token refresh, attempt %s of %s: %s', attempt, max_attempts, reason)
-         WHERE c.id = connection.id;
+         WHERE /*integration_connections: c.tenant_id = tenant AND*/ c.id = connection.id;
         IF attempt < max_attempts AND connection.status::text = 'active' THEN
             reason := fn_request_tokens(connection.id, attempt + 1);
             UPDATE integration_connections c SET last_error = reason
-             WHERE c.id = connection.id AND reason IS NOT NULL;
+             WHERE /*integration_connections: c.tenant_id = tenant AND*/ c.id = connection.id AND reason IS NOT NULL;
         END IF;
     END
-    $fn$;
+    $fn$ $create$);
     COMMENT ON FUNCTION fn_on_token_response(net._http_response) IS 'Callback with the response of a token endpoint: stores the tokens as secrets, or else the reason, and tries again if that may help.';
 END
 $install$;

@@ -208,11 +208,12 @@ void securatlas_process_utility(PlannedStmt* statement, const char* query, bool 
     const DatabaseStatement concerned = effect_on_databases(statement->utilityStmt);
     if (concerned.stops == nullptr || context != PROCESS_UTILITY_TOPLEVEL) {
         const bool of_jobs = concerns_jobs(statement->utilityStmt);
-        const bool has_notices = commits_prepared(statement->utilityStmt) &&
-                                 pg::entry([] { return pg::at_commit::prepared_has_notices(); });
+        const auto notices = commits_prepared(statement->utilityStmt)
+                                 ? pg::entry([] { return pg::at_commit::prepared_notices(); })
+                                 : pg::at_commit::Prepared::nothing;
         run_next(statement, query, read_only, context, parameters, environment, receiver,
                  completion);
-        if (has_notices) pg::at_commit::notify_after_prepared();
+        pg::at_commit::notify_after_prepared(notices);
         if (of_jobs) pg::entry([statement] { follow(statement->utilityStmt); });
         return;
     }

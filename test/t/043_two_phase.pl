@@ -56,6 +56,18 @@ runs_at_once('prepared', $since, 'a job runs from COMMIT PREPARED on');
 wait_for($node, answers('all'), '1', 'a request is sent');
 wait_for($node, answers('hook'), '1', 'and that of a webhook');
 
+# Requests only, which are marked otherwise; beside a transaction that is about jobs and stays prepared.
+# To other hosts, since that one has failed too often by now.
+prepare('requests', sprintf($request =~ s/0\.1:/0.2:/r, 'requests'));
+prepare('stays', q{SELECT cron.schedule('stays', '0 0 1 1 *', 'SELECT 1')});
+$node->safe_psql('postgres', "COMMIT PREPARED 'requests'");
+wait_for($node, answers('requests'), '1', 'a request of a transaction without jobs is sent');
+prepare('more', sprintf($request =~ s/0\.1:/0.3:/r, 'more'));
+$node->safe_psql('postgres', "ROLLBACK PREPARED 'stays'");
+$node->safe_psql('postgres', "COMMIT PREPARED 'more'");
+wait_for($node, answers('more'), '1', 'also if there is no other');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM net._http_response WHERE url ~ 'requests|more' AND created > requested_at + interval '30 s'}), '0', 'at once');
+
 my $job = $node->safe_psql('postgres', 'SELECT jobid FROM cron.job');
 prepare('pause', "SELECT cron.alter_job($job, active => false)");
 $node->safe_psql('postgres', "COMMIT PREPARED 'pause'");

@@ -77,9 +77,9 @@ risk('ALTER TABLE tenants DROP COLUMN owner, DROP CONSTRAINT tenants_name_key; D
 	ALTER TABLE tenant_controls ADD PRIMARY KEY (tenant_id, control_id);
 	DROP TRIGGER nothing ON integration_findings; DROP FUNCTION nothing()');
 
-my $own_keys = q{SELECT string_agg(conrelid::regclass || ' ' || pg_get_constraintdef(oid), E'\n'
-		ORDER BY conrelid::regclass || ' ' || pg_get_constraintdef(oid))
-	FROM pg_constraint JOIN pg_class c ON c.oid = conrelid JOIN securatlas._tables() AS t ON t.name = c.relname
+my $own_keys = q{SELECT string_agg(conrelid::regclass || ' ' || pg_get_constraintdef(f.oid), E'\n'
+		ORDER BY conrelid::regclass || ' ' || pg_get_constraintdef(f.oid))
+	FROM pg_constraint f JOIN pg_class c ON c.oid = conrelid JOIN securatlas._tables() AS t ON t.name = c.relname
 	WHERE connamespace = 'house'::regnamespace AND contype IN ('p', 'u', 'f')};
 $keys = sql("$house; $own_keys");
 sql(q{SELECT securatlas.distribute(8, 'house')});

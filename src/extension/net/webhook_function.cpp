@@ -15,6 +15,7 @@ extern "C" {
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
 #include "lib/stringinfo.h"
@@ -64,6 +65,37 @@ void append_row(StringInfo payload, HeapTuple row, TupleDesc description) {
     appendBinaryStringInfo(payload, VARDATA_ANY(bytes), static_cast<int>(VARSIZE_ANY_EXHDR(bytes)));
 }
 
+// The table of which Citus has made this one a shard; InvalidOid: it is none. The name of a shard
+// ends with its number.
+Oid table_of_shard(Relation relation) {
+    const Oid catalog_id = get_relname_relid("pg_dist_shard", PG_CATALOG_NAMESPACE);
+    const char* number = strrchr(RelationGetRelationName(relation), '_');
+    if (!OidIsValid(catalog_id) || number == nullptr) return InvalidOid;
+    const AttrNumber shard = get_attnum(catalog_id, "shardid");
+    const AttrNumber table = get_attnum(catalog_id, "logicalrelid");
+    if (shard == InvalidAttrNumber || table == InvalidAttrNumber) return InvalidOid;
+    Relation catalog = table_open(catalog_id, AccessShareLock);
+    ScanKeyData key;
+    ScanKeyInit(&key, shard, BTEqualStrategyNumber, F_INT8EQ,
+                Int64GetDatum(strtoll(number + 1, nullptr, 10)));
+    const Oid index = get_relname_relid("pg_dist_shard_shardid_index", PG_CATALOG_NAMESPACE);
+    SysScanDesc scan = systable_beginscan(catalog, index, OidIsValid(index), nullptr, 1, &key);
+    Oid found = InvalidOid;
+    HeapTuple tuple = systable_getnext(scan);
+    if (HeapTupleIsValid(tuple)) {
+        bool is_null = false;
+        found = DatumGetObjectId(heap_getattr(tuple, table, RelationGetDescr(catalog), &is_null));
+    }
+    systable_endscan(scan);
+    table_close(catalog, AccessShareLock);
+    return get_rel_namespace(found) == RelationGetNamespace(relation) ? found : InvalidOid;
+}
+
+const char* name_of_table(Relation relation) {
+    const char* name = get_rel_name(table_of_shard(relation));
+    return name != nullptr ? name : RelationGetRelationName(relation);
+}
+
 // In the database encoding.
 StringInfo make_payload(const TriggerData* trigger) {
     const TriggerEvent event = trigger->tg_event;
@@ -76,7 +108,7 @@ StringInfo make_payload(const TriggerData* trigger) {
     Relation relation = trigger->tg_relation;
     StringInfo payload = makeStringInfo();
     appendStringInfo(payload, "{\"type\":\"%s\",\"table\":", event_name(event));
-    escape_json(payload, RelationGetRelationName(relation));
+    escape_json(payload, name_of_table(relation));
     appendStringInfoString(payload, ",\"schema\":");
     escape_json(payload, get_namespace_name(RelationGetNamespace(relation)));
     appendStringInfoString(payload, ",\"record\":");

@@ -16,10 +16,12 @@ extern "C" {
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_trigger.h"
 #include "utils/acl.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -66,6 +68,37 @@ bool is_to_be_checked(const FormData_pg_trigger* row) {
            !has_privs_of_role(GetUserId(), owner_of(row->tgrelid));
 }
 
+// Whether Citus will refuse any trigger on this table, because it has shards.
+bool is_refused_by_citus(Oid table) {
+    const Oid catalog_id = get_relname_relid("pg_dist_partition", PG_CATALOG_NAMESPACE);
+    const char* allowed = GetConfigOption("citus.enable_unsafe_triggers", true, false);
+    const char* passed_on = GetConfigOption("citus.enable_ddl_propagation", true, false);
+    if (!OidIsValid(catalog_id) || allowed == nullptr || strcmp(allowed, "on") == 0 ||
+        passed_on == nullptr || strcmp(passed_on, "on") != 0) {
+        return false;
+    }
+    const AttrNumber column = get_attnum(catalog_id, "logicalrelid");
+    if (column == InvalidAttrNumber) return false;
+    Relation catalog = table_open(catalog_id, AccessShareLock);
+    ScanKeyData key;
+    ScanKeyInit(&key, column, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(table));
+    SysScanDesc scan = systable_beginscan(catalog, InvalidOid, false, nullptr, 1, &key);
+    const bool found = HeapTupleIsValid(systable_getnext(scan));
+    systable_endscan(scan);
+    table_close(catalog, AccessShareLock);
+    return found;
+}
+
+void require_triggers_of_citus(Oid table) {
+    if (!is_refused_by_citus(table)) return;
+    ereport(ERROR,
+            (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+             errmsg("a webhook on distributed table \"%s\" needs citus.enable_unsafe_triggers",
+                    get_rel_name(table)),
+             errhint("SET citus.enable_unsafe_triggers = on before CREATE TRIGGER. The webhook is "
+                     "then one of the shards, and each node sends the requests for its rows.")));
+}
+
 NewTrigger read(Oid trigger) {
     Relation catalog = table_open(TriggerRelationId, AccessShareLock);
     ScanKeyData key;
@@ -77,6 +110,7 @@ NewTrigger read(Oid trigger) {
     HeapTuple tuple = systable_getnext(scan);
     if (HeapTupleIsValid(tuple)) {
         const auto* row = reinterpret_cast<Form_pg_trigger>(GETSTRUCT(tuple));
+        if (is_webhook(row->tgfoid)) require_triggers_of_citus(row->tgrelid);
         if (is_to_be_checked(row)) {
             found = {true, get_rel_name(row->tgrelid),
                      second_argument(tuple, RelationGetDescr(catalog), row->tgnargs)};

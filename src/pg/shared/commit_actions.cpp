@@ -106,11 +106,26 @@ void notify_processes() noexcept {
 
 // The session that commits a prepared transaction does not know what that has done. But the locks
 // of a prepared transaction persist until it ends, even over a crash: a lock on an otherwise unused
-// tag marks that there is something to notify of.
-LOCKTAG mark_of_prepared() {
+// tag marks that there is something to notify of. Requests have a tag of their own, because a
+// scheduler that looks at everything reads all jobs.
+LOCKTAG mark_of_prepared(Prepared notices) {
     LOCKTAG tag;
-    SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ExtensionRelationId, InvalidOid, 1);
+    SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ExtensionRelationId, InvalidOid,
+                       static_cast<std::uint16_t>(notices));
     return tag;
+}
+
+bool is_marked(Prepared notices) {
+    const LOCKTAG tag = mark_of_prepared(notices);
+    if (LockAcquire(&tag, ShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL) return true;
+    (void)LockRelease(&tag, ShareLock, false);
+    return false;
+}
+
+Prepared pending_notices() {
+    const bool others = pending.count > 0 || pending.everything || pending.extension ||
+                        pending.roles || pending.scheduler != 0;
+    return others ? Prepared::anything : Prepared::requests;
 }
 
 extern "C" void securatlas_at_transaction_end(XactEvent event, void*) {
@@ -125,7 +140,7 @@ extern "C" void securatlas_at_transaction_end(XactEvent event, void*) {
             forget();
             break;
         case XACT_EVENT_PRE_PREPARE: {
-            const LOCKTAG tag = mark_of_prepared();
+            const LOCKTAG tag = mark_of_prepared(pending_notices());
             (void)LockAcquire(&tag, RowExclusiveLock, false, false);
             break;
         }
@@ -227,21 +242,22 @@ void request_made(DatabaseOid owner, std::int64_t job) {
 
 void requests_removed() { pend().cancelled_overflowed = true; }
 
-bool prepared_has_notices() {
+Prepared prepared_notices() {
     return call([] {
-        if (RecoveryInProgress()) return false;
-        const LOCKTAG tag = mark_of_prepared();
-        if (LockAcquire(&tag, ShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL) return true;
-        (void)LockRelease(&tag, ShareLock, false);
-        return false;
+        if (RecoveryInProgress()) return Prepared::nothing;
+        if (is_marked(Prepared::anything)) return Prepared::anything;
+        return is_marked(Prepared::requests) ? Prepared::requests : Prepared::nothing;
     });
 }
 
-void notify_after_prepared() noexcept {
-    DatabaseTable::want_scheduler(MyDatabaseId);
-    DatabaseTable::notify_everywhere();
-    DatabaseTable::notify_extension_changed(MyDatabaseId);
-    DatabaseTable::notify(MyDatabaseId, nullptr, 0, true);
+void notify_after_prepared(Prepared notices) noexcept {
+    if (notices == Prepared::nothing) return;
+    if (notices == Prepared::anything) {
+        DatabaseTable::want_scheduler(MyDatabaseId);
+        DatabaseTable::notify_everywhere();
+        DatabaseTable::notify_extension_changed(MyDatabaseId);
+        DatabaseTable::notify(MyDatabaseId, nullptr, 0, true);
+    }
     DatabaseTable::wake_http_worker(MyDatabaseId);
     HttpTable::notify_cancelled(MyDatabaseId, nullptr, 0, true);
 }

@@ -9,7 +9,8 @@ namespace securatlas::pg {
 // webhook belongs to the owner of the table, so that only the owner, its members and superusers may
 // refer to secrets in one: privilege TRIGGER on a table must not give access to its owner's
 // secrets. Checked when the trigger is created, because PostgreSQL does not store who created it.
-// Throws Error 42501.
+// Throws Error 42501; and 0A000, with a hint how to make it, for a webhook on a table with shards
+// on which Citus allows no triggers.
 void check_new_trigger(Oid trigger);
 
 // To be called when the current command has altered a table, and nobody sees it yet. If the table

@@ -34,13 +34,17 @@ void wake_http_worker();
 // if that is committed.
 void request_made(DatabaseOid owner, std::int64_t job);
 
-// Whether a prepared transaction of this database has left a mark. To be called before one is
-// committed.
-bool prepared_has_notices();
+// What the marks say that prepared transactions of this database have left: that some have made or
+// cancelled requests, and no more, or that some have done anything else.
+enum class Prepared { nothing, requests, anything };
 
-// A prepared transaction with a mark was committed. What it did is not known, so that all processes
-// of this database look at everything.
-void notify_after_prepared() noexcept;
+// To be called before one is committed.
+Prepared prepared_notices();
+
+// One was committed. What exactly it did is not known, so that the http worker looks at all
+// requests, and, unless it was about requests only, all processes of this database look at
+// everything.
+void notify_after_prepared(Prepared notices) noexcept;
 
 // A request was removed from the queue, and the http worker may be working on it.
 void request_cancelled(std::int64_t id);
