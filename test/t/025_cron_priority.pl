@@ -104,32 +104,6 @@ is($node->safe_psql('postgres', q{
 	'and starts first');
 $node->safe_psql('postgres', 'DELETE FROM cron.job_run_details');
 
-# ---- the queue of a worker -------------------------------------------------------------------------
-
-# The worker has as many runs in its queue as fit (16), because more wait all the time.
-as('app', q{SELECT count(cron.schedule('fill ' || i, '0 0 1 1 *', 'SELECT pg_sleep(0.003)')) FROM generate_series(1, 800) i;
-	SELECT count(cron.run_job('fill ' || i)) FROM generate_series(1, 800) i});
-wait_for($node, q{SELECT count(*) > 50 FROM cron.job_run_details WHERE status = 'succeeded'}, 't', 'short runs follow each other');
-as('app', q{SET synchronous_commit = off;
-	DO $$
-	BEGIN
-		FOR i IN 1 .. 15 LOOP
-			PERFORM cron.run_job('high');
-			COMMIT;
-			PERFORM pg_sleep(0.05);
-		END LOOP;
-	END $$});
-wait_for($node, q{SELECT count(*) FROM cron.job_run_details WHERE end_time IS NULL}, '0', 'all end');
-my ($overtaken, $passed) = split /\|/, $node->safe_psql('postgres', q{
-	SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY later), percentile_disc(0.5) WITHIN GROUP (ORDER BY before)
-	  FROM cron.job_run_details h,
-	       LATERAL (SELECT count(*) FILTER (WHERE f.start_time > h.start_time),
-	                       count(*) FILTER (WHERE f.start_time BETWEEN h.scheduled_at AND h.start_time)
-	                  FROM cron.job_run_details f WHERE f.jobname LIKE 'fill %') AS f(later, before)
-	 WHERE h.jobname = 'high'});
-cmp_ok($overtaken, '>', 100, 'an urgent run starts while others wait');
-cmp_ok($passed, '<', 10, 'and not behind the queue of the worker');
-
 is(scheduler_pid($node), $scheduler, 'the scheduler is the same');
 $gate->quit;
 $node->stop;

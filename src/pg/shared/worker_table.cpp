@@ -4,6 +4,7 @@
 #include <thread>
 #include <utility>
 
+#include "securatlas/core/cron/ready_queues.hpp"
 #include "securatlas/core/cron/slot_share.hpp"
 #include "securatlas/core/cron/worker_need.hpp"
 #include "securatlas/pg/border/guard.hpp"
@@ -81,12 +82,9 @@ bool give_to_queue(SharedState& state, DatabaseOid owner, const Target& target, 
         if (shortest == nullptr || slot.queued < shortest->queued) shortest = &slot;
     }
     if (shortest == nullptr) return false;
-    QueuedRun* const end = shortest->queue + shortest->queued++;
-    QueuedRun* const place = std::upper_bound(
-        shortest->queue, end, run.rank,
-        [](core::Instant rank, const QueuedRun& other) { return rank < other.order.rank; });
-    std::copy_backward(place, end, end + 1);
-    *place = {run, false};
+    core::insert_by_rank(shortest->queue, static_cast<std::size_t>(shortest->queued), {run, false},
+                         [](const QueuedRun& queued) { return queued.order.rank; });
+    ++shortest->queued;
     return true;
 }
 

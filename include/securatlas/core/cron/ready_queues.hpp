@@ -3,6 +3,7 @@
 // first: so a role gains nothing over others by the ranks of its own items.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <map>
 #include <optional>
@@ -73,5 +74,17 @@ class ReadyQueues {
     std::map<Instant, std::size_t> due_;  // how many were due then
     std::size_t size_ = 0;
 };
+
+// The same order in the queue of a worker, an array of `count` entries with room for one more: the
+// entry comes before those of later rank, and behind those of the same.
+template <class Entry, class RankOf>
+void insert_by_rank(Entry* queue, std::size_t count, const Entry& entry, const RankOf& rank_of) {
+    Entry* const end = queue + count;
+    Entry* const place = std::upper_bound(
+        queue, end, entry,
+        [&rank_of](const Entry& a, const Entry& b) { return rank_of(a) < rank_of(b); });
+    std::copy_backward(place, end, end + 1);
+    *place = entry;
+}
 
 }  // namespace securatlas::core

@@ -2,7 +2,7 @@
 // what priorities leave as it is: limits, the turns of roles, and the order of a job's own runs.
 #include <gtest/gtest.h>
 
-#include <deque>
+#include <array>
 #include <map>
 #include <set>
 #include <vector>
@@ -243,6 +243,29 @@ TEST(ReadyQueuesTest, KnowsWhatHasWaitedLongestWhateverItsRank) {
     ready.erase(1, old);  // again
     EXPECT_EQ(ready.oldest(), kDay + 100s);
     EXPECT_EQ(ready.size(), 1U);
+}
+
+// An urgent run is not behind what waits for the same worker, and nothing else changes its place.
+TEST(ReadyQueuesTest, TheQueueOfAWorkerIsInTheSameOrder) {
+    struct Queued {
+        Instant rank;
+        int run;
+    };
+    std::array<Queued, 6> queue{};
+    std::size_t count = 0;
+    const auto insert = [&](Duration rank, int run) {
+        insert_by_rank(queue.data(), count++, {kDay + rank, run},
+                       [](const Queued& queued) { return queued.rank; });
+    };
+    insert(5s, 1);
+    insert(7s, 2);
+    insert(5s, 3);
+    insert(-30s, 4);
+    insert(6s, 5);
+    insert(-30s, 6);
+    std::vector<int> order;
+    for (const Queued& queued : queue) order.push_back(queued.run);
+    EXPECT_EQ(order, (std::vector<int>{4, 6, 1, 3, 5, 2}));
 }
 
 // ---- all together --------------------------------------------------------------------------
