@@ -27,7 +27,7 @@ namespace securatlas::pg::jobs {
 namespace {
 
 constexpr const char* kCheckTrigger = "job_check";     // BEFORE
-constexpr const char* kNoticeTrigger = "job_changed";  // AFTER; of a new job it does tell()
+constexpr const char* kNoticeTrigger = "job_changed";  // AFTER; it only tells the scheduler
 
 // ---- C world -------------------------------------------------------------------------------
 
