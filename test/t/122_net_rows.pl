@@ -62,6 +62,29 @@ is(sql('SELECT array_agg(id ORDER BY id) FROM removed'), '{' . join(',', sort { 
 	'and the trigger has seen each');
 sql('DROP TRIGGER noted ON net.http_request_queue');
 
+# ---- indexes of the owner's -----------------------------------------------------------------------
+sql(q{CREATE INDEX ON net.http_request_queue (lower(url));
+      CREATE INDEX ON net._http_response (length(url), id) WHERE status_code BETWEEN 200 AND 299;
+      CREATE INDEX ON net._http_response (method) WHERE error_msg IS NULL;
+      CREATE INDEX ON net._http_response (host) WHERE error_msg IS NOT NULL});
+sql("SELECT net.http_request('GET', 'http://127.0.0.1:1/', not_before => now() + interval '1 hour')");
+get('/status/200');
+sql("SELECT net.http_request('GET', 'http://127.0.0.1:1/', max_attempts => 1)");
+wait_for($node, 'SELECT count(*) FROM net.http_request_queue', '1', 'the tables have indexes of other kinds');
+for my $rows ("net.http_request_queue WHERE lower(url) > ''",
+	'net._http_response WHERE length(url) > 0 AND status_code BETWEEN 200 AND 299',
+	"net._http_response WHERE method = 'GET' AND error_msg IS NULL",
+	"net._http_response WHERE host LIKE 'http%' AND error_msg IS NOT NULL")
+{
+	my ($all, $found) = map { sql("SET enable_seqscan = $_->[0]; SET enable_indexscan = $_->[1]; SET enable_bitmapscan = off;
+		SELECT count(*) FROM $rows") } ['on', 'off'], ['off', 'on'];
+	cmp_ok($all, '>', 0, "there are rows: $rows");
+	is($found, $all, 'and the index has them');
+}
+like(sql("SET enable_seqscan = off; EXPLAIN SELECT FROM net._http_response WHERE host LIKE 'http%' AND error_msg IS NOT NULL"),
+	qr/_http_response_host_idx/, 'which is used');
+sql('DELETE FROM net.http_request_queue');
+
 # ---- ids for the second time -----------------------------------------------------------------------
 my $first = sql("SELECT min(id) FROM net._http_response");
 my $before = sql("SELECT url || created FROM net._http_response WHERE id = $first");

@@ -91,12 +91,6 @@ bool walk_for_user_code(Node* node, void* context) {
     return expression_tree_walker(node, tree_walker(walk_for_user_code), context);
 }
 
-bool is_plain_index(Relation index) {
-    if (index->rd_rel->relam != BTREE_AM_OID || index->rd_index->indisexclusion) return false;
-    if (!index->rd_index->indimmediate || RelationGetIndexExpressions(index) != NIL) return false;
-    return !calls_user_code(reinterpret_cast<Node*>(RelationGetIndexPredicate(index)));
-}
-
 // A hint for B-trees, which then look for old versions of the row before they split a page.
 bool has_same_keys(const IndexInfo* index, const Change* changes, int count) {
     for (int i = 0; i < index->ii_NumIndexKeyAttrs; ++i) {
@@ -105,34 +99,34 @@ bool has_same_keys(const IndexInfo* index, const Change* changes, int count) {
     return true;
 }
 
-void enter_into_index(Relation table, Relation index, TupleTableSlot* slot, EState* state,
-                      const Change* changes, int count) {
-    IndexInfo* info = BuildIndexInfo(index);
-    if (!info->ii_ReadyForInserts) return;
+// Most predicates say that a column is not NULL. To have the executor evaluate that takes longer
+// than to make the entry.
+bool is_in_predicate(const IndexInfo* info, TupleTableSlot* slot) {
+    Node* const node = static_cast<Node*>(linitial(info->ii_Predicate));
+    if (list_length(info->ii_Predicate) == 1 && IsA(node, NullTest)) {
+        const auto* test = reinterpret_cast<NullTest*>(node);
+        const auto* column = reinterpret_cast<Var*>(test->arg);
+        if (IsA(column, Var) && !test->argisrow && column->varattno > 0) {
+            return slot_attisnull(slot, column->varattno) == (test->nulltesttype == IS_NULL);
+        }
+    }
+    EState* state = CreateExecutorState();
     ExprContext* context = GetPerTupleExprContext(state);
     context->ecxt_scantuple = slot;
-    if (info->ii_Predicate != NIL &&
-        !ExecQual(ExecPrepareQual(info->ii_Predicate, state), context)) {
-        return;
-    }
-    Datum values[INDEX_MAX_KEYS];
-    bool nulls[INDEX_MAX_KEYS];
-    FormIndexDatum(info, slot, state, values, nulls);
-    (void)index_insert(index, values, nulls, &slot->tts_tid, table,
-                       index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO,
-                       has_same_keys(info, changes, count), info);
+    const bool is_in = ExecQual(ExecPrepareQual(info->ii_Predicate, state), context);
+    FreeExecutorState(state);
+    return is_in;
 }
 
 void enter_into_indexes(Relation table, TupleTableSlot* slot, const Change* changes, int count) {
     List* const indexes = RelationGetIndexList(table);
-    EState* state = CreateExecutorState();
     ListCell* cell = nullptr;
     foreach (cell, indexes) {
         Relation index = index_open(lfirst_oid(cell), RowExclusiveLock);
-        enter_into_index(table, index, slot, state, changes, count);
+        IndexInfo* info = BuildIndexInfo(index);
+        enter_into_index(table, index, info, slot, has_same_keys(info, changes, count));
         index_close(index, NoLock);
     }
-    FreeExecutorState(state);
     list_free(indexes);
 }
 
@@ -215,6 +209,12 @@ Value value_of(HeapTuple row, Relation table, AttrNumber column) {
 
 bool calls_user_code(Node* expression) { return walk_for_user_code(expression, nullptr); }
 
+bool is_plain_index(Relation index) {
+    if (index->rd_rel->relam != BTREE_AM_OID || index->rd_index->indisexclusion) return false;
+    if (!index->rd_index->indimmediate || RelationGetIndexExpressions(index) != NIL) return false;
+    return !calls_user_code(reinterpret_cast<Node*>(RelationGetIndexPredicate(index)));
+}
+
 bool has_plain_indexes(Relation table) {
     List* const indexes = RelationGetIndexList(table);
     bool is_plain = true;
@@ -226,6 +226,18 @@ bool has_plain_indexes(Relation table) {
     }
     list_free(indexes);
     return is_plain;
+}
+
+void enter_into_index(Relation table, Relation index, IndexInfo* info, TupleTableSlot* slot,
+                      bool unchanged) {
+    if (!info->ii_ReadyForInserts) return;
+    if (info->ii_Predicate != NIL && !is_in_predicate(info, slot)) return;
+    Datum values[INDEX_MAX_KEYS];
+    bool nulls[INDEX_MAX_KEYS];
+    FormIndexDatum(info, slot, nullptr, values, nulls);
+    (void)index_insert(index, values, nulls, &slot->tts_tid, table,
+                       index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, unchanged,
+                       info);
 }
 
 bool is_plainly_updated(Relation table, const KnownParts& known, const Change* changes, int count) {

@@ -9,6 +9,7 @@
 
 extern "C" {
 #include "access/htup.h"
+#include "nodes/execnodes.h"
 #include "utils/rel.h"
 }
 
@@ -59,6 +60,13 @@ bool calls_user_code(Node* expression);
 // Whether all indexes are B-trees of columns whose uniqueness is checked at once and whose
 // predicates call no functions of users.
 bool has_plain_indexes(Relation table);
+
+// Whether the index is one of these.
+bool is_plain_index(Relation index);
+
+// Enters a new row into such an index. `unchanged`: the row replaces one with the same key.
+void enter_into_index(Relation table, Relation index, IndexInfo* info, TupleTableSlot* slot,
+                      bool unchanged);
 
 enum class Locked { wait, give_up };
 
