@@ -89,19 +89,20 @@ sub wait_for_leader
     return $leader;
 }
 
-# Waits until one leads and two follow it. What Patroni does not mend within 40 seconds is mended as
-# an operator would do it.
+# Waits until one leads and two follow it. What Patroni has not mended within 40 seconds, and is not
+# about to, is mended as an operator would do it.
 sub become_well
 {
     my ($self) = @_;
-    for (1 .. 5)
+    for (1 .. 15)
     {
         return if eval { wait_until(sub { !$self->not_well }, 40, ''); 1 };
-        my @not_well = $self->not_well or return;
-        print "    helped Patroni: $not_well[0]\n";
-        if ($not_well[1])
+        my ($what, $replica) = $self->not_well or return;
+        next if $what =~ /creating replica|starting/;
+        print "    helped Patroni: $what\n";
+        if ($replica)
         {
-            $self->{http}->post("http://127.0.0.1:$not_well[1]{rest}/reinitialize", { content => '{"force":true}' });
+            $self->{http}->post("http://127.0.0.1:$replica->{rest}/reinitialize", { content => '{"force":true}' });
         }
         elsif (my $leader = $self->leader)
         {
@@ -109,7 +110,8 @@ sub become_well
             $self->start_patroni($leader);
         }
     }
-    die 'three servers do not replicate: ' . join(' ', $self->not_well) . "\n";
+    my ($what) = $self->not_well or return;
+    die "three servers do not replicate: $what\n";
 }
 
 # What is not as it should be, and the replica that it is about, if it is about one.
@@ -123,7 +125,7 @@ sub not_well
     return 'the leader does not lead' unless $main && $main->{role} eq 'leader' && defined $main->{timeline};
     for my $node (grep { $_ != $leader } @{ $self->{nodes} })
     {
-        my $replica = $member{ $node->{name} } or return "$node->{name} is missing";
+        my $replica = $member{ $node->{name} } or return "$node->{name} is missing, or starting";
         return ("$node->{name} is $replica->{state}", $node) unless $replica->{state} =~ /^(running|streaming)$/;
         return ("$node->{name} is on another timeline", $node) if ($replica->{timeline} // 0) != $main->{timeline};
     }

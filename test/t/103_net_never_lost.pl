@@ -103,4 +103,22 @@ is(scalar(grep { keys %{ $keys{$_} } != 1 } keys %keys), 0, 'with one key at all
 my $again = grep { $seen{$_} > 1 } @made;
 note "$again of $made requests arrived more than once";
 
+# ---- requests of a clock that was ahead ------------------------------------------------------
+
+# As a clock that is an hour ahead writes them; one is wanted for a time of its own.
+$node->safe_psql('postgres', 'ALTER SYSTEM SET net.send_requests = off; SELECT pg_reload_conf()');
+wait_for($node, 'SHOW net.send_requests', 'off', 'nothing is sent');
+my ($at_once, $later) = map { sql("SELECT net.http_request('GET', '${\$stub->url($_->[0])}', not_before => $_->[1])") }
+	([ '/at-once', 'NULL' ], [ '/later', q{now() + interval '1 hour'} ]);
+sql("UPDATE net.http_request_queue SET created = created + interval '1 hour', ready_at = ready_at + interval '1 hour'");
+kill_server($node);
+$node->start;
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET net.send_requests; SELECT pg_reload_conf()');
+# That there is something to send, the scheduler is told by a request.
+sql("SELECT net.http_get('${\$stub->url('/now')}')");
+wait_for($node, "SELECT count(*) FROM net._http_response WHERE id = $at_once", '1',
+	'a request that a clock made that was ahead is sent when the clock is right again');
+is(sql("SELECT count(*) FROM net.http_request_queue WHERE id = $later AND ready_at > now() + interval '1 hour'"), '1',
+	'one that is wanted for a later time waits for it');
+
 done_testing();

@@ -34,6 +34,8 @@ constexpr core::Duration kGroupTime = std::chrono::milliseconds(5);
 constexpr core::Duration kLongestGroupTime = std::chrono::milliseconds(50);
 constexpr core::Duration kPauseAfterError = std::chrono::milliseconds(500);
 constexpr core::Duration kIdleTime = std::chrono::seconds(5);
+// By so much the clock is corrected without being noticed.
+constexpr core::Duration kClockStep = std::chrono::seconds(1);
 
 // Number of the schema with the tables; 0: they are not there, or of another version.
 std::uint32_t usable_schema() {
@@ -107,6 +109,7 @@ HttpWorker::HttpWorker(pg::DatabaseOid database, std::uint32_t net)
       net_(net),
       slots_(acquire_slots()),
       sender_(make_sender(slots_)),
+      monotonic_zero_(pg::now() - pg::monotonic_now()),
       sends_(pg::net_settings().send_requests),
       idle_since_(pg::monotonic_now()) {
     pg::wait_also_for(sender_->wait_fd());
@@ -167,7 +170,17 @@ void HttpWorker::apply_settings() {
     if (std::exchange(sends_, pg::net_settings().send_requests) != sends_) sender_->drop_waiting();
 }
 
+// If the clock went back, what was ready would wait until it is that time again.
+void HttpWorker::notice_clock() {
+    const core::Instant zero = pg::now() - pg::monotonic_now();
+    if (zero + kClockStep < std::exchange(monotonic_zero_, zero)) {
+        clock_was_ahead_ = true;
+        sender_->look_at_all();
+    }
+}
+
 void HttpWorker::look_for_work() {
+    notice_clock();
     if (pg::DatabaseTable::take_http_wanted(database_)) sender_->look_at_all();
     take_cancelled();
     if (next_ready_ && *next_ready_ <= pg::now()) {
@@ -241,6 +254,7 @@ void HttpWorker::exchange_with_tables() {
     core::ReadPlan plan;
     core::ReadRequests ready;
     std::optional<core::Instant> next;
+    bool corrects = false;
     if (reads) {
         plan = sender_->plan_read(pg::now(), monotonic);
         deferred_.add_ids_to(plan.excluded);
@@ -248,6 +262,8 @@ void HttpWorker::exchange_with_tables() {
         // New rows, and the passing of such a time, lead to a look at all.
         const bool looked = plan.looks_at_all && plan.after_host.empty() && !ready.is_cut;
         if (looked) next = pg::requests::next_ready(plan);
+        corrects = next && clock_was_ahead_;
+        if (corrects && pg::requests::correct_future(pg::now()) > 0) next = pg::now();
         const core::Duration read_until = pg::monotonic_now();
         read_at_ = read_until + 2 * (read_until - recorded_at);
     }
@@ -257,6 +273,7 @@ void HttpWorker::exchange_with_tables() {
         std::clamp(9 * (pg::monotonic_now() - committing_since), kGroupTime, kLongestGroupTime);
     try_at_ = core::Duration(0);
     has_committed_ = true;
+    if (corrects) clock_was_ahead_ = false;
     if (!ended_.empty()) pg::HttpTable::notify_recorded();
     if (!recorded.roles.empty()) {
         pg::DatabaseTable::notify_callbacks(database_, recorded.roles);

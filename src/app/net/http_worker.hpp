@@ -38,6 +38,7 @@ class HttpWorker {
     void look_for_work();
     void take_cancelled();
     void take_results();
+    void notice_clock();
 
     std::optional<core::Duration> next_transaction() const;
     void exchange_with_tables();
@@ -66,6 +67,10 @@ class HttpWorker {
     core::Duration group_time_{0};  // how long results wait to be recorded together with others
 
     std::optional<core::Instant> next_ready_;  // of the next request that is not ready yet
+    // Rows may have times of a clock that was ahead: those from before this process, and those from
+    // before the clock went back.
+    bool clock_was_ahead_ = true;
+    core::Instant monotonic_zero_;  // when the monotonic clock began, by the other one
 
     bool sends_;                  // net.send_requests
     unsigned configuration_ = 0;  // version of the settings in use

@@ -93,7 +93,7 @@ bool is_told_again(int told, Instant told_at, Duration remind_after, Instant now
     for (int i = 1; i < told && pause < longest && pause > Duration(0); ++i) {
         pause = std::min(pause * 2, longest);
     }
-    return now - told_at >= pause;
+    return told_at > now || now - told_at >= pause;
 }
 
 std::string alert_text(const AlertNews& news) {

@@ -77,6 +77,19 @@ SELECT id FROM net.http_request_queue
     return Statement::ids();
 }
 
+std::uint64_t correct_future(core::Instant now) {
+    // Who wants a time of his own names one that is later than the row. Replicated rows wait for
+    // somebody else.
+    static Statement statement(R"(
+UPDATE net.http_request_queue SET ready_at = $1
+ WHERE id IN (SELECT id FROM net.http_request_queue
+               WHERE ready_at > $1 AND created > $1 AND ready_at < created + interval '1 second'
+                 AND attempts = 0 AND replicated_ready_at IS NULL
+                 FOR UPDATE SKIP LOCKED))");
+    Spi spi;
+    return statement.execute({Parameter::of(now)});
+}
+
 void record_retries(const std::vector<core::RetriedRequest>& retries) {
     static Statement statement(R"(
 UPDATE net.http_request_queue q

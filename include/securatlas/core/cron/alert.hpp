@@ -30,7 +30,8 @@ std::string_view alert_event_name(AlertEvent event);
 inline constexpr Duration kLongestAlertPause = std::chrono::hours(24);
 
 // Whether an event of an incident that was told `told` times, last at `told_at`, is told again at
-// `now`. The pauses are remind_after, and then twice as long each time, up to kLongestAlertPause.
+// `now`. The pauses are remind_after, and then twice as long each time, up to kLongestAlertPause. A
+// `told_at` in the future was written by a clock that was ahead, and does not silence the incident.
 bool is_told_again(int told, Instant told_at, Duration remind_after, Instant now);
 
 // What happened, as far as it is known.

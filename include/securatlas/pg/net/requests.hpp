@@ -79,6 +79,10 @@ std::vector<std::int64_t> not_in_queue(const std::vector<std::int64_t>& ids);
 // nullopt if there is none.
 std::optional<core::Instant> next_ready(const core::ReadPlan& plan);
 
+// Requests that were made by a clock that was ahead of `now`, and were to be sent at once, become
+// ready. Returns how many. It reads the whole queue.
+std::uint64_t correct_future(core::Instant now);
+
 // Locks these requests, and returns those that somebody else has locked: to record anything about
 // them would mean to wait.
 [[nodiscard]] std::vector<std::int64_t> lock_requests(const std::vector<std::int64_t>& ids);

@@ -47,6 +47,11 @@ TEST(ToldAgain, AfterPausesThatDoubleUpToADay) {
     pause_is(5, 48h, 48h);
 }
 
+TEST(ToldAgain, WhenTheClockThatItWasToldByWasAhead) {
+    EXPECT_TRUE(is_told_again(1, kDay + 1h, 0s, kDay));
+    EXPECT_TRUE(is_told_again(3, kDay + 1h, 5min, kDay));
+}
+
 TEST(AlertText, OfAFailure) {
     AlertNews one = news(AlertEvent::failed);
     one.run = 812;
