@@ -127,12 +127,31 @@ as('plain', q{
 	SELECT cron.schedule('endless', '1 second', 'SELECT pg_sleep(1000)');
 	SELECT cron.configure_job('endless', max_runtime => '100 ms', max_failures => 2);});
 wait_for($node, heard('plain', 'late'), 't', 'late');
-like(text_of('plain', 'late'), qr/^job 'slow' started late .*last: run \d+, due at .* and started at /, 'its text');
+like(text_of('plain', 'late'), qr/^job 'slow' (?:started|is) late .*last: run \d+, due at .* and (?:not )?started at /, 'its text');
 wait_for($node, heard('plain', 'overran'), 't', 'overran');
 like(text_of('plain', 'overran'), qr/^job 'endless' took longer than its max_runtime/, 'its text');
 wait_for($node, heard('plain', 'paused'), 't', 'paused');
 like(text_of('plain', 'paused'), qr/^job 'endless' was paused at .*It does not run until it is resumed\. See: /, 'its text');
 as('plain', q{SELECT cron.pause('slow')});
+
+# Who is late is told of while it waits, by each alert once.
+as('plain', q{SELECT cron.add_alert($$late $$ || n, '{late}', jobs => 'gated', function => 'hear(jsonb)', remind_after => '0', late_after => n * interval '300 ms')
+	FROM generate_series(1, 3, 2) n});
+my $gate = $node->background_psql('postgres');
+$gate->query_safe('SELECT pg_advisory_lock(17)');
+as('plain', q{SELECT cron.schedule('gated', '1 second', 'SELECT pg_advisory_xact_lock(17)')});
+my $late = sub { "SELECT count(*) FROM heard h JOIN cron.job_run_details d ON d.runid = (h.event->>'runid')::bigint
+	WHERE h.event->>'job' = 'gated' AND h.event->>'alert' LIKE 'late %' AND $_[0]" };
+wait_for($node, $late->(q{d.status = 'starting'}), '2', 'a run that waits is late');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM heard WHERE event->>'alert' = 'late 1'
+	AND event->>'text' ~ '^job .gated. is late .*, due at .* and not started at .*: .*previous'}), '1', 'and the text says why');
+as('plain', q{SELECT cron.pause('gated')});
+$gate->query_safe('SELECT pg_advisory_unlock(17)');
+$gate->quit;
+wait_for($node, q{SELECT count(*) FROM cron.job_run_details WHERE jobname = 'gated' AND status IN ('starting', 'running')}, '0', 'its runs have ended');
+wait_for($node, q{SELECT count(*) FROM cron.alert_event e JOIN cron.alert a USING (alertid) WHERE a.name LIKE 'late %'}, '0', 'nothing is left to tell');
+is($node->safe_psql('postgres', $late->('true')), '2', 'its start tells nothing again');
+as('plain', q{SELECT cron.unschedule('gated'), cron.drop_alert('late 1'), cron.drop_alert('late 3')});
 
 as('plain', "SELECT net.http_get('" . $stub->url('/status/500') . "')");
 wait_for($node, heard('plain', 'request_failed'), 't', 'request_failed');

@@ -28,6 +28,14 @@ class Dispatcher {
     // Removes a run that will not be started.
     void forget(core::RunId run);
 
+    // Visits the orders of runs that were added and not handed out.
+    template <class Visit>
+    void each_waiting(Visit visit) {
+        for (auto& [item, entry] : entries_) {
+            if (auto* run = std::get_if<pg::RunOrder>(&entry.order)) visit(*run);
+        }
+    }
+
     // What the run is of, until it has been handed out.
     std::optional<core::Occurrence> occurrence_of(core::RunId run) const;
 

@@ -113,6 +113,7 @@ void SchedulerProcess::turn() {
     collect_reports();
     if (has_cron()) plan();
     if (has_net()) order(callbacks_);
+    if (has_cron()) tell_late();
     if (has_cron()) order(alerts_);
     dispatcher_.hand_out(pg::monotonic_now(),
                          [this](const pg::RunReport& report) { add_outcome(report); });
@@ -320,6 +321,7 @@ void SchedulerProcess::handle_written(HistoryWriter::Written written) {
     if (!unknown_runs_.empty()) {
         pg::Transaction transaction;
         dispatcher_.add(unknown_runs_);
+        late_.add(unknown_runs_, pg::monotonic_now());
         transaction.commit();
         unknown_runs_.clear();
     }
@@ -353,6 +355,14 @@ void SchedulerProcess::order(SchedulerCallbacks& calls) {
     }
 }
 
+void SchedulerProcess::tell_late() {
+    try {
+        late_.tell(dispatcher_, pg::monotonic_now());
+    } catch (const pg::Error& error) {
+        note_error(error);
+    }
+}
+
 core::Duration SchedulerProcess::sleep_time() {
     const core::Duration monotonic = pg::monotonic_now();
     const core::Instant wake = machine_.next_wake();
@@ -361,6 +371,7 @@ core::Duration SchedulerProcess::sleep_time() {
     if (const auto next = dispatcher_.next_try(monotonic)) sleep = (std::min)(sleep, *next);
     if (const auto next = callbacks_.time_left()) sleep = (std::min)(sleep, *next);
     if (const auto next = alerts_.time_left()) sleep = (std::min)(sleep, *next);
+    if (const auto next = late_.time_left(monotonic)) sleep = (std::min)(sleep, *next);
     if (next_show_) sleep = (std::min)(sleep, *next_show_);
     if (runs_are_queued_) sleep = (std::min)(sleep, core::kSoon);
     if (roles_changed_) sleep = (std::min)(sleep, kPauseAfterError);

@@ -13,6 +13,7 @@
 #include "cron/dispatcher.hpp"
 #include "cron/history_writer.hpp"
 #include "cron/job_loader.hpp"
+#include "cron/late_runs.hpp"
 #include "cron/scheduler_callbacks.hpp"
 #include "securatlas/core/cron/scheduler.hpp"
 #include "securatlas/pg/border/error.hpp"
@@ -97,6 +98,7 @@ class SchedulerProcess {
         return calls == pg::Calls::alerts ? alerts_ : callbacks_;
     }
     void order(SchedulerCallbacks& calls);
+    void tell_late();
     void purge();
     void purge_responses();
     core::Duration sleep_time();
@@ -111,6 +113,7 @@ class SchedulerProcess {
     JobLoader loader_;
     SchedulerCallbacks callbacks_{pg::Calls::callbacks};
     SchedulerCallbacks alerts_{pg::Calls::alerts};
+    LateRuns late_;
     core::Scheduler::Random random_;
 
     std::vector<pg::RunReport> former_reports_;  // of runs that ended before this scheduler started

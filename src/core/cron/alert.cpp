@@ -65,9 +65,14 @@ std::string see_runs(const AlertNews& news) {
                " ORDER BY runid DESC LIMIT 10");
 }
 
+// A run that is late has a reason as long as it waits.
+bool is_waiting(const AlertNews& news) { return !news.detail.empty(); }
+
 std::string lateness(const AlertNews& news) {
     if (!news.scheduled_at) return "";
-    return ", due at " + utc_text(*news.scheduled_at) + " and started at " + utc_text(news.at);
+    const std::string due = ", due at " + utc_text(*news.scheduled_at);
+    if (!is_waiting(news)) return due + " and started at " + utc_text(news.at);
+    return due + " and not started at " + utc_text(news.at) + ": " + first_line(news.detail);
 }
 
 }  // namespace
@@ -106,8 +111,8 @@ std::string alert_text(const AlertNews& news) {
                    utc_text(news.since) + "; last: " + first_line(news.detail) +
                    ". Its rule \"missed\" says which are made up for" + see_runs(news);
         case AlertEvent::late:
-            return job + " started late" + how_often(news) + "; last: run " +
-                   std::to_string(news.run.value_or(0)) + lateness(news) +
+            return job + (is_waiting(news) ? " is late" : " started late") + how_often(news) +
+                   "; last: run " + std::to_string(news.run.value_or(0)) + lateness(news) +
                    ". Its runs wait for other runs or for a worker" +
                    see("SELECT * FROM cron.scheduler_status");
         case AlertEvent::overran:

@@ -91,7 +91,9 @@ WITH wanted AS (
            UNION ALL
            SELECT 'overran', $6 WHERE $9 AND $11 AND 'overran' = ANY (a.events)
            UNION ALL
-           SELECT 'late', $5 WHERE late.is_late AND 'late' = ANY (a.events)
+           SELECT 'late', $5
+            WHERE late.is_late AND 'late' = ANY (a.events)
+              AND $3 + a.late_after + COALESCE(j.jitter, '0') >= $13
            UNION ALL
            SELECT 'succeeded', $6 WHERE NOT $9 AND 'succeeded' = ANY (a.events)
            UNION ALL
@@ -125,8 +127,69 @@ SELECT DISTINCT a.roleid FROM wanted w JOIN cron.alert a USING (alertid))");
          failed ? Parameter::of(message) : Parameter::null(TEXTOID), Parameter::of(failed),
          Parameter::of(core::is_retryable(sqlstate)),
          Parameter::of(std::string_view(report.reason.data()) == core::reasons::kMaxRuntime),
-         Parameter::of(by_schedule && started)});
+         Parameter::of(by_schedule && started), Parameter::of(report.order.late_is_told_until)});
     notify_roles();
+}
+
+std::optional<core::Duration> shortest_late() {
+    static Statement query(
+        "SELECT min(late_after) FROM cron.alert WHERE active AND roleid IS NOT NULL AND 'late' = "
+        "ANY (events)");
+    if (!any()) return std::nullopt;
+    Spi spi;
+    query.execute({});
+    std::optional<core::Duration> shortest;
+    Statement::each_row([&shortest](const Row& row) { shortest = row.as_interval(1); });
+    return shortest;
+}
+
+std::vector<std::pair<core::RunId, core::Instant>> tell_late(const std::vector<RunOrder>& runs,
+                                                             core::Instant now) {
+    static Statement statement(R"(
+WITH late AS MATERIALIZED (
+    SELECT a.alertid, j.jobid, COALESCE(j.jobname, j.jobid::text) AS subject, r.runid, r.scheduled_at,
+           r.scheduled_at + a.late_after + COALESCE(j.jitter, '0') AS late_at, r.told_until
+      FROM unnest($1, $2, $3, $4) AS r(runid, jobid, scheduled_at, told_until)
+      JOIN cron.job j USING (jobid)
+      JOIN cron.alert a ON a.active AND a.roleid IS NOT NULL AND 'late' = ANY (a.events)
+                       AND COALESCE(j.jobname, j.jobid::text) LIKE a.jobs
+                       AND COALESCE(a.jobid, j.jobid) = j.jobid
+                       AND cron._alert_sees(a.roleid, j.roleid)
+     WHERE NOT j.replicated
+), told AS (
+    INSERT INTO cron.alert_event (alertid, event, jobid, subject, at, runid, scheduled_at, detail)
+    SELECT l.alertid, 'late', l.jobid, l.subject, $5, l.runid, l.scheduled_at,
+           COALESCE((SELECT NULLIF(d.reason, '') FROM cron.job_run_details d WHERE d.runid = l.runid),
+                    'it waits')
+      FROM late l WHERE l.late_at >= l.told_until AND l.late_at < $5
+     ORDER BY l.scheduled_at, l.runid
+    RETURNING alertid)
+SELECT DISTINCT a.roleid, NULL::bigint, NULL::timestamptz FROM told t JOIN cron.alert a USING (alertid)
+ UNION ALL
+SELECT NULL, runid, min(late_at) FROM late WHERE late_at >= $5 GROUP BY runid)");
+    std::vector<std::pair<core::RunId, core::Instant>> next;
+    if (runs.empty()) return next;
+    std::vector<std::int64_t> ids;
+    std::vector<std::int64_t> jobs;
+    std::vector<core::Instant> scheduled;
+    std::vector<core::Instant> told;
+    for (const RunOrder& run : runs) {
+        ids.push_back(static_cast<std::int64_t>(run.run));
+        jobs.push_back(static_cast<std::int64_t>(run.occurrence.job));
+        scheduled.push_back(run.occurrence.scheduled_at);
+        told.push_back(run.late_is_told_until);
+    }
+    Spi spi;
+    statement.execute({Parameter::of(ids), Parameter::of(jobs), Parameter::of(scheduled),
+                       Parameter::of(told), Parameter::of(now)});
+    Statement::each_row([&next](const Row& row) {
+        if (!row.is_null(1)) {
+            at_commit::notify(Notice::Kind::alert_waiting, std::int64_t{row.as_oid(1)});
+        } else {
+            next.emplace_back(core::RunId{row.as_int64(2)}, row.as_instant(3));
+        }
+    });
+    return next;
 }
 
 void tell_interrupted(const std::vector<std::int64_t>& runs) {

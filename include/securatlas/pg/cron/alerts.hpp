@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "securatlas/pg/border/replication.hpp"
@@ -34,6 +35,12 @@ bool try_lock();
 
 // A run has ended.
 void tell_end(const RunReport& report, std::string_view message);
+// After how long a run may be late for some alert; nullopt: for none.
+std::optional<core::Duration> shortest_late();
+// These runs have not started. Tells the alerts for which one has become late since
+// `late_is_told_until`; returns when runs will be late for further ones.
+std::vector<std::pair<core::RunId, core::Instant>> tell_late(const std::vector<RunOrder>& runs,
+                                                             core::Instant now);
 // These runs were interrupted, and no other attempt follows.
 void tell_interrupted(const std::vector<std::int64_t>& runs);
 // Occurrences of jobs were missed, as many of each as `counts` says.

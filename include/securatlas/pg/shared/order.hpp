@@ -34,6 +34,8 @@ struct RunOrder {
     bool logged = true;        // it has a row in cron.job_run_details
     std::uint32_t parcel = 0;  // for a run in another database: the Parcel with its command
     core::Instant rank{};      // among the runs of its target, by its job's priority
+    // Alerts by which it was late before this were told while it waited.
+    core::Instant late_is_told_until = core::kLongAgo;
 };
 
 // What a worker calls for a role beside its runs: the callbacks of its requests, or what its alerts

@@ -86,6 +86,12 @@ TEST(AlertText, OfTheOthers) {
         "job 'night work' started late at 2026-11-24 00:01:30+00; last: run 5, due at "
         "2026-11-24 00:00:00+00 and started at 2026-11-24 00:01:30+00. Its runs wait for other "
         "runs or for a worker. See: SELECT * FROM cron.scheduler_status");
+    late.detail = "waits for a worker";
+    EXPECT_EQ(
+        alert_text(late),
+        "job 'night work' is late at 2026-11-24 00:01:30+00; last: run 5, due at "
+        "2026-11-24 00:00:00+00 and not started at 2026-11-24 00:01:30+00: waits for a worker. "
+        "Its runs wait for other runs or for a worker. See: SELECT * FROM cron.scheduler_status");
     AlertNews recovered = news(AlertEvent::recovered);
     recovered.count = 1;
     EXPECT_EQ(
