@@ -57,6 +57,7 @@ INSERT INTO cron.scheduler_state (planned_until, database_oid, database_name, sy
 SELECT COALESCE(min(j.planned_from), now()), d.oid, d.datname, c.system_identifier
   FROM pg_control_system() c, pg_database d LEFT JOIN cron.job j ON j.active
  WHERE d.datname = current_database() GROUP BY d.oid, d.datname, c.system_identifier;
+SELECT cron._begin_work('migration', 'history', count(*)) AS shown FROM kept_run \gset
 -- pg_cron itself ends what a stop of the server has interrupted.
 INSERT INTO cron.job_run_details (jobid, runid, job_pid, database, username, command, status, return_message, start_time,
                                   end_time, jobname, trigger, transactional)
@@ -67,7 +68,8 @@ SELECT r.jobid, r.runid, r.job_pid, r.database, r.username, r.command,
        r.start_time, COALESCE(r.end_time, CASE WHEN r.status IN ('succeeded', 'failed') THEN r.start_time
                                                ELSE pg_postmaster_start_time() END),
        k.row ->> 'jobname', 'schedule', false
-  FROM kept_run r LEFT JOIN kept_job k ON (k.row ->> 'jobid')::bigint = r.jobid;
+  FROM kept_run r LEFT JOIN kept_job k ON (k.row ->> 'jobid')::bigint = r.jobid
+ WHERE cron._work_done();
 SELECT count(setval('cron.jobid_seq', job, job_called)) + count(setval('cron.runid_seq', run, run_called)) AS numbers
   FROM kept_number \gset
 \endif

@@ -245,6 +245,12 @@ schedule: five fields, seconds ("30 seconds"), "@every", "@at" and more.
 timezone: its time zone; NULL: cron.timezone.
 Error 22023: the schedule or the time zone is not valid; the detail says where.
 Error 22004: schedule is NULL.';
+CREATE FUNCTION cron._begin_work(work text, phase text, total bigint) RETURNS boolean
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_begin_work';
+COMMENT ON FUNCTION cron._begin_work(text, text, bigint) IS 'Shows in cron_stat.progress what the transaction does, until it ends; NULL: total is not known. Returns true.';
+CREATE FUNCTION cron._work_done() RETURNS boolean
+    LANGUAGE C VOLATILE COST 10 AS 'MODULE_PATHNAME', 'securatlas_work_done';
+COMMENT ON FUNCTION cron._work_done() IS 'Counts one more as done; returns true, so that a condition can count rows.';
 CREATE FUNCTION cron.purge_history(older_than interval DEFAULT NULL) RETURNS bigint
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -260,8 +266,10 @@ BEGIN
     IF older_than IS NULL AND age = interval '0' THEN
         RETURN 0;
     END IF;
+    PERFORM cron._begin_work('purge', 'removing old history', NULL);
     DELETE FROM cron.job_run_details d
-     WHERE d.start_time < clock_timestamp() - age AND d.status NOT IN ('starting', 'running');
+     WHERE d.start_time < clock_timestamp() - age AND d.status NOT IN ('starting', 'running')
+       AND cron._work_done();
     GET DIAGNOSTICS removed = ROW_COUNT;
     RETURN removed;
 END $$;

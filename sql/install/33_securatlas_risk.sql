@@ -276,6 +276,14 @@ AS $fn$
 $fn$;
 COMMENT ON FUNCTION securatlas._risk_query() IS 'The query that computes the scores of one tenant (only_tenant), or of each active tenant (NULL), with these weights, penalties and controls.';
 
+-- Of cron, which the role of the recompute need not be able to use.
+CREATE FUNCTION securatlas._begin_work(work text, phase text, total bigint) RETURNS boolean
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'securatlas_begin_work';
+COMMENT ON FUNCTION securatlas._begin_work(text, text, bigint) IS 'Shows in cron_stat.progress what the transaction does, until it ends; NULL: total is not known. Returns true.';
+CREATE FUNCTION securatlas._work_done() RETURNS boolean
+    LANGUAGE C VOLATILE COST 10 AS 'MODULE_PATHNAME', 'securatlas_work_done';
+COMMENT ON FUNCTION securatlas._work_done() IS 'Counts one more as done; returns true, so that a condition can count rows.';
+
 CREATE FUNCTION securatlas._create_recompute() RETURNS void LANGUAGE plpgsql
 AS $install$
 DECLARE
@@ -373,11 +381,16 @@ BEGIN
                    s.loss, now(), snapshot_type
               FROM (<query>) AS s (tenant_id, score, breakdown, loss, bad_controls, bad_findings);
         ELSE
+            IF only_tenant IS NULL THEN
+                PERFORM securatlas._begin_work('recompute', 'computing scores', NULL);
+            END IF;
             WITH scored AS MATERIALIZED (
                 SELECT * FROM fn_compute_risk_scores(only_tenant)
             ), warned AS MATERIALIZED (
                 SELECT fn_warn_of_bad_rows(only_tenant, sum(s.bad_controls)::bigint,
-                                           sum(s.bad_findings)::bigint)
+                                           sum(s.bad_findings)::bigint),
+                       only_tenant IS NOT NULL
+                       OR securatlas._begin_work('recompute', 'storing snapshots', count(*))
                   FROM scored s
             )
             INSERT INTO tenant_risk_snapshots
@@ -385,7 +398,8 @@ BEGIN
                     computed_at, snapshot_type)
             SELECT securatlas._snapshot_id(s.tenant_id, occasion), s.tenant_id, s.score, s.breakdown,
                    s.loss, now(), snapshot_type
-              FROM scored s CROSS JOIN warned;
+              FROM scored s CROSS JOIN warned
+             WHERE securatlas._work_done();
         END IF;
         GET DIAGNOSTICS stored = ROW_COUNT;
         IF only_tenant IS NOT NULL THEN

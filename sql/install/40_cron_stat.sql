@@ -184,6 +184,28 @@ COMMENT ON COLUMN cron_stat.workers.runid IS 'Id of the run.';
 COMMENT ON COLUMN cron_stat.workers.started IS 'When the run started.';
 COMMENT ON COLUMN cron_stat.workers.queued IS 'Number of runs that wait for this worker to end the one that it has.';
 
+CREATE FUNCTION cron_stat._progress(
+        OUT pid int, OUT datid oid, OUT work text, OUT phase text, OUT done bigint, OUT total bigint,
+        OUT started timestamptz, OUT runid bigint)
+    RETURNS SETOF record
+    LANGUAGE C VOLATILE ROWS 5 AS 'MODULE_PATHNAME', 'securatlas_progress';
+COMMENT ON FUNCTION cron_stat._progress() IS 'Behind cron_stat.progress, for members of pg_read_all_stats.';
+
+CREATE VIEW cron_stat.progress WITH (security_invoker = true) AS
+SELECT p.pid, p.datid, d.datname, p.work, p.phase, p.done, p.total, p.started, p.runid
+  FROM cron_stat._progress() p
+  LEFT JOIN pg_catalog.pg_database d ON d.oid = p.datid;
+COMMENT ON VIEW cron_stat.progress IS 'One row for each long work that is going on in the server, as in pg_stat_progress_vacuum and its like.';
+COMMENT ON COLUMN cron_stat.progress.pid IS 'Process id of who does it; NULL: requests of a run, which the http worker sends.';
+COMMENT ON COLUMN cron_stat.progress.datid IS 'Oid of the database.';
+COMMENT ON COLUMN cron_stat.progress.datname IS 'Its name.';
+COMMENT ON COLUMN cron_stat.progress.work IS 'What: purge (rows of the history), outbox (requests that a transaction makes), requests of a run, migration (rows of a history), recompute (tenants).';
+COMMENT ON COLUMN cron_stat.progress.phase IS 'What of it.';
+COMMENT ON COLUMN cron_stat.progress.done IS 'How many are done; of an outbox in steps of 1000.';
+COMMENT ON COLUMN cron_stat.progress.total IS 'Of how many; NULL: that is not known.';
+COMMENT ON COLUMN cron_stat.progress.started IS 'When the phase started.';
+COMMENT ON COLUMN cron_stat.progress.runid IS 'The run whose requests they are.';
+
 CREATE VIEW cron_stat.reasons WITH (security_invoker = true) AS
 SELECT k.reason,
        CASE WHEN k.missed THEN 0 ELSE c.reasons[k.number] END AS skipped,
@@ -297,5 +319,5 @@ CREATE FUNCTION cron_stat.reset_host(host text) RETURNS void
 COMMENT ON FUNCTION cron_stat.reset_host(text) IS 'Sets the counters of one host of this database to 0.
 host: scheme, host and port.';
 REVOKE ALL ON FUNCTION cron_stat.reset(), cron_stat.reset_job(bigint), cron_stat.reset_host(text) FROM PUBLIC;
-GRANT SELECT ON cron_stat.jobs, cron_stat.schedulers, cron_stat.workers, cron_stat.reasons,
+GRANT SELECT ON cron_stat.jobs, cron_stat.schedulers, cron_stat.workers, cron_stat.progress, cron_stat.reasons,
     cron_stat.requests, cron_stat.hosts, cron_stat.histograms TO PUBLIC;

@@ -100,6 +100,7 @@ class SchedulerProcess {
     void order(SchedulerCallbacks& calls);
     void tell_late();
     void purge();
+    void show_purge(std::uint64_t removed);
     void purge_responses();
     core::Duration sleep_time();
 
@@ -153,6 +154,7 @@ class SchedulerProcess {
     std::optional<core::Duration> next_show_;
     core::Duration explain_at_{0};
     core::Duration purge_at_{0};
+    bool purge_is_shown_ = false;
     core::Duration purge_responses_at_{0};
     core::Duration responses_purged_at_{0};
     bool purge_soon_ = false;  // responses: the configuration has changed, or net.wake() was called

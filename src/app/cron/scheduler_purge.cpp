@@ -8,6 +8,7 @@
 #include "securatlas/pg/cron/settings.hpp"
 #include "securatlas/pg/net/requests.hpp"
 #include "securatlas/pg/net/settings.hpp"
+#include "securatlas/pg/shared/progress.hpp"
 
 namespace securatlas::app {
 namespace {
@@ -48,8 +49,19 @@ void SchedulerProcess::purge() {
     const std::uint64_t removed =
         pg::runs::purge(settings.history_retention, settings.history_limit, kPurgeBatch);
     transaction.commit_asynchronously();
+    show_purge(removed);
     // Continue soon, but let runs start in between.
     if (is_full(removed)) purge_at_ = monotonic + kShortestPause;
+}
+
+// What takes more than one portion is long.
+void SchedulerProcess::show_purge(std::uint64_t removed) {
+    namespace progress = pg::progress;
+    if (is_full(removed) && !std::exchange(purge_is_shown_, true)) {
+        progress::begin("purge", "removing old history", progress::kUnknown, progress::Until::told);
+    }
+    progress::advance(static_cast<std::int64_t>(removed));
+    if (!is_full(removed) && std::exchange(purge_is_shown_, false)) progress::end();
 }
 
 // Done by the scheduler, because the http worker runs only while there are requests.

@@ -23,6 +23,7 @@
 #include "securatlas/pg/net/requests.hpp"
 #include "securatlas/pg/net/settings.hpp"
 #include "securatlas/pg/shared/installed_extension.hpp"
+#include "securatlas/pg/shared/progress.hpp"
 #include "securatlas/pg/shared/statistics.hpp"
 
 namespace securatlas::app {
@@ -333,7 +334,10 @@ bool HttpWorker::is_idle() const {
 }
 
 bool HttpWorker::may_leave() {
-    if (!is_idle() || pg::monotonic_now() < idle_since_ + kIdleTime || is_kept()) return false;
+    if (!is_idle() || pg::monotonic_now() < idle_since_ + kIdleTime) return false;
+    pg::progress::forget_requests(
+        database_);  // of requests that were deleted, the ends are not known
+    if (is_kept()) return false;
     publish(true);
     if (pg::DatabaseTable::detach_http_worker_if_idle(database_)) return true;
     sender_->look_at_all();

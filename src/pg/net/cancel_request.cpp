@@ -4,6 +4,7 @@
 #include "border/spi.hpp"
 #include "securatlas/pg/border/identity.hpp"
 #include "securatlas/pg/shared/commit_actions.hpp"
+#include "securatlas/pg/shared/progress.hpp"
 #include "securatlas/pg/shared/shared_memory.hpp"
 
 namespace securatlas::pg::requests {
@@ -21,7 +22,7 @@ recorded AS (
            'cancelled', false, host, created
       FROM ended
     ON CONFLICT (id) DO NOTHING)
-SELECT FROM ended)");
+SELECT runid FROM ended)");
     (void)require_shared_state();
     call([] { PreventCommandIfReadOnly("net.cancel_request()"); });
     const RoleOid role = current_role();
@@ -32,6 +33,9 @@ SELECT FROM ended)");
         Spi spi;
         found = statement.execute(
                     {Parameter::of(id), Parameter::of_oid(role), Parameter::of(superuser)}) > 0;
+        Statement::each_row([](const Row& row) {
+            if (!row.is_null(1)) progress::request_ended(row.as_int64(1));
+        });
     }
     if (found) at_commit::request_cancelled(id);
     return found;

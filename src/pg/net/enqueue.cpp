@@ -260,7 +260,8 @@ std::int64_t enqueue(const NewRequest& request) {
     const CurrentRun* run = current_run();
     at_commit::request_made(
         run == nullptr ? 0 : WorkerSlot::owner(),
-        run == nullptr ? 0 : static_cast<std::int64_t>(run->order.occurrence.job));
+        run == nullptr ? 0 : static_cast<std::int64_t>(run->order.occurrence.job),
+        run == nullptr ? 0 : static_cast<std::int64_t>(run->order.run));
     return id;
 }
 

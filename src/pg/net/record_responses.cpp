@@ -12,6 +12,7 @@
 #include "securatlas/pg/cron/alerts.hpp"
 #include "securatlas/pg/net/requests.hpp"
 #include "securatlas/pg/net/sealing.hpp"
+#include "securatlas/pg/shared/progress.hpp"
 
 extern "C" {
 #include "catalog/namespace.h"
@@ -149,6 +150,7 @@ void set_request(ResponseRow& row, const EndedRow& ended) {
     set(row, kHost, ended.host);
     set(row, kRequestedAt, ended.created);
     set(row, kRunId, ended.runid);
+    if (!ended.runid.is_null) progress::request_ended(DatumGetInt64(ended.runid.datum));
     set(row, kCreatedBy, ended.created_by);
     if (!is_empty(ended.idempotency_key)) set(row, kIdempotencyKey, ended.idempotency_key);
     if (!is_empty(ended.on_response)) set(row, kOnResponse, ended.on_response);

@@ -4,6 +4,7 @@
 
 #include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/shared/http_table.hpp"
+#include "securatlas/pg/shared/progress.hpp"
 #include "securatlas/pg/shared/statistics.hpp"
 
 extern "C" {
@@ -47,6 +48,8 @@ struct Pending {
     Made made[kCapacity] = {};
     DatabaseOid made_for = 0;  // owner of the job that made them
     std::int64_t made_by = 0;
+    std::int64_t made_in = 0;      // run
+    std::int64_t made_at_all = 0;  // in subtransactions that were rolled back, too
     DatabaseOid scheduler = 0;
     bool blocks = false;  // databases
     DatabaseOid dropped = 0;
@@ -67,6 +70,8 @@ void forget() {
     pending.made_count = 0;
     pending.made_for = 0;
     pending.made_by = 0;
+    pending.made_in = 0;
+    pending.made_at_all = 0;
     pending.scheduler = 0;
     pending.dropped = 0;
 }
@@ -75,12 +80,17 @@ void unblock() noexcept {
     if (std::exchange(pending.blocks, false)) DatabaseTable::unblock_all();
 }
 
+std::int64_t count_of_made() noexcept {
+    std::int64_t made = 0;
+    for (std::size_t i = 0; i < pending.made_count; ++i) made += pending.made[i].count;
+    return made;
+}
+
 void count_requests() noexcept {
     const auto cancelled =
         static_cast<std::int64_t>(pending.cancelled_count) + pending.cancelled_beyond;
     if (cancelled > 0) Statistics::count(MyDatabaseId, DatabaseValue::cancelled, cancelled);
-    std::int64_t made = 0;
-    for (std::size_t i = 0; i < pending.made_count; ++i) made += pending.made[i].count;
+    const std::int64_t made = count_of_made();
     if (made == 0) return;
     Statistics::count(MyDatabaseId, DatabaseValue::made, made);
     if (pending.made_for == 0) return;
@@ -95,6 +105,9 @@ void notify_processes() noexcept {
     if (pending.extension) DatabaseTable::notify_extension_changed(MyDatabaseId);
     if (pending.count > 0 || pending.everything) {
         DatabaseTable::notify(MyDatabaseId, pending.notices, pending.count, pending.everything);
+    }
+    if (pending.made_in != 0) {
+        progress::requests_made(MyDatabaseId, pending.made_in, count_of_made());
     }
     if (pending.http) DatabaseTable::wake_http_worker(MyDatabaseId);
     if (pending.cancelled_count > 0 || pending.cancelled_overflowed) {
@@ -230,7 +243,7 @@ void request_cancelled(std::int64_t id) {
 }
 
 // Those of the last subtransactions are together if they are too many.
-void request_made(DatabaseOid owner, std::int64_t job) {
+void request_made(DatabaseOid owner, std::int64_t job, std::int64_t run) {
     Pending& to = pend();
     const SubTransactionId in = call([] { return GetCurrentSubTransactionId(); });
     const bool is_same = to.made_count > 0 && to.made[to.made_count - 1].in == in;
@@ -238,6 +251,12 @@ void request_made(DatabaseOid owner, std::int64_t job) {
     ++to.made[to.made_count - 1].count;
     to.made_for = owner;
     to.made_by = job;
+    to.made_in = run;
+    if (++to.made_at_all % progress::kLong != 0) return;
+    if (to.made_at_all == progress::kLong) {
+        progress::begin("outbox", "making requests", progress::kUnknown);
+    }
+    progress::advance(progress::kLong);
 }
 
 void requests_removed() { pend().cancelled_overflowed = true; }

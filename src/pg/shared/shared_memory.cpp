@@ -4,6 +4,7 @@
 
 #include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/border/waits.hpp"
+#include "shared/progress_segment.hpp"
 #include "shared/statistics_segment.hpp"
 
 extern "C" {
@@ -39,6 +40,7 @@ void request() {
     RequestNamedLWLockTranche(kLock, 1);
     RequestNamedLWLockTranche(kHttpLock, 1);
     request_statistics_segment();
+    request_progress_segment();
 }
 
 void startup() {
@@ -57,6 +59,7 @@ void startup() {
         }
     }
     start_statistics_segment();
+    start_progress_segment();
     attachment.state = state;
     LWLockRelease(AddinShmemInitLock);
     name_waits();

@@ -30,9 +30,9 @@ void extension_changed();
 // The transaction has made requests. Its commit is flushed to disk, whatever synchronous_commit is.
 void wake_http_worker();
 
-// The transaction has made a request, in a run of a job of this owner's; 0: in none. It is counted
-// if that is committed.
-void request_made(DatabaseOid owner, std::int64_t job);
+// The transaction has made a request, in this run of a job of this owner's; 0: in none. It is
+// counted if that is committed.
+void request_made(DatabaseOid owner, std::int64_t job, std::int64_t run);
 
 // What the marks say that prepared transactions of this database have left: that some have made or
 // cancelled requests, and no more, or that some have done anything else.

@@ -1,0 +1,133 @@
+# cron_stat.progress: what long work does while it lasts, and nothing of it afterwards, however it ends.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+use HttpStub;
+use Sched;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $stub = HttpStub->new;
+my $node = new_node('progress', autovacuum => 'on');
+$node->append_conf('postgresql.conf', "cron.history_retention = 0");
+$node->start;
+install($node);
+$node->safe_psql('postgres', q{
+	CREATE ROLE watcher LOGIN IN ROLE pg_monitor;
+	CREATE ROLE plain LOGIN;
+	GRANT USAGE ON SCHEMA cron_stat TO plain;
+	GRANT USAGE ON SCHEMA cron, net TO plain;
+	INSERT INTO cron.job_run_details (jobid, database, username, command, status, start_time, end_time)
+	SELECT 1, 'postgres', 'postgres', 'SELECT 1', 'succeeded', now() - interval '2 days', now() FROM generate_series(1, 25000)});
+sub rows { return "SELECT work, phase, done, total, datname, pid IS NOT NULL, started <= clock_timestamp() FROM cron_stat.progress" }
+
+# A session that stops in the middle of what it does, at a lock that is held.
+my $gate = $node->background_psql('postgres');
+$gate->query_safe('SELECT pg_advisory_lock(1)');
+sub in_the_middle
+{
+	my ($sql) = @_;
+	my $session = $node->background_psql('postgres', on_error_stop => 0);
+	$session->query_until(qr/begun/, "\\echo begun\n$sql;\n");
+	wait_for($node, q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted}, '1', 'it is in the middle');
+	return $session;
+}
+sub go_on
+{
+	my ($session) = @_;
+	$gate->query_safe('SELECT pg_advisory_unlock(1)');
+	$session->query_safe('SELECT 1');
+	$gate->query_safe('SELECT pg_advisory_lock(1)');
+	return;
+}
+
+# ---- a purge, and who sees it --------------------------------------------------------------------
+
+$node->safe_psql('postgres', q{
+	CREATE FUNCTION stop() RETURNS boolean LANGUAGE sql VOLATILE AS 'SELECT pg_advisory_lock(1); SELECT pg_advisory_unlock(1)';
+	CREATE FUNCTION stop_at() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN
+		IF nextval('public.stops') = 5000 THEN PERFORM public.stop(); END IF;
+		RETURN OLD;
+	END $$;
+	CREATE SEQUENCE stops;
+	CREATE TRIGGER stop BEFORE DELETE ON cron.job_run_details FOR EACH ROW EXECUTE FUNCTION stop_at()});
+my $purge = in_the_middle(q{SELECT cron.purge_history('1 day')});
+is($node->safe_psql('postgres', rows()), 'purge|removing old history|5000||postgres|t|t', 'a purge shows how many rows it has removed');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM cron_stat.progress', extra_params => [ '-U', 'watcher' ]), '1', 'a member of pg_monitor sees it');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM cron_stat.progress', extra_params => [ '-U', 'plain' ]), '0', 'others do not');
+go_on($purge);
+is($node->safe_psql('postgres', 'SELECT count(*) FROM cron_stat.progress'), '0', 'when it has ended it is not shown');
+$purge->quit;
+
+# ---- requests --------------------------------------------------------------------------------------
+
+my $fill = q{net.http_get($$http://127.0.0.1:1/$$) FROM generate_series(1, %d) AS i WHERE CASE WHEN i = %d THEN public.stop() ELSE true END};
+my $outbox = in_the_middle('BEGIN; SELECT count(id) FROM (SELECT ' . sprintf($fill, 4000, 2500) . ' OFFSET 0) AS made(id)');
+is($node->safe_psql('postgres', rows()), 'outbox|making requests|2000||postgres|t|t', 'who makes many requests is shown');
+go_on($outbox);
+$outbox->query_safe('ROLLBACK');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM cron_stat.progress'), '0', 'and not after a rollback');
+$outbox->quit;
+$outbox = in_the_middle('BEGIN; SAVEPOINT a; SELECT count(id) FROM (SELECT ' . sprintf($fill, 4000, 1500) . ' OFFSET 0) AS made(id)');
+is($node->safe_psql('postgres', 'SELECT done FROM cron_stat.progress'), '1000', 'nor after a rollback');
+go_on($outbox);
+$outbox->query_safe('ROLLBACK TO a');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM cron_stat.progress'), '0', 'to a savepoint');
+$outbox->quit;
+$outbox = in_the_middle('BEGIN; SELECT count(id) FROM (SELECT ' . sprintf($fill, 4000, 1500) . ' OFFSET 0) AS made(id)');
+my $pid = $node->safe_psql('postgres', 'SELECT pid FROM cron_stat.progress');
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
+wait_for($node, 'SELECT count(*) FROM cron_stat.progress', '0', 'nor when its process has ended');
+eval { $outbox->quit };
+
+# Those of a run, until the last one has its response. Some wait for tomorrow, and are cancelled.
+my $url = $stub->url('/echo');
+$node->safe_psql('postgres', qq{SELECT cron.schedule('sync', '0 0 1 1 *',
+	\$\$SELECT net.http_request('GET', '$url', not_before => CASE WHEN i > 1000 THEN now() + interval '1 day' END) FROM generate_series(1, 1200) i\$\$);
+	SELECT cron.run_job('sync')});
+wait_for($node, q{SELECT work, phase, done, total, pid IS NULL, runid = (SELECT max(runid) FROM cron.job_run_details WHERE jobname = 'sync') FROM cron_stat.progress},
+	'requests of a run|sending|1000|1200|t|t', 'the requests of a run are shown, and how many have ended');
+$node->safe_psql('postgres', q{SELECT net.cancel_request(id) FROM net.http_request_queue ORDER BY id LIMIT 199});
+is($node->safe_psql('postgres', 'SELECT done, total FROM cron_stat.progress'), '1199|1200', 'however they have ended');
+$node->safe_psql('postgres', q{SELECT net.cancel_request(id) FROM net.http_request_queue});
+is($node->safe_psql('postgres', 'SELECT count(*) FROM cron_stat.progress'), '0', 'after the last one they are not shown');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM net._http_response WHERE runid IS NOT NULL}), '1200', 'and all have a response');
+
+# ---- the scheduler's own purge -----------------------------------------------------------------------
+
+$node->safe_psql('postgres', q{INSERT INTO cron.job_run_details (jobid, database, username, command, status, start_time, end_time)
+	SELECT 1, 'postgres', 'postgres', 'SELECT 1', 'succeeded', now() - interval '2 days', now() FROM generate_series(1, 25000)});
+$node->append_conf('postgresql.conf', "cron.history_retention = '1 day'");
+$gate->quit;
+$node->restart;
+$gate = $node->background_psql('postgres');
+$gate->query_safe('SELECT pg_advisory_lock(1)');
+my $first = rows() . q{ WHERE done IN (10000, 20000)};
+wait_for($node, $first =~ s/done, /done % 10000, /r, 'purge|removing old history|0||postgres|t|t', 'the scheduler shows what takes more than one portion');
+wait_for($node, q{SELECT count(*) FROM cron_stat.progress}, '0', 'and ends');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM cron.job_run_details WHERE start_time < now() - interval '1 day'}), '0', 'with all of it');
+
+# ---- a recompute ---------------------------------------------------------------------------------------
+
+$node->safe_psql('postgres', q{
+	SELECT securatlas.install();
+	SELECT securatlas.load_demo(tenants => 30);
+	CREATE SEQUENCE scored;
+	CREATE FUNCTION stop_scoring() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN
+		IF nextval('public.scored') = 10 THEN PERFORM public.stop(); END IF;
+		RETURN NEW;
+	END $$;
+	CREATE TRIGGER stop BEFORE INSERT ON tenant_risk_snapshots FOR EACH ROW EXECUTE FUNCTION stop_scoring()});
+my $tenants = $node->safe_psql('postgres', q{SELECT count(DISTINCT tenant_id) FROM tenant_subscriptions WHERE status IN ('active', 'trialing')});
+my $recompute = in_the_middle('SELECT fn_recompute_all_tenant_risk_scores()');
+is($node->safe_psql('postgres', rows()), "recompute|storing snapshots|10|$tenants|postgres|t|t", 'a recompute shows how many tenants of all are done');
+go_on($recompute);
+is($node->safe_psql('postgres', 'SELECT count(*) FROM cron_stat.progress'), '0', 'until it ends');
+$recompute->quit;
+
+$gate->quit;
+$node->stop;
+done_testing();
