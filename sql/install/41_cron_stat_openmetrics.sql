@@ -135,11 +135,54 @@ SELECT cron_stat._family('net_requests', 'counter', '', 'Requests that have ende
     END;
 COMMENT ON FUNCTION cron_stat._openmetrics_of_requests(int) IS 'The part of cron_stat.openmetrics() that is about HTTP requests.';
 
+-- Reads tables only, with columns of the types that securatlas.install() gives them, as the caller: a view
+-- of that name could be somebody's who wants his functions called by whoever watches the server. One look
+-- into an index for each tenant; more than ten thousand tenants are not counted.
+CREATE FUNCTION cron_stat._openmetrics_of_tenants() RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET jit = off
+AS $$
+DECLARE
+    place regnamespace;
+    samples text;
+BEGIN
+    SELECT c.relnamespace INTO place
+      FROM pg_class c
+      JOIN pg_class t ON t.relname = 'tenants' AND t.relnamespace = c.relnamespace AND t.relkind IN ('r', 'p')
+     WHERE c.relname = 'tenant_risk_snapshots' AND c.relkind IN ('r', 'p') AND t.reltuples <= 10000
+       AND has_schema_privilege(c.relnamespace, 'USAGE')
+       AND has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(t.oid, 'SELECT')
+       AND (SELECT count(*) FROM pg_attribute a
+             WHERE a.attrelid = c.oid AND (a.attname, a.atttypid) IN (
+                   ('tenant_id', 'uuid'::regtype), ('risk_score_1_100', 'int'::regtype),
+                   ('computed_at', 'timestamptz'::regtype))) = 3
+       AND EXISTS (SELECT FROM pg_attribute a
+                    WHERE a.attrelid = t.oid AND (a.attname, a.atttypid) = ('id', 'uuid'::regtype))
+     ORDER BY c.oid LIMIT 1;
+    IF place IS NULL THEN
+        RETURN '';
+    END IF;
+    EXECUTE format($query$
+        WITH score AS MATERIALIZED (
+            SELECT latest.score
+              FROM %1$s.tenants t
+             CROSS JOIN LATERAL (SELECT s.risk_score_1_100 AS score FROM %1$s.tenant_risk_snapshots s
+                                  WHERE s.tenant_id = t.id ORDER BY s.computed_at DESC LIMIT 1) AS latest)
+        SELECT string_agg(cron_stat._sample('securatlas_tenants', ARRAY['level', l.level], (
+                   SELECT count(*) FROM score s WHERE s.score BETWEEN l.low AND l.high)::text), '' ORDER BY l.low)
+          FROM (VALUES ('critical', 0, 20), ('high', 21, 40), ('medium', 41, 60), ('moderate', 61, 80),
+                       ('low', 81, 100)) AS l(level, low, high)
+        $query$, place)
+       INTO samples;
+    RETURN cron_stat._family('securatlas_tenants', 'gauge', '', 'Tenants by the level of their latest risk score.', samples);
+END $$;
+COMMENT ON FUNCTION cron_stat._openmetrics_of_tenants() IS 'The part of cron_stat.openmetrics() that is about the tenants of schema securatlas'' tables; empty if there are none, more than 10,000, or none that the caller may read.';
+
 CREATE FUNCTION cron_stat.openmetrics(max_jobs int DEFAULT 100, max_hosts int DEFAULT 100) RETURNS text
     LANGUAGE sql STABLE
     BEGIN ATOMIC
 SELECT cron_stat._openmetrics_of_jobs(GREATEST(max_jobs, 0)) || cron_stat._openmetrics_of_runs()
-    || cron_stat._openmetrics_of_requests(GREATEST(max_hosts, 0)) || E'# EOF\n';
+    || cron_stat._openmetrics_of_requests(GREATEST(max_hosts, 0)) || cron_stat._openmetrics_of_tenants()
+    || E'# EOF\n';
     END;
 COMMENT ON FUNCTION cron_stat.openmetrics(int, int) IS 'The statistics of this database as OpenMetrics text; of so many jobs (first those that fail, then the busiest) and hosts (first those whose breaker is open, then the busiest).
 max_jobs: how many jobs are shown, those that fail and the busiest first.

@@ -36,6 +36,9 @@ my $text = $node->safe_psql('postgres', 'SELECT cron_stat.openmetrics()', extra_
 like($text, qr/^net_requests_total\{host="[^"]+",outcome="succeeded",database="postgres"\} 1$/m, 'the text shows the request');
 like($text, qr/^cron_job_runs_total\{job="good \\"one\\"",jobid="1",status="succeeded",database="postgres"\} 1$/m, 'and the run');
 like($text, qr/# EOF$/, 'it ends as it should');
+unlike($text, qr/securatlas_tenants/, 'without tenants there are no series of them');
+is($node->safe_psql('postgres', q{SELECT r.state, count(*) FROM net.requests r JOIN cron.job_run_details d USING (runid) WHERE d.jobid = 1 GROUP BY r.state}),
+	'succeeded|1', 'net.requests shows the requests of a run by state');
 
 sub has { my ($command) = @_; return system("command -v $command >/dev/null 2>&1") == 0 }
 
@@ -166,6 +169,33 @@ for my $file ('sql_exporter/securatlas_sched.collector.yml', 'pgwatch/metrics.ya
 	my @failed = grep { ($node->psql('postgres', $_, extra_params => [ '-U', 'watcher' ]))[0] != 0 } queries($file);
 	is("@failed", '', "the queries of $file are right");
 }
+
+# ---- tenants ---------------------------------------------------------------------------------------
+
+$node->safe_psql('postgres', q{
+	SELECT securatlas.install();
+	SELECT securatlas.load_demo(tenants => 30);
+	SELECT fn_recompute_all_tenant_risk_scores();});
+my $metrics = sub { $node->safe_psql('postgres', 'SELECT cron_stat.openmetrics()', extra_params => [ '-U', 'watcher' ]) };
+unlike($metrics->(), qr/securatlas_tenants/, 'who may not read the tables has no series of tenants');
+$node->safe_psql('postgres', 'GRANT SELECT ON tenants, tenant_risk_snapshots TO watcher; ALTER TABLE tenants DISABLE ROW LEVEL SECURITY;
+	ALTER TABLE tenant_risk_snapshots DISABLE ROW LEVEL SECURITY');
+my %tenants = $metrics->() =~ /^securatlas_tenants\{level="(\w+)",database="postgres"\} (\d+)$/mg;
+is(join(' ', map { "$_=$tenants{$_}" } sort keys %tenants),
+	$node->safe_psql('postgres', q{SELECT string_agg(l || '=' || (SELECT count(*) FROM v_risk_trend t WHERE t.level = l), ' ' ORDER BY l)
+		FROM unnest('{critical,high,low,medium,moderate}'::text[]) l}), 'who may has their number by level');
+
+# ---- more hosts than have counters of their own ------------------------------------------------------
+
+$node->safe_psql('postgres', q{SELECT cron.pause('bad');
+	SELECT net.http_request('GET', format('http://127.1.%s.%s:1/', i / 250, i % 250), max_attempts => 1) FROM generate_series(1, 1100) i});
+wait_for($node, 'SELECT sum(attempts) FROM cron_stat.hosts', '1102', 'requests to many hosts are counted');
+is($node->safe_psql('postgres', q{SELECT count(*), count(*) FILTER (WHERE host = '(others)'), sum(attempts) FILTER (WHERE host = '(others)') FROM cron_stat.hosts}),
+	'1001|1|101', 'those beyond a thousand together');
+my $host = $node->safe_psql('postgres', q{SELECT min(host) FROM cron_stat.hosts WHERE host LIKE 'http://127.1.%'});
+$node->safe_psql('postgres', qq{SELECT cron_stat.reset_host('(others)'), cron_stat.reset_host('$host'), cron_stat.reset_host('no such host')});
+is($node->safe_psql('postgres', qq{SELECT count(*), sum(attempts), sum(attempts) FILTER (WHERE host IN ('(others)', '$host')) FROM cron_stat.hosts}),
+	'1001|1000|0', 'the counters of one host are set to 0, and no others');
 
 $node->stop;
 done_testing();

@@ -44,11 +44,15 @@ auto columns_of(const std::vector<Command>& commands, std::size_t first) {
 // The occurrences among new rows that were missed, whether they are made up for or not.
 class Missed {
   public:
-    void add(const std::vector<core::ClaimRun>& claims) {
-        for (const core::ClaimRun& claim : claims) {
-            const bool is_made_up = claim.occurrence.trigger == core::RunTrigger::catchup;
-            if (is_made_up && claim.occurrence.attempt == 1) {
-                add(claim.occurrence, 1, "missed, and made up for now");
+    // What an earlier scheduler has claimed and told already, before it ended, is refused now.
+    void add(const std::vector<core::Event>& answers) {
+        for (const core::Event& answer : answers) {
+            const auto* claimed = std::get_if<core::RunClaimed>(&answer);
+            if (claimed == nullptr) continue;
+            const core::Occurrence& occurrence = claimed->occurrence;
+            const bool is_made_up = occurrence.trigger == core::RunTrigger::catchup;
+            if (is_made_up && occurrence.attempt == 1) {
+                add(occurrence, 1, "missed, and made up for now");
             }
         }
     }
@@ -155,7 +159,6 @@ bool HistoryWriter::write_new(core::Instant planned_until, bool is_behind, Writt
         pg::check_interrupts();
         const std::vector<core::ClaimRun> portion = walk.next(claims_at_once_);
         write_claims(portion, here);
-        missed.add(portion);
         done += portion.size();
         for (const core::ClaimRun& claim : portion) {
             const auto before = interrupted.find(key_of(claim.occurrence));
@@ -170,10 +173,10 @@ bool HistoryWriter::write_new(core::Instant planned_until, bool is_behind, Writt
     while (done == claims_.size() && skipped < skips_.size() && (skipped == 0 || !all_logged)) {
         pg::check_interrupts();
         const std::vector<core::RecordSkip> portion = skips_from(skipped);
-        pg::runs::record_skips(portion);
-        missed.add(portion);
+        missed.add(pg::runs::record_skips(portion));
         skipped += portion.size();
     }
+    missed.add(here.events);
     missed.tell();
     const bool is_all = done == claims_.size() && skipped == skips_.size();
     if (is_all) pg::runs::set_planned_until(planned_until);

@@ -113,28 +113,42 @@ std::vector<RunRow> claim(const std::vector<core::ClaimRun>& claims, bool log_ru
     return rows;
 }
 
-void record_skips(const std::vector<core::RecordSkip>& skips) {
+std::vector<core::RecordSkip> record_skips(const std::vector<core::RecordSkip>& skips) {
     static Statement statement(R"(
-INSERT INTO cron.job_run_details (jobid, database, username, command, status, jobname,
-                                  scheduled_at, attempt, trigger, reason, start_time, end_time)
-SELECT j.jobid, j.database, COALESCE(pg_get_userbyid(j.roleid), j.username), j.command, 'skipped', j.jobname,
-       c.scheduled_at, c.attempt, c.trigger, c.reason, t.now, t.now
-  FROM unnest($1, $2, $3, $4, $5) AS c(jobid, scheduled_at, attempt, trigger, reason)
-  JOIN cron.job j ON j.jobid = c.jobid, clock_timestamp() AS t(now)
- WHERE j.log_runs <> 'none'
-   AND (SELECT true FROM cron.job_run_details d WHERE (d.jobid, d.scheduled_at, d.attempt)
-                                                    = (c.jobid, c.scheduled_at, c.attempt)) IS NULL
-ON CONFLICT (jobid, scheduled_at, attempt) DO NOTHING)");
+WITH wanted AS (
+    SELECT * FROM unnest($1, $2, $3, $4, $5) WITH ORDINALITY
+               AS c(jobid, scheduled_at, attempt, trigger, reason, number)),
+recorded AS (
+    INSERT INTO cron.job_run_details (jobid, database, username, command, status, jobname,
+                                      scheduled_at, attempt, trigger, reason, start_time, end_time)
+    SELECT j.jobid, j.database, COALESCE(pg_get_userbyid(j.roleid), j.username), j.command, 'skipped', j.jobname,
+           c.scheduled_at, c.attempt, c.trigger, c.reason, t.now, t.now
+      FROM wanted c
+      JOIN cron.job j ON j.jobid = c.jobid, clock_timestamp() AS t(now)
+     WHERE j.log_runs <> 'none'
+       AND (SELECT true FROM cron.job_run_details d WHERE (d.jobid, d.scheduled_at, d.attempt)
+                                                        = (c.jobid, c.scheduled_at, c.attempt)) IS NULL
+    ON CONFLICT (jobid, scheduled_at, attempt) DO NOTHING
+    RETURNING jobid, scheduled_at, attempt)
+SELECT c.number FROM wanted c JOIN cron.job j ON j.jobid = c.jobid
+ WHERE j.log_runs = 'none'
+    OR (c.jobid, c.scheduled_at, c.attempt) IN (SELECT jobid, scheduled_at, attempt FROM recorded)
+ ORDER BY c.number)");
     Columns columns;
     for (const core::RecordSkip& skip : skips) {
         std::string reason = skip.reason;
         if (skip.count > 1) reason += " (" + std::to_string(skip.count) + " occurrences)";
         columns.add(skip.occurrence, std::move(reason));
     }
+    std::vector<core::RecordSkip> recorded;
     Spi spi;
     statement.execute({Parameter::of(columns.jobs), Parameter::of(columns.scheduled),
                        Parameter::of(columns.attempts), Parameter::of(columns.triggers),
                        Parameter::of(columns.reasons)});
+    Statement::each_row([&](const Row& row) {
+        recorded.push_back(skips[static_cast<std::size_t>(row.as_int64(1)) - 1]);
+    });
+    return recorded;
 }
 
 void explain_waits(const std::vector<std::int64_t>& runs, const std::vector<std::string>& reasons) {

@@ -69,21 +69,6 @@ void each_entry(dshash_table* table, DatabaseOid database, bool exclusive, Visit
     dshash_seq_term(&scan);
 }
 
-// Hands the tables to `body`, in the C world. An error, which can only be want of memory, leaves
-// locks held: nobody calls this with a lock of its own.
-template <class Body>
-void with_tables(Body body) noexcept {
-    try {
-        call([&body] {
-            StatisticsTables* tables = statistics_tables();
-            if (tables != nullptr) body(*tables);
-        });
-    } catch (const std::exception& error) {
-        LWLockReleaseAll();
-        write_log(LogLevel::warning, std::string("securatlas_sched: not counted: ") + error.what());
-    }
-}
-
 template <class Body>
 void require_tables(Body body) {
     (void)require_shared_state();
@@ -224,7 +209,7 @@ std::int64_t statistics_now() { return microseconds(now()); }
 
 void Statistics::begin(DatabaseOid database) noexcept {
     bool is_new = false;
-    with_tables([&](StatisticsTables& tables) {
+    with_statistics([&](StatisticsTables& tables) {
         const StatisticsKey key{database, 0, 0};
         bool found = false;
         auto* entry =
@@ -239,7 +224,7 @@ void Statistics::begin(DatabaseOid database) noexcept {
 
 void Statistics::count_end(DatabaseOid database, const RunEnd& end, bool is_known) noexcept {
     const Times times = times_of(end);
-    with_tables([&](StatisticsTables& tables) {
+    with_statistics([&](StatisticsTables& tables) {
         (void)with_job(tables, database, static_cast<std::int64_t>(end.order.occurrence.job),
                        is_known,
                        [&](JobStatistics& entry) { add_end(entry.counters, end, times); });
@@ -251,7 +236,7 @@ void Statistics::count_end(DatabaseOid database, const RunEnd& end, bool is_know
 void Statistics::count_skip(DatabaseOid database, std::int64_t job, core::reasons::Kind kind,
                             std::int64_t occurrences, bool is_known) noexcept {
     const auto value = core::reasons::is_missed(kind) ? JobValue::missed : JobValue::skipped;
-    with_tables([&](StatisticsTables& tables) {
+    with_statistics([&](StatisticsTables& tables) {
         (void)with_job(tables, database, job, is_known,
                        [&](JobStatistics& entry) { entry.counters.add(value, occurrences); });
         (void)with_database(tables, database, [&](DatabaseStatistics& entry) {
@@ -262,7 +247,7 @@ void Statistics::count_skip(DatabaseOid database, std::int64_t job, core::reason
 }
 
 void Statistics::count_error(DatabaseOid database) noexcept {
-    with_tables([&](StatisticsTables& tables) {
+    with_statistics([&](StatisticsTables& tables) {
         (void)with_database(tables, database, [](DatabaseStatistics& entry) {
             entry.counters.set(DatabaseValue::last_error_at, statistics_now());
         });
@@ -270,14 +255,14 @@ void Statistics::count_error(DatabaseOid database) noexcept {
 }
 
 void Statistics::forget_job(DatabaseOid database, std::int64_t job) noexcept {
-    with_tables([&](StatisticsTables& tables) {
+    with_statistics([&](StatisticsTables& tables) {
         const StatisticsKey key{database, 0, job};
         (void)dshash_delete_key(tables.jobs, &key);
     });
 }
 
 void Statistics::keep_jobs(DatabaseOid database, const std::vector<core::JobId>& jobs) noexcept {
-    with_tables([&](StatisticsTables& tables) {
+    with_statistics([&](StatisticsTables& tables) {
         each_entry<JobStatistics>(tables.jobs, database, true, [&jobs](JobStatistics& entry) {
             return !std::binary_search(jobs.begin(), jobs.end(), core::JobId{entry.key.id});
         });
@@ -285,7 +270,7 @@ void Statistics::keep_jobs(DatabaseOid database, const std::vector<core::JobId>&
 }
 
 void Statistics::count_attempt(DatabaseOid database, const Attempt& attempt) noexcept {
-    with_tables([&](StatisticsTables& tables) {
+    with_statistics([&](StatisticsTables& tables) {
         std::string_view host = attempt.host;
         const StatisticsKey key = place_of(tables, database, host);
         (void)with_entry<HostStatistics>(tables.hosts, key, false, [&](HostStatistics& entry) {
@@ -298,7 +283,7 @@ void Statistics::count_attempt(DatabaseOid database, const Attempt& attempt) noe
 }
 
 void Statistics::count(DatabaseOid database, DatabaseValue value, std::int64_t amount) noexcept {
-    with_tables([&](StatisticsTables& tables) {
+    with_statistics([&](StatisticsTables& tables) {
         (void)with_database(tables, database,
                             [&](DatabaseStatistics& entry) { entry.counters.add(value, amount); });
     });
@@ -307,7 +292,7 @@ void Statistics::count(DatabaseOid database, DatabaseValue value, std::int64_t a
 // The job may have no counters yet: its first run has not ended.
 void Statistics::count_requests(DatabaseOid database, std::int64_t job,
                                 std::int64_t amount) noexcept {
-    with_tables([&](StatisticsTables& tables) {
+    with_statistics([&](StatisticsTables& tables) {
         (void)with_job(tables, database, job, true, [&](JobStatistics& entry) {
             entry.counters.add(JobValue::requests, amount);
         });
@@ -417,7 +402,7 @@ void Statistics::reset_host(DatabaseOid database, std::string_view host) {
 }
 
 void Statistics::forget(DatabaseOid database) noexcept {
-    with_tables([&](StatisticsTables& tables) {
+    with_statistics([&](StatisticsTables& tables) {
         const auto all = [](auto&) { return true; };
         each_entry<JobStatistics>(tables.jobs, database, true, all);
         each_entry<HostStatistics>(tables.hosts, database, true, all);

@@ -7,7 +7,6 @@
 #include <cstring>
 
 #include "securatlas/pg/border/guard.hpp"
-#include "securatlas/pg/border/process.hpp"
 #include "shared/statistics_tables.hpp"
 
 extern "C" {
@@ -18,7 +17,6 @@ extern "C" {
 #include "pgstat.h"
 #include "port/pg_crc32c.h"
 #include "storage/fd.h"
-#include "storage/lwlock.h"
 }
 
 namespace securatlas::pg {
@@ -199,30 +197,16 @@ void remove_all_files() {
     (void)FreeDir(directory);
 }
 
-// C++ world. Like the caller of Statistics' functions, nobody holds a lock here.
-template <class Body>
-void quietly(Body body) noexcept {
-    try {
-        call([&body] {
-            StatisticsTables* tables = statistics_tables();
-            if (tables != nullptr) body(*tables);
-        });
-    } catch (const std::exception& error) {
-        LWLockReleaseAll();
-        write_log(LogLevel::warning, std::string("securatlas_sched: statistics: ") + error.what());
-    }
-}
-
 }  // namespace
 
 void write_statistics_file(DatabaseOid database) noexcept {
-    quietly([database](StatisticsTables& tables) {
+    with_statistics([database](StatisticsTables& tables) {
         if (has_counters(tables, database)) write_file(tables, database);
     });
 }
 
 void read_statistics_file(DatabaseOid database) noexcept {
-    quietly([database](StatisticsTables& tables) { read_file(tables, database); });
+    with_statistics([database](StatisticsTables& tables) { read_file(tables, database); });
 }
 
 void remove_statistics_file(DatabaseOid database) noexcept { (void)unlink(path_of(database).text); }

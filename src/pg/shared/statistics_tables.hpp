@@ -3,11 +3,14 @@
 
 #include <atomic>
 
+#include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/border/prelude.hpp"
+#include "securatlas/pg/border/process.hpp"
 #include "securatlas/pg/shared/statistics.hpp"
 
 extern "C" {
 #include "lib/dshash.h"
+#include "storage/lwlock.h"
 #include "utils/dsa.h"
 }
 
@@ -72,6 +75,21 @@ struct StatisticsTables {
 
 // Null if the library is not preloaded. The first call of a process attaches it.
 StatisticsTables* statistics_tables();
+
+// Hands the tables to `body`, in the C world, if there are any. An error, which can only be want of
+// memory or of a file, is logged and leaves locks held: nobody calls this with a lock of its own.
+template <class Body>
+void with_statistics(Body body) noexcept {
+    try {
+        call([&body] {
+            StatisticsTables* tables = statistics_tables();
+            if (tables != nullptr) body(*tables);
+        });
+    } catch (const std::exception& error) {
+        LWLockReleaseAll();
+        write_log(LogLevel::warning, std::string("securatlas_sched: statistics: ") + error.what());
+    }
+}
 
 // Microseconds since 1970.
 std::int64_t statistics_now();

@@ -33,7 +33,9 @@ struct RunRow {
 // yet; returns the runs. Runs of jobs that are not logged get an id, but no row.
 std::vector<RunRow> claim(const std::vector<core::ClaimRun>& claims, bool log_runs);
 
-void record_skips(const std::vector<core::RecordSkip>& skips);
+// Inserts a row for each occurrence that was skipped, whose job exists and that has no row yet.
+// Returns those, and those of jobs that are not logged: the others were recorded before.
+std::vector<core::RecordSkip> record_skips(const std::vector<core::RecordSkip>& skips);
 
 // The functions below skip locked rows: the scheduler never waits for a lock.
 
