@@ -1,5 +1,6 @@
 #include "securatlas/pg/border/extension.hpp"
 
+#include <array>
 #include <cstdlib>
 #include <cstring>
 
@@ -152,12 +153,20 @@ bool is_one_of(Tables tables, std::uint32_t table) {
 }
 
 bool try_keep_extension(Tables tables) {
-    return call([tables] {
-        const Oid extension = holder_of(tables);
-        if (!OidIsValid(extension)) return false;
-        if (!try_lock_extension(extension)) return false;
-        // The extension may have been dropped before the lock was acquired.
-        return holder_of(tables) == extension && try_lock_tables(tables);
+    // What the last call found. It is looked up only after it was locked, as it has to be anyway:
+    // each run does this.
+    static constinit std::array<Oid, 2> known{};
+    return call([tables, &of_last_call = known[tables == Tables::cron ? 0 : 1]] {
+        for (const bool is_known : {true, false}) {
+            const Oid extension = is_known ? of_last_call : holder_of(tables);
+            if (!OidIsValid(extension)) continue;
+            if (!try_lock_extension(extension)) return false;
+            // The extension may have been dropped before the lock was acquired.
+            if (holder_of(tables) != extension) continue;
+            of_last_call = extension;
+            return try_lock_tables(tables);
+        }
+        return false;
     });
 }
 
