@@ -1,8 +1,11 @@
 #include "border/spi.hpp"
 
 #include <array>
+#include <optional>
 
 extern "C" {
+#include "nodes/parsenodes.h"
+#include "optimizer/cost.h"
 #include "utils/array.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
@@ -63,6 +66,24 @@ Parameter fixed_array(const std::vector<T>& values, Oid array_type, Oid element,
         return make_array(array_type, element, datums, nullptr, count, length, true, alignment);
     });
 }
+
+// While it lives, plans look up rows by index one by one.
+class LookupsByIndex {
+  public:
+    LookupsByIndex() { enable_seqscan = enable_hashjoin = enable_mergejoin = false; }
+    ~LookupsByIndex() {
+        enable_seqscan = seqscan_;
+        enable_hashjoin = hashjoin_;
+        enable_mergejoin = mergejoin_;
+    }
+    LookupsByIndex(const LookupsByIndex&) = delete;
+    LookupsByIndex& operator=(const LookupsByIndex&) = delete;
+
+  private:
+    bool seqscan_ = enable_seqscan;
+    bool hashjoin_ = enable_hashjoin;
+    bool mergejoin_ = enable_mergejoin;
+};
 
 }  // namespace
 
@@ -196,7 +217,8 @@ void Statement::prepare(std::initializer_list<Parameter> parameters) {
     std::size_t count = 0;
     for (const Parameter& parameter : parameters) types[count++] = parameter.type;
     plan_ = call([&] {
-        SPIPlanPtr plan = SPI_prepare(sql_, static_cast<int>(count), types.data());
+        SPIPlanPtr plan = SPI_prepare_cursor(sql_, static_cast<int>(count), types.data(),
+                                             how_ == Plan::by_keys ? CURSOR_OPT_GENERIC_PLAN : 0);
         if (plan == nullptr) elog(ERROR, "SPI_prepare failed for: %s", sql_);
         SPI_keepplan(plan);
         return plan;
@@ -226,6 +248,9 @@ void Statement::close_cursor(Portal portal) {
 std::uint64_t Statement::run(std::initializer_list<Parameter> parameters, bool latest) {
     if (plan_ == nullptr) prepare(parameters);
     Values values(parameters);
+    // It may have to be planned again, because something about its tables has changed.
+    std::optional<LookupsByIndex> lookups;
+    if (how_ == Plan::by_keys) lookups.emplace();
     return call([&] {
         const Snapshot snapshot = latest ? RegisterSnapshot(GetLatestSnapshot()) : nullptr;
         const int status = SPI_execute_snapshot(plan_, values.values.data(), values.nulls.data(),

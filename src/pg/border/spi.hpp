@@ -85,12 +85,22 @@ class Row {
     TupleDesc description_;
 };
 
+// How a statement is planned.
+enum class Plan {
+    by_values,  // as PostgreSQL decides, which may be at each execution
+    // Once, with lookups by index: for statements about rows whose keys are their parameters. They
+    // stay right however few rows there were when they were planned. To plan one takes more time
+    // than to execute it for a few keys.
+    by_keys,
+};
+
 // A statement whose plan is kept for the life of the process. Declare it as a function-local
 // static; it has no destructor.
 class Statement {
   public:
     // `sql` must be valid for the life of the process.
-    explicit constexpr Statement(const char* sql) : sql_(sql) {}
+    explicit constexpr Statement(const char* sql, Plan how = Plan::by_values)
+        : sql_(sql), how_(how) {}
 
     // Executes the statement inside an Spi; returns the number of rows processed. The types of the
     // parameters must be the same at each call.
@@ -134,6 +144,7 @@ class Statement {
     std::uint64_t run(std::initializer_list<Parameter> parameters, bool latest);
 
     const char* sql_;
+    Plan how_;
     SPIPlanPtr plan_ = nullptr;
 };
 

@@ -66,7 +66,8 @@ SELECT j.jobid, j.database, COALESCE(pg_get_userbyid(j.roleid), j.username), j.c
                                                     = (c.jobid, c.scheduled_at, c.attempt)) IS NULL
 ON CONFLICT (jobid, scheduled_at, attempt) DO NOTHING
 RETURNING r.runid, r.jobid, r.scheduled_at, r.attempt, r.trigger, r.database, r.username,
-          r.roleid)");
+          r.roleid)",
+                               Plan::by_keys);
     statement.execute({Parameter::of(columns.jobs), Parameter::of(columns.scheduled),
                        Parameter::of(columns.attempts), Parameter::of(columns.triggers),
                        Parameter::of(columns.reasons)});
@@ -79,7 +80,8 @@ SELECT nextval('cron.runid_seq'), j.jobid, c.scheduled_at, c.attempt, c.trigger,
        j.username, j.roleid
   FROM unnest($1, $2, $3, $4) AS c(jobid, scheduled_at, attempt, trigger)
   JOIN cron.job j ON j.jobid = c.jobid
- WHERE j.log_runs = 'none' OR NOT $5)");
+ WHERE j.log_runs = 'none' OR NOT $5)",
+                               Plan::by_keys);
     statement.execute({Parameter::of(columns.jobs), Parameter::of(columns.scheduled),
                        Parameter::of(columns.attempts), Parameter::of(columns.triggers),
                        Parameter::of(log_runs)});
