@@ -142,21 +142,33 @@ isnt(last_run('job_pid'), $kept, 'the worker from before is not used');
 is($node->safe_psql('postgres', "SELECT count(*) FROM pg_roles WHERE rolname = 'owned'"), '0', 'and it made no role');
 like(run('SELECT 1', role => 'ex'), qr/^succeeded/, 'the job goes on');
 
-for my $change (
+# All of these, and of the settings once more when there are so many that the catalog has several pages.
+my @settings = (
 	[ "ALTER ROLE ex SET search_path = 'of_role'", q{ASSERT current_setting('search_path') = 'of_role'} ],
 	[ "ALTER ROLE ex RESET search_path; ALTER DATABASE postgres SET search_path = 'of_database'", q{ASSERT current_setting('search_path') = 'of_database'} ],
 	[ "ALTER ROLE ex IN DATABASE postgres SET search_path = 'of_both'", q{ASSERT current_setting('search_path') = 'of_both'} ],
 	[ "ALTER ROLE ex IN DATABASE postgres RESET ALL; ALTER DATABASE postgres RESET ALL; ALTER ROLE ALL SET search_path = 'of_all'",
 		q{ASSERT current_setting('search_path') = 'of_all'} ],
-	[ 'ALTER ROLE ALL RESET ALL', q{ASSERT current_setting('search_path') NOT LIKE 'of%'} ],
+	[ 'ALTER ROLE ALL RESET ALL', q{ASSERT current_setting('search_path') NOT LIKE 'of%'} ]);
+my $many = q{DO $$ BEGIN FOR i IN 1 .. 200 LOOP EXECUTE format('CREATE ROLE many_%s', i);
+	EXECUTE format('ALTER ROLE many_%s SET search_path = %L', i, repeat('x', 40)); END LOOP; END $$};
+for my $change (@settings,
 	[ "ALTER ROLE ex VALID UNTIL '2100-01-01'", 'NULL' ],
 	[ 'GRANT pg_monitor TO ex', 'NULL' ],
 	[ 'ALTER ROLE ex CONNECTION LIMIT 5', 'NULL' ],
-	[ 'GRANT CONNECT ON DATABASE postgres TO ex', 'NULL' ])
+	[ 'GRANT CONNECT ON DATABASE postgres TO ex', 'NULL' ],
+	[ $many, undef ], @settings)
 {
 	my ($sql, $check) = @$change;
 	my $before = last_run('job_pid');
 	$node->safe_psql('postgres', $sql);
+	if (!defined $check)
+	{
+		is($node->safe_psql('postgres', "SELECT pg_relation_size('pg_db_role_setting') > 8192"), 't', 'settings of many roles');
+		like(run('SELECT 1', role => 'ex'), qr/^succeeded/, 'are of others');
+		is(last_run('job_pid'), $before, 'and the worker stays');
+		next;
+	}
 	like(run("DO \$\$ BEGIN $check; END \$\$", role => 'ex'), qr/^succeeded/, $sql);
 	isnt(last_run('job_pid'), $before, 'and another worker');
 }
