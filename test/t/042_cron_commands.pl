@@ -52,9 +52,9 @@ $node->safe_psql('postgres', q{
 	CREATE DATABASE hasty;
 	CREATE PROCEDURE slow(seconds float8) LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(seconds); END';});
 $node->safe_psql('hasty', q{
-	CREATE PROCEDURE slow(seconds float8) LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(seconds); END';
-	ALTER DATABASE hasty SET statement_timeout = '400ms'});
+	CREATE PROCEDURE slow(seconds float8) LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(seconds); END'});
 install($node, 'hasty');
+$node->safe_psql('hasty', q{ALTER DATABASE hasty SET statement_timeout = '400ms'});
 like(run('CALL slow(60)', database => 'hasty'), qr/^failed\|57014\|/, 'the timeout of the database holds');
 like(run("SET statement_timeout = '1min'; CALL slow(0.8)", database => 'hasty'), qr/^succeeded/,
 	'a command that gives itself more time has it for each statement that follows');
