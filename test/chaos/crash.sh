@@ -188,7 +188,11 @@ look() {
     sql "SELECT count(cron.pause(jobid)) FROM cron.job" >/dev/null
     wait_until 120 settled || die "runs do not end (seed $seed)"
     wait_until 60 untold || die "events are not told (seed $seed)"
-    wait_until 120 answered || die "requests are not answered (seed $seed)"
+    wait_until 120 answered || {
+        sql "SELECT state, host, attempts, error, reason, ready_at, created, count(*) FROM net.requests
+              WHERE state IN ('waiting', 'retrying', 'in_flight') GROUP BY 1, 2, 3, 4, 5, 6, 7 LIMIT 20"
+        die "requests are not answered (seed $seed)"
+    }
     wait_until 60 clean || { sql "SELECT v FROM cron.check_invariants('10 seconds') v"; die "invariants are violated (seed $seed)"; }
     local wrong
     # Number and key of each request that has arrived.

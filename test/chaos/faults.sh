@@ -135,7 +135,9 @@ fault_clock() {
     done
     stop_cluster "$dir"
     start_server
-    seen='runs went on after each step'
+    # Not mended yet: what was to be tried again keeps the time that the clock gave it that was ahead.
+    seen="runs went on after each step; $(sql "WITH late AS (UPDATE net.http_request_queue SET ready_at = now()
+        WHERE ready_at > now() + interval '10 minutes' AND attempts > 0 RETURNING id) SELECT count(*) FROM late") retries waited for the time of the clock that was ahead"
 }
 
 # One receiver hangs, sends what is not HTTP, headers and bodies without end, and half of its answers.
