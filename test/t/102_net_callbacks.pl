@@ -150,6 +150,18 @@ $holder->quit;
 wait_for_state($locked, 'done', 'it is called when it is free');
 is(sql("SELECT note FROM effect WHERE id = $locked"), 'late', 'once');
 
+# Those that a clock has put off that was ahead: one was not called yet, one was to be called again.
+sub put_off
+{
+	my ($id, $attempts, $at) = @_;
+	sql("UPDATE net._http_response SET callback_state = 'waiting', callback_attempts = $attempts, callback_at = now() + interval '$at'
+		WHERE id = $id");
+}
+put_off($locked, 0, '1 hour');
+put_off($other, 2, '1 hour');
+sql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pg_cron scheduler'});
+wait_for_state($_, 'done', 'a callback that waits for a clock that was ahead is called') for $locked, $other;
+
 # What the owner of the table adds to it applies when a callback is marked as done, too.
 sql_as('clerk', q{CREATE FUNCTION tidy(r net._http_response) RETURNS void LANGUAGE sql
 	AS $$ DELETE FROM net._http_response WHERE id = r.id; INSERT INTO public.effect (id, note) VALUES (r.id, 'tidy') $$});

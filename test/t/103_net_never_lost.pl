@@ -105,12 +105,26 @@ note "$again of $made requests arrived more than once";
 
 # ---- requests of a clock that was ahead ------------------------------------------------------
 
-# As a clock that is an hour ahead writes them; one is wanted for a time of its own.
+# As a clock that is an hour ahead writes them; one is wanted for a time of its own. Those that were made
+# before are to be tried again; a response may have asked for a pause, but of an hour at most.
 $node->safe_psql('postgres', 'ALTER SYSTEM SET net.send_requests = off; SELECT pg_reload_conf()');
 wait_for($node, 'SHOW net.send_requests', 'off', 'nothing is sent');
 my ($at_once, $later) = map { sql("SELECT net.http_request('GET', '${\$stub->url($_->[0])}', not_before => $_->[1])") }
 	([ '/at-once', 'NULL' ], [ '/later', q{now() + interval '1 hour'} ]);
 sql("UPDATE net.http_request_queue SET created = created + interval '1 hour', ready_at = ready_at + interval '1 hour'");
+my %again = map { $_ => sql("SELECT net.http_get('${\$stub->url('/again')}')") } qw(made unsent answered asked);
+sub put_off
+{
+	my ($id, $created, $attempts, $error, $ready_at) = @_;
+	sql("UPDATE net.http_request_queue SET created = created + interval '$created', attempts = $attempts,
+		max_attempts = 20, last_error = '$error', ready_at = now() + interval '$ready_at' WHERE id = $id");
+}
+put_off($again{made}, '1 hour', 3, 'status 503', '61 minutes');
+put_off($again{unsent}, '0', 11, 'it could not be sent', '35 minutes');
+put_off($again{answered}, '0', 2, 'status 503', '61 minutes');
+put_off($again{asked}, '0', 2, 'status 503', '59 minutes');
+my $waits = sql("SELECT net.http_get('${\$stub->url('/waits')}')");
+put_off($waits, '0', 11, 'it could not be sent', '15 minutes');
 kill_server($node);
 $node->start;
 $node->safe_psql('postgres', 'ALTER SYSTEM RESET net.send_requests; SELECT pg_reload_conf()');
@@ -120,5 +134,10 @@ wait_for($node, "SELECT count(*) FROM net._http_response WHERE id = $at_once", '
 	'a request that a clock made that was ahead is sent when the clock is right again');
 is(sql("SELECT count(*) FROM net.http_request_queue WHERE id = $later AND ready_at > now() + interval '1 hour'"), '1',
 	'one that is wanted for a later time waits for it');
+wait_for($node, "SELECT count(*) FROM net._http_response WHERE id = $again{$_}", '1',
+	"one to be tried again that waits for that clock is, too: $_")
+  for qw(made unsent answered);
+is(sql("SELECT count(*) FROM net.http_request_queue WHERE id IN ($again{asked}, $waits) AND ready_at > now() + interval '10 minutes'"),
+	'2', 'pauses between attempts are kept');
 
 done_testing();

@@ -179,6 +179,16 @@ for my $whom ('the worker', 'the server')
 }
 is($node->safe_psql('postgres', q{SELECT count(*) FROM cron.alert_event WHERE due_at < now() - interval '1 minute'}), '0', 'nothing is left');
 
+# ---- a clock that was ahead --------------------------------------------------------------------
+
+# As such a clock writes it: an event that is not told yet, and one that could not be told.
+$node->safe_psql('postgres', q{TRUNCATE heard;
+	INSERT INTO cron.alert_event (alertid, event, host, subject, attempts, due_at)
+	SELECT alertid, 'failed', n, 'of ' || n, n, now() + interval '1 hour'
+	  FROM cron.alert, generate_series(0, 1) n WHERE username = 'plain' AND name = 'mine'});
+$node->safe_psql('postgres', "SELECT pg_terminate_backend(${\scheduler_pid($node)})");
+wait_for($node, heard('plain', 'failed', q{string_agg(event->>'text', '|' ORDER BY event->>'text') ~ 'of 0.*of 1'}), 't', 'what waits for the time of a clock that was ahead is told');
+
 # ---- roles -------------------------------------------------------------------------------------
 
 $node->safe_psql('postgres', 'ALTER ROLE plain RENAME TO "plain & simple"');

@@ -111,6 +111,7 @@ void SchedulerProcess::turn() {
     take_notices();
     if (end_) return;
     collect_reports();
+    watch_clock();
     if (has_cron()) plan();
     if (has_net()) order(callbacks_);
     if (has_cron()) tell_late();
@@ -131,7 +132,6 @@ void SchedulerProcess::plan() {
     settle_rest();
     reload_changed_jobs();
     read_requested_runs();
-    watch_clock();
     show_progress();
     step();
     // The machine may react to results with commands that have to be written, too.
@@ -267,6 +267,10 @@ void SchedulerProcess::watch_clock() {
     const core::Duration offset = pg::now().time_since_epoch() - pg::monotonic_now();
     if (clock_offset_ && std::chrono::abs(offset - *clock_offset_) > kClockStep) {
         status_.last_clock_step = pg::now();
+        if (offset < *clock_offset_) {
+            callbacks_.clock_set_back();
+            alerts_.clock_set_back();
+        }
     }
     clock_offset_ = offset;
 }

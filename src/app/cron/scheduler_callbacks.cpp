@@ -36,6 +36,21 @@ void SchedulerCallbacks::notified(pg::RoleOid id) {
     }
 }
 
+void SchedulerCallbacks::clock_set_back() {
+    for (auto& [id, role] : roles_) distrust(role);
+}
+
+// If a worker has an order of the role, when it has ended: what the worker writes may have the
+// wrong time, too.
+void SchedulerCallbacks::distrust(Role& role) {
+    role.clock_was_ahead = true;
+    if (role.ordered) {
+        role.notified_again = true;
+    } else {
+        role.due = pg::now();
+    }
+}
+
 void SchedulerCallbacks::ended(const pg::CallbackReport& report, double random) {
     Role& role = roles_[report.order.role];
     role.ordered = false;
@@ -92,15 +107,9 @@ void SchedulerCallbacks::settle() {
         pg::callbacks::count_death(death.response, death.error, death.random);
     }
     if (look_at_all_) {
-        for (const pg::callbacks::Waiting& waiting : calls_ == pg::Calls::alerts
-                                                         ? pg::alerts::waiting_roles()
-                                                         : pg::callbacks::waiting_roles()) {
-            Role& role = roles_[waiting.role];
-            if (role.ordered) {
-                role.notified_again = true;
-            } else {
-                role.due = std::min(role.due, waiting.due);
-            }
+        for (const pg::RoleOid id : calls_ == pg::Calls::alerts ? pg::alerts::waiting_roles()
+                                                                : pg::callbacks::waiting_roles()) {
+            distrust(roles_[id]);
         }
     }
     transaction.commit();
@@ -108,7 +117,26 @@ void SchedulerCallbacks::settle() {
     look_at_all_ = false;
 }
 
+// False: the tables are locked.
+bool SchedulerCallbacks::correct_future(pg::RoleOid id, Role& role) {
+    pg::ExtensionTransaction transaction(tables());
+    if (!try_lock()) {
+        role.not_before = pg::monotonic_now() + kFirstPause;
+        return false;
+    }
+    if (calls_ == pg::Calls::alerts) {
+        pg::alerts::correct_future(id);
+    } else {
+        pg::callbacks::correct_future(id);
+    }
+    transaction.commit();
+    role.clock_was_ahead = false;
+    role.ask = true;
+    return true;
+}
+
 void SchedulerCallbacks::order(pg::RoleOid id, Role& role, Dispatcher& dispatcher) {
+    if (role.clock_was_ahead && !correct_future(id, role)) return;
     std::string failure;
     {
         pg::ExtensionTransaction transaction(tables());

@@ -26,6 +26,8 @@ class SchedulerCallbacks {
     void notified(pg::RoleOid role);
     // Notices may have been lost: reads the table.
     void look_at_all() { look_at_all_ = true; }
+    // The clock was ahead: what waits may wait for a time of that clock.
+    void clock_set_back();
     // A worker has an order of the role that an earlier scheduler gave.
     void adopt(pg::RoleOid role) { roles_[role].ordered = true; }
     // An order has ended, successfully or not.
@@ -43,8 +45,9 @@ class SchedulerCallbacks {
     struct Role {
         core::Instant due = core::kNever;  // of its first callback, as far as known
         bool ordered = false;
-        bool notified_again = false;  // while a worker had an order
-        bool ask = false;             // `due` has to be read from the table
+        bool notified_again = false;   // while a worker had an order
+        bool ask = false;              // `due` has to be read from the table
+        bool clock_was_ahead = false;  // times in the table have to be corrected first
         core::Duration not_before{0};
         core::Duration pause{0};
     };
@@ -57,6 +60,8 @@ class SchedulerCallbacks {
     pg::Tables tables() const;
     bool try_lock() const;
     void settle();
+    static void distrust(Role& role);
+    bool correct_future(pg::RoleOid id, Role& role);
     void order(pg::RoleOid id, Role& role, Dispatcher& dispatcher);
     void fail_portion(pg::RoleOid id, Role& role, const std::string& error);
 

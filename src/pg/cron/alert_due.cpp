@@ -207,6 +207,17 @@ bool mark_attempt(const Due& due, double random) {
     return true;
 }
 
+void correct_future(RoleOid role) {
+    static Statement statement(R"(
+UPDATE cron.alert_event SET due_at = $2
+ WHERE id IN (SELECT e.id FROM cron.alert_event e JOIN cron.alert a USING (alertid)
+               WHERE a.roleid = $1 AND e.due_at > $3 FOR UPDATE OF e SKIP LOCKED))");
+    const core::Instant at = now();
+    const core::Instant latest = at + core::retry_delay(kFirstDelay, kMaxAttempts, 1.0);
+    Spi spi;
+    statement.execute({Parameter::of_oid(role), Parameter::of(at), Parameter::of(latest)});
+}
+
 void note_failure(const Due& due, std::string_view error, bool is_last) {
     static Statement note(R"(
 UPDATE cron.alert SET last_error = $2, last_error_at = clock_timestamp()

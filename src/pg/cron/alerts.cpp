@@ -9,18 +9,15 @@ namespace securatlas::pg::alerts {
 
 // ---- for the scheduler ---------------------------------------------------------------------
 
-std::vector<callbacks::Waiting> waiting_roles() {
+std::vector<RoleOid> waiting_roles() {
     static Statement query(R"(
-SELECT a.roleid, min(e.due_at)
-  FROM cron.alert_event e JOIN cron.alert a USING (alertid)
- WHERE a.roleid IS NOT NULL GROUP BY a.roleid)");
-    std::vector<callbacks::Waiting> all;
+SELECT DISTINCT a.roleid FROM cron.alert_event e JOIN cron.alert a USING (alertid)
+ WHERE a.roleid IS NOT NULL)");
+    std::vector<RoleOid> all;
     if (!any()) return all;
     Spi spi;
     query.execute({});
-    Statement::each_row([&all](const Row& row) {
-        all.push_back({row.as_oid(1), row.as_instant(2)});
-    });
+    Statement::each_row([&all](const Row& row) { all.push_back(row.as_oid(1)); });
     return all;
 }
 

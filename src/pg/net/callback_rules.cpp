@@ -3,6 +3,7 @@
 #include "border/spi.hpp"
 #include "securatlas/core/backoff.hpp"
 #include "securatlas/pg/border/process.hpp"
+#include "securatlas/pg/net/callbacks.hpp"
 #include "securatlas/pg/shared/statistics.hpp"
 
 namespace securatlas::pg::callbacks {
@@ -24,6 +25,18 @@ UPDATE net._http_response
                                  Parameter::of(std::int32_t{attempts}), Parameter::of(error),
                                  again ? Parameter::of(at) : Parameter::null(TIMESTAMPTZOID)});
     if (!again) Statistics::count(MyDatabaseId, DatabaseValue::callbacks_failed, 1);
+}
+
+void correct_future(RoleOid role) {
+    static Statement statement(R"(
+UPDATE net._http_response SET callback_at = $2
+ WHERE id IN (SELECT id FROM net._http_response
+               WHERE created_by = $1 AND callback_state = 'waiting' AND callback_at > $3
+                 FOR UPDATE SKIP LOCKED))");
+    const core::Instant at = now();
+    const core::Instant latest = at + core::retry_delay(kFirstDelay, kMaxAttempts, 1.0);
+    Spi spi;
+    statement.execute({Parameter::of_oid(role), Parameter::of(at), Parameter::of(latest)});
 }
 
 }  // namespace securatlas::pg::callbacks

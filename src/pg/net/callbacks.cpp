@@ -15,25 +15,23 @@ extern "C" {
 
 namespace securatlas::pg::callbacks {
 
-std::vector<Waiting> waiting_roles() {
+std::vector<RoleOid> waiting_roles() {
     static Statement query(R"(
 WITH RECURSIVE role AS (
-    (SELECT created_by, callback_at FROM net._http_response
+    (SELECT created_by FROM net._http_response
       WHERE callback_state = 'waiting' AND created_by IS NOT NULL
       ORDER BY created_by, callback_at, id LIMIT 1)
     UNION ALL
-    SELECT next.created_by, next.callback_at
+    SELECT next.created_by
       FROM role CROSS JOIN LATERAL (
-        SELECT created_by, callback_at FROM net._http_response
+        SELECT created_by FROM net._http_response
          WHERE callback_state = 'waiting' AND created_by > role.created_by
          ORDER BY created_by, callback_at, id LIMIT 1) AS next)
-SELECT created_by, callback_at FROM role)");
-    std::vector<Waiting> all;
+SELECT created_by FROM role)");
+    std::vector<RoleOid> all;
     Spi spi;
     query.execute({});
-    Statement::each_row([&all](const Row& row) {
-        all.push_back({row.as_oid(1), row.as_instant(2)});
-    });
+    Statement::each_row([&all](const Row& row) { all.push_back(row.as_oid(1)); });
     return all;
 }
 

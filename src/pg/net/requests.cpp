@@ -4,6 +4,7 @@
 #include "border/local.hpp"
 #include "border/owner_scope.hpp"
 #include "border/spi.hpp"
+#include "securatlas/core/backoff.hpp"
 #include "securatlas/pg/border/encoding.hpp"
 
 extern "C" {
@@ -79,15 +80,25 @@ SELECT id FROM net.http_request_queue
 
 std::uint64_t correct_future(core::Instant now) {
     // Who wants a time of his own names one that is later than the row. Replicated rows wait for
-    // somebody else.
+    // somebody else. After a response the wait may be the one that it asked for.
     static Statement statement(R"(
 UPDATE net.http_request_queue SET ready_at = $1
  WHERE id IN (SELECT id FROM net.http_request_queue
-               WHERE ready_at > $1 AND created > $1 AND ready_at < created + interval '1 second'
-                 AND attempts = 0 AND replicated_ready_at IS NULL
+               WHERE ready_at > $1 AND replicated_ready_at IS NULL
+                 AND CASE WHEN attempts = 0
+                          THEN created > $1 AND ready_at < created + interval '1 second'
+                          ELSE created > $1
+                            OR ready_at > ($2)[CASE WHEN last_error LIKE 'status %' THEN $3
+                                                    ELSE least(attempts, $3) END] END
                  FOR UPDATE SKIP LOCKED))");
+    // Until when a row can wait by now, for each number of attempts up to where that is the same.
+    std::vector<core::Instant> latest;
+    for (core::Duration wait{0}; wait < core::kMaxRetryDelay; latest.push_back(now + wait)) {
+        wait = core::request_retry_delay(static_cast<int>(latest.size()) + 1, 1.0);
+    }
+    const auto most = static_cast<std::int32_t>(latest.size());
     Spi spi;
-    return statement.execute({Parameter::of(now)});
+    return statement.execute({Parameter::of(now), Parameter::of(latest), Parameter::of(most)});
 }
 
 void record_retries(const std::vector<core::RetriedRequest>& retries) {

@@ -56,9 +56,12 @@ void tell_requests(const std::vector<std::int64_t>& ids);
 
 // ---- for the scheduler (inside its transaction) ------------------------------------------------
 
-// The roles whose alerts have events, and when the first one of each is due.
-std::vector<callbacks::Waiting> waiting_roles();
+// The roles whose alerts have events.
+std::vector<RoleOid> waiting_roles();
+// When the first event of a role is due; nullopt: it has none.
 std::optional<core::Instant> next_due(RoleOid role);
+// As callbacks::correct_future().
+void correct_future(RoleOid role);
 // Gives up what the alerts of this role have to tell, up to `limit` events; returns their number.
 std::uint64_t fail_all(RoleOid role, std::string_view error, int limit);
 // Alerts follow their role when it is renamed or dropped. False: some rows are locked.

@@ -17,17 +17,16 @@ inline constexpr int kMaxAttempts = 5;
 
 // ---- for the scheduler (inside its transaction) ------------------------------------------------
 
-struct Waiting {
-    RoleOid role = 0;
-    core::Instant due;
-};
-
-// The roles that have waiting callbacks, and when the first one of each is due. Costs one index
-// lookup for each role, however many callbacks wait.
-std::vector<Waiting> waiting_roles();
+// The roles that have waiting callbacks. Costs one index lookup for each role, however many
+// callbacks wait.
+std::vector<RoleOid> waiting_roles();
 
 // When the first waiting callback of a role is due; nullopt: none waits.
 std::optional<core::Instant> next_due(RoleOid role);
+
+// Callbacks of this role that wait for longer than the longest pause between attempts were put off
+// by a clock that was ahead: they become due. Skips locked rows.
+void correct_future(RoleOid role);
 
 // Where callbacks of this role run. Throws Error if no process can connect to this database as this
 // role.

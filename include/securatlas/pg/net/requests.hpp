@@ -79,8 +79,10 @@ std::vector<std::int64_t> not_in_queue(const std::vector<std::int64_t>& ids);
 // nullopt if there is none.
 std::optional<core::Instant> next_ready(const core::ReadPlan& plan);
 
-// Requests that were made by a clock that was ahead of `now`, and were to be sent at once, become
-// ready. Returns how many. It reads the whole queue.
+// Requests that wait for the time of a clock that was ahead of `now` become ready: those that it
+// made and that were to be sent at once, and those to be tried again that it made, or that wait
+// for longer than the longest pause after so many attempts (after a response: than the longest
+// Retry-After that is heeded). Returns how many. It reads the whole queue.
 std::uint64_t correct_future(core::Instant now);
 
 // Locks these requests, and returns those that somebody else has locked: to record anything about
