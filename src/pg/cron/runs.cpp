@@ -304,18 +304,20 @@ SELECT COALESCE(r.command, j.command), COALESCE(r.jobname, j.jobname), j.max_run
 }
 
 std::uint64_t purge(core::Duration retention, int rows_per_job, int limit) {
+    // An array of places is made once. A subquery in a join might be executed for each row of the
+    // table, if its statistics are older than its rows.
     static Statement by_age(R"(
-DELETE FROM cron.job_run_details WHERE runid IN (
-    SELECT runid FROM cron.job_run_details
+DELETE FROM cron.job_run_details WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM cron.job_run_details
      WHERE start_time < $1 AND status NOT IN ('starting', 'running')
-     ORDER BY start_time LIMIT $2 FOR UPDATE SKIP LOCKED))");
+     ORDER BY start_time LIMIT $2 FOR UPDATE SKIP LOCKED)))");
     static Statement by_number(R"(
-DELETE FROM cron.job_run_details WHERE runid IN (
-    SELECT d.runid
-      FROM cron.job j, LATERAL (SELECT r.runid, r.status FROM cron.job_run_details r
+DELETE FROM cron.job_run_details WHERE ctid = ANY (ARRAY(
+    SELECT d.ctid
+      FROM cron.job j, LATERAL (SELECT r.ctid, r.status FROM cron.job_run_details r
                                  WHERE r.jobid = j.jobid
                                  ORDER BY r.scheduled_at DESC, r.attempt DESC OFFSET $1) d
-     WHERE d.status NOT IN ('starting', 'running') LIMIT $2))");
+     WHERE d.status NOT IN ('starting', 'running') LIMIT $2)))");
     std::uint64_t removed = 0;
     Spi spi;
     if (retention > core::Duration(0)) {

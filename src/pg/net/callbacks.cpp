@@ -60,9 +60,9 @@ std::uint64_t fail_all(RoleOid role, std::string_view error, int limit) {
     static Statement statement(R"(
 UPDATE net._http_response
    SET callback_state = 'failed', callback_error = $2, callback_at = NULL
- WHERE id IN (SELECT id FROM net._http_response
-               WHERE created_by = $1 AND callback_state = 'waiting'
-               ORDER BY callback_at, id LIMIT $3 FOR UPDATE SKIP LOCKED))");
+ WHERE ctid = ANY (ARRAY(SELECT ctid FROM net._http_response
+                          WHERE created_by = $1 AND callback_state = 'waiting'
+                          ORDER BY callback_at, id LIMIT $3 FOR UPDATE SKIP LOCKED)))");
     Spi spi;
     const std::uint64_t failed = statement.execute(
         {Parameter::of_oid(role), Parameter::of(error), Parameter::of(std::int32_t{limit})});

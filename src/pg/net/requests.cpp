@@ -125,10 +125,10 @@ UPDATE net.http_request_queue q
 
 std::uint64_t remove_responses(core::Instant before, int limit) {
     static Statement statement(R"(
-DELETE FROM net._http_response WHERE id IN (
-    SELECT id FROM net._http_response
+DELETE FROM net._http_response WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM net._http_response
      WHERE created < $1 AND callback_state IS DISTINCT FROM 'waiting'
-     ORDER BY created LIMIT $2 FOR UPDATE SKIP LOCKED))");
+     ORDER BY created LIMIT $2 FOR UPDATE SKIP LOCKED)))");
     Spi spi;
     return statement.execute({Parameter::of(before), Parameter::of(std::int32_t{limit})});
 }
