@@ -160,9 +160,11 @@ TEST_F(EngineManyTest, AnIdleEngineAsksForNothing) {
         return true;
     });
     get(server.url("/"));
-    EXPECT_TRUE(turn_until([this] { return !engine_->deadline(); }));
-    pollfd wait{engine_->wait_fd(), POLLIN, 0};
-    EXPECT_EQ(poll(&wait, 1, 0), 0);
+    // What still comes on a connection that is not used is looked at once.
+    EXPECT_TRUE(turn_until([this] {
+        pollfd wait{engine_->wait_fd(), POLLIN, 0};
+        return !engine_->deadline() && poll(&wait, 1, 0) == 0;
+    }));
 }
 
 TEST_F(EngineManyTest, TheThreadsSignalMaskIsAsBefore) {
