@@ -157,6 +157,21 @@ TupleTableSlot* changed_row(Relation table, HeapTuple row, const Change* changes
     return slot;
 }
 
+// Whether the row was changed or deleted; false: somebody else has done that, or is doing it.
+bool is_done(TM_Result result, Relation table) {
+    switch (result) {
+        case TM_Ok:
+            return true;
+        case TM_Updated:
+        case TM_Deleted:
+        case TM_BeingModified:
+            return false;
+        default:
+            elog(ERROR, "unexpected result %d of a change of table \"%s\"",
+                 static_cast<int>(result), RelationGetRelationName(table));
+    }
+}
+
 }  // namespace
 
 Relation open_table(const char* schema, const char* table, LOCKMODE lock) {
@@ -260,17 +275,7 @@ bool update_row(Relation table, HeapTuple row, Snapshot snapshot, const Change* 
     if (result == TM_Ok && wants_index_entries) enter_into_indexes(table, slot, changes, count);
     if (result == TM_Ok) row->t_self = slot->tts_tid;
     ExecDropSingleTupleTableSlot(slot);
-    switch (result) {
-        case TM_Ok:
-            return true;
-        case TM_Updated:
-        case TM_Deleted:
-        case TM_BeingModified:
-            return false;
-        default:
-            elog(ERROR, "unexpected result %d of an update of table \"%s\"",
-                 static_cast<int>(result), RelationGetRelationName(table));
-    }
+    return is_done(result, table);
 }
 
 bool is_plainly_deleted(Relation table) {
@@ -283,18 +288,7 @@ bool is_plainly_deleted(Relation table) {
 
 bool delete_row(Relation table, ItemPointer place, Snapshot snapshot) {
     CheckCmdReplicaIdentity(table, CMD_DELETE);
-    const TM_Result result = delete_tuple(table, place, snapshot);
-    switch (result) {
-        case TM_Ok:
-            return true;
-        case TM_Updated:
-        case TM_Deleted:
-        case TM_BeingModified:
-            return false;
-        default:
-            elog(ERROR, "unexpected result %d of a deletion from table \"%s\"",
-                 static_cast<int>(result), RelationGetRelationName(table));
-    }
+    return is_done(delete_tuple(table, place, snapshot), table);
 }
 
 }  // namespace securatlas::pg

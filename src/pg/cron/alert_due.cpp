@@ -210,8 +210,9 @@ bool mark_attempt(const Due& due, double random) {
 void correct_future(RoleOid role) {
     static Statement statement(R"(
 UPDATE cron.alert_event SET due_at = $2
- WHERE id IN (SELECT e.id FROM cron.alert_event e JOIN cron.alert a USING (alertid)
-               WHERE a.roleid = $1 AND e.due_at > $3 FOR UPDATE OF e SKIP LOCKED))");
+ WHERE ctid = ANY (ARRAY(
+    SELECT e.ctid FROM cron.alert_event e JOIN cron.alert a USING (alertid)
+     WHERE a.roleid = $1 AND e.due_at > $3 FOR UPDATE OF e SKIP LOCKED)))");
     const core::Instant at = now();
     const core::Instant latest = at + core::retry_delay(kFirstDelay, kMaxAttempts, 1.0);
     Spi spi;

@@ -46,9 +46,9 @@ UPDATE cron.alert SET last_error = $2, last_error_at = clock_timestamp()
                       AND EXISTS (SELECT FROM cron.alert_event e WHERE e.alertid = a.alertid)
                       FOR UPDATE SKIP LOCKED))");
     static Statement drop(R"(
-DELETE FROM cron.alert_event WHERE id IN (
-    SELECT e.id FROM cron.alert_event e JOIN cron.alert a USING (alertid)
-     WHERE a.roleid = $1 ORDER BY e.id LIMIT $2 FOR UPDATE OF e SKIP LOCKED))");
+DELETE FROM cron.alert_event WHERE ctid = ANY (ARRAY(
+    SELECT e.ctid FROM cron.alert_event e JOIN cron.alert a USING (alertid)
+     WHERE a.roleid = $1 ORDER BY e.id LIMIT $2 FOR UPDATE OF e SKIP LOCKED)))");
     Spi spi;
     note.execute({Parameter::of_oid(role), Parameter::of(error)});
     return drop.execute({Parameter::of_oid(role), Parameter::of(std::int32_t{limit})});

@@ -30,9 +30,9 @@ UPDATE net._http_response
 void correct_future(RoleOid role) {
     static Statement statement(R"(
 UPDATE net._http_response SET callback_at = $2
- WHERE id IN (SELECT id FROM net._http_response
-               WHERE created_by = $1 AND callback_state = 'waiting' AND callback_at > $3
-                 FOR UPDATE SKIP LOCKED))");
+ WHERE ctid = ANY (ARRAY(SELECT ctid FROM net._http_response
+                          WHERE created_by = $1 AND callback_state = 'waiting' AND callback_at > $3
+                            FOR UPDATE SKIP LOCKED)))");
     const core::Instant at = now();
     const core::Instant latest = at + core::retry_delay(kFirstDelay, kMaxAttempts, 1.0);
     Spi spi;

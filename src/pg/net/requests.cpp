@@ -83,14 +83,15 @@ std::uint64_t correct_future(core::Instant now) {
     // somebody else. After a response the wait may be the one that it asked for.
     static Statement statement(R"(
 UPDATE net.http_request_queue SET ready_at = $1
- WHERE id IN (SELECT id FROM net.http_request_queue
-               WHERE ready_at > $1 AND replicated_ready_at IS NULL
-                 AND CASE WHEN attempts = 0
-                          THEN created > $1 AND ready_at < created + interval '1 second'
-                          ELSE created > $1
-                            OR ready_at > ($2)[CASE WHEN last_error LIKE 'status %' THEN $3
-                                                    ELSE least(attempts, $3) END] END
-                 FOR UPDATE SKIP LOCKED))");
+ WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM net.http_request_queue
+     WHERE ready_at > $1 AND replicated_ready_at IS NULL
+       AND CASE WHEN attempts = 0
+                THEN created > $1 AND ready_at < created + interval '1 second'
+                ELSE created > $1
+                  OR ready_at > ($2)[CASE WHEN last_error LIKE 'status %' THEN $3
+                                          ELSE least(attempts, $3) END] END
+       FOR UPDATE SKIP LOCKED)))");
     // Until when a row can wait by now, for each number of attempts up to where that is the same.
     std::vector<core::Instant> latest;
     for (core::Duration wait{0}; wait < core::kMaxRetryDelay; latest.push_back(now + wait)) {
