@@ -45,7 +45,7 @@ Scheduler::~Scheduler() = default;
 std::vector<Command> Scheduler::step(Instant now, std::span<const Event> events) {
     State& state = *state_;
     state.now = now;
-    if (state.to_begin.empty()) state.countable = kMaxCountedAtOnce;
+    if (state.to_begin.empty() && state.to_judge.empty()) state.countable = kMaxCountedAtOnce;
     state.looked_at = 0;
     // What is late because other things were due before it was not missed.
     if (!state.behind || now > state.last_step + kMissedAfter) state.seen_at = now;
@@ -55,7 +55,7 @@ std::vector<Command> Scheduler::step(Instant now, std::span<const Event> events)
     for (const Event& event : events) {
         std::visit([&state](const auto& happened) { state.handle(happened); }, event);
     }
-    state.behind = !state.begin_jobs();
+    state.behind = !state.begin_jobs() || !state.judge_late();
     if (!state.behind) {
         state.collect_due();
         state.decide_due();
@@ -71,7 +71,7 @@ bool Scheduler::is_behind() const { return state_->behind; }
 
 // While too many claims are unanswered, their answers are what it waits for.
 Instant Scheduler::next_wake() const {
-    if (!state_->to_begin.empty()) return state_->last_step;
+    if (!state_->to_begin.empty() || !state_->to_judge.empty()) return state_->last_step;
     const bool waits = state_->behind && state_->claiming >= kMaxClaiming;
     return waits ? kNever : state_->timers.first_at();
 }

@@ -78,6 +78,34 @@ Instant Scheduler::State::first_due(const JobState& job) const {
     return repeated == repeats.end() ? job.next : std::min(job.next, repeated->second.back().at);
 }
 
+// Job by job, before anything is due, like what was missed before the start.
+bool Scheduler::State::judge_late() {
+    if (listed_at != seen_at) {
+        listed_at = seen_at;
+        to_judge.clear();
+        // Nearly always it is now, and then no job is looked at.
+        if (timers.first_at() < seen_at - kMissedAfter) to_judge = job_ids();
+        std::ranges::sort(to_judge, std::ranges::greater());
+    }
+    while (!to_judge.empty() && looked_at < kMaxLookedAtInStep) {
+        JobState* job = find(to_judge.back());
+        to_judge.pop_back();
+        if (job == nullptr || !judge_late(*job)) continue;
+        set_timer(*job);
+        mark(*job);
+    }
+    return to_judge.empty();
+}
+
+// Whether the job's next occurrence was missed. If so, those that run are its next ones.
+bool Scheduler::State::judge_late(JobState& job) {
+    const Instant missed_until = seen_at - kMissedAfter - kTick;
+    if (job.next <= job.missed_until || job.next > missed_until) return false;
+    collect_missed(job, job.next - kTick, missed_until, {}, reasons::kClockStep);
+    job.next = next_after(job, job.settled_until);
+    return true;
+}
+
 // Occurrences of all jobs in one order, because planned_until is one instant for all of them, and
 // because a job waits for occurrences of other jobs that were decided before its own.
 void Scheduler::State::collect_due() {
@@ -99,16 +127,13 @@ void Scheduler::State::collect_due() {
 // One occurrence, and plans the job's next one.
 void Scheduler::State::collect_due(JobState& job, Instant at) {
     Due one{.job = &job, .occurrence = {.job = job.job.id, .scheduled_at = at}};
-    const Instant missed_until = seen_at - kMissedAfter - kTick;
     const auto repeated = repeats.find(job.job.id);
     const bool is_repeated = repeated != repeats.end() && repeated->second.back().at == at;
     if (is_repeated) {
         one.occurrence.attempt = repeated->second.back().attempt;
         repeated->second.pop_back();
         if (repeated->second.empty()) repeats.erase(repeated);
-    } else if (at > job.missed_until && at <= missed_until) {
-        collect_missed(job, at - kTick, missed_until, {}, reasons::kClockStep);
-        job.next = next_after(job, job.settled_until);
+    } else if (judge_late(job)) {
         return;
     }
     const bool is_missed = is_repeated || at <= job.missed_until;

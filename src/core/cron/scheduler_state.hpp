@@ -171,6 +171,10 @@ struct Scheduler::State {
     Instant first_unplanned(const JobState& job) const;
     void plan(JobState& job, Instant after);
     Instant first_due(const JobState& job) const;
+    // False: some jobs whose occurrences were missed, because the clock went forward, are left for
+    // the next step.
+    bool judge_late();
+    bool judge_late(JobState& job);
     void collect_due();
     void collect_due(JobState& job, Instant at);
     // Which of the occurrences in (from, until] run. They become due like others, in their order.
@@ -225,6 +229,8 @@ struct Scheduler::State {
     std::vector<JobId> to_begin;               // the first ones last
     Former at_start;                           // of jobs that are not in `former`
     std::unordered_map<JobId, Former> former;  // of jobs that have not begun, or are unreadable
+    std::vector<JobId> to_judge;               // see judge_late()
+    Instant listed_at = kLongAgo;              // the seen_at for which they were listed
     RulesPool pool;
     std::set<std::pair<JobId, JobId>> dependents;  // (job, job that runs after it)
     std::unordered_map<RunId, JobId> owners;       // of runs that have an id

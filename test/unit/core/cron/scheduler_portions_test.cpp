@@ -4,6 +4,7 @@
 #include <set>
 
 #include "scheduler_simulator.hpp"
+#include "securatlas/core/cron/run_reasons.hpp"
 
 namespace securatlas::core::test {
 namespace {
@@ -302,6 +303,66 @@ TEST(SchedulerPortions, AJobThatChangesMeanwhile) {
     EXPECT_EQ(*claimed[JobId{3}].begin(), kDay + 24h - 9min);
     EXPECT_LT(claimed[JobId{2}].size(), 960u);
     for (int id = 4; id <= 50; ++id) EXPECT_EQ(claimed[JobId{id}].size(), 960u);
+}
+
+// What each of very many jobs has missed because the clock went forward is judged in portions as
+// well, and nothing is claimed before.
+TEST(SchedulerPortions, WhatTheClockHasLeftOutIsJudgedInPortions) {
+    std::vector<Event> jobs;
+    constexpr int kJobs = 600;
+    for (int id = 1; id <= kJobs; ++id) {
+        Job job = every_minute(id);
+        job.catchup_window = 10min;
+        job.overlap = OverlapPolicy::allow;
+        jobs.push_back(JobLoaded{job});
+    }
+    Life life(jobs, kDay);
+    EXPECT_TRUE(life.step(kDay + 30s).empty());
+    const Instant planned = life.scheduler.planned_until();
+    const Instant first_seen = kDay + 24h + 30s;
+    Instant now = first_seen;
+    std::map<JobId, std::int64_t> skips;
+    std::map<JobId, std::vector<Occurrence>> claimed;
+    std::size_t steps = 0;
+    for (; steps == 0 || life.scheduler.is_behind(); ++steps, now += 40s) {
+        if (steps > 0) {
+            ASSERT_LE(life.scheduler.next_wake(), now) << "it must not sleep";
+        }
+        if (steps == 1) {
+            life.events.push_back(JobRemoved{JobId{1}});
+            life.events.push_back(JobLoaded{std::get<JobLoaded>(jobs[1]).job});
+            Job paused = std::get<JobLoaded>(jobs[3]).job;
+            paused.active = false;
+            life.events.push_back(JobLoaded{paused});
+        }
+        std::vector<Event> events = std::exchange(life.events, {});
+        for (const Command& command : life.scheduler.step(now, events)) {
+            if (const auto* skip = std::get_if<RecordSkip>(&command)) {
+                ASSERT_TRUE(skips.emplace(skip->occurrence.job, skip->count).second);
+                EXPECT_EQ(skip->reason, reasons::kClockStep);
+            } else if (const auto* claim = std::get_if<ClaimRun>(&command)) {
+                claimed[claim->occurrence.job].push_back(claim->occurrence);
+            }
+        }
+        EXPECT_TRUE(claimed.empty() || !life.scheduler.is_behind());
+        if (life.scheduler.is_behind()) {
+            EXPECT_EQ(life.scheduler.planned_until(), planned);
+        }
+    }
+    EXPECT_GE(steps, 4u);
+    EXPECT_EQ(claimed.count(JobId{1}), 0u);
+    EXPECT_EQ(claimed.count(JobId{4}), 0u);
+    EXPECT_EQ(life.scheduler.planned_until(), now - 40s);
+    // What is in the window, and what fell due meanwhile, which was not missed.
+    const auto later = static_cast<std::size_t>((now - 40s - kDay - 24h) / 1min);
+    for (const int id : {2, 3, kJobs}) {
+        const std::vector<Occurrence>& claims = claimed[JobId{id}];
+        EXPECT_EQ(skips[JobId{id}], 24 * 60 - 10);
+        ASSERT_EQ(claims.size(), 10 + later);
+        for (std::size_t i = 0; i < claims.size(); ++i) {
+            EXPECT_EQ(claims[i].trigger, i < 9 ? RunTrigger::catchup : RunTrigger::schedule);
+        }
+    }
 }
 
 TEST(SchedulerPortions, TheClockGoesForwardByADay) {
