@@ -123,7 +123,7 @@ CREATE TRIGGER counts AFTER INSERT ON cron.job REFERENCING NEW TABLE AS made FOR
 ALTER TABLE cron.job ENABLE ALWAYS TRIGGER counts;
 SELECT pg_temp.refusal('counted');
 DROP TRIGGER counts ON cron.job;
-SELECT jobname, note FROM cron.job WHERE jobname LIKE '%marked%' ORDER BY jobid;
+SELECT jobname, replace(note, CURRENT_USER, 'me') AS note FROM cron.job WHERE jobname LIKE '%marked%' ORDER BY jobid;
 BEGIN;
 ALTER TABLE cron.job DISABLE TRIGGER job_check;         -- which finds the role
 SELECT pg_temp.refusal('of no role');
