@@ -41,6 +41,8 @@ auto columns_of(const std::vector<Command>& commands, std::size_t first) {
     return columns;
 }
 
+bool is_missed(const core::RecordSkip& skip) { return core::reasons::is_missed(skip.reason); }
+
 // The occurrences among new rows that were missed, whether they are made up for or not.
 class Missed {
   public:
@@ -58,7 +60,7 @@ class Missed {
     }
     void add(const std::vector<core::RecordSkip>& skips) {
         for (const core::RecordSkip& skip : skips) {
-            if (core::reasons::is_missed(skip.reason)) {
+            if (is_missed(skip)) {
                 add(skip.occurrence, skip.count, skip.reason);
             }
         }
@@ -143,7 +145,7 @@ HistoryWriter::Written HistoryWriter::flush(core::Instant planned_until, bool is
 // for the claims of the last ones, no role waits for ten thousand claims of another, and no worker
 // for the rows of ten thousand skipped runs. Until planned_until is written, only its row prevents
 // a run from being claimed again. So once there are runs without a row, everything is written in
-// one transaction.
+// one transaction; and what was missed without a row is told with planned_until, not before.
 bool HistoryWriter::write_new(core::Instant planned_until, bool is_behind, Written& written) {
     if (claims_.empty() && skips_.empty() && interrupted_.empty()) return true;
     pg::ExtensionTransaction transaction(pg::Tables::cron);
@@ -170,16 +172,22 @@ bool HistoryWriter::write_new(core::Instant planned_until, bool is_behind, Writt
                                  [](const pg::runs::RunRow& run) { return run.logged; });
     }
     std::size_t skipped = 0;
+    auto unlogged = unlogged_missed_;
     while (done == claims_.size() && skipped < skips_.size() && (skipped == 0 || !all_logged)) {
         pg::check_interrupts();
         const std::vector<core::RecordSkip> portion = skips_from(skipped);
-        missed.add(pg::runs::record_skips(portion));
+        const auto recorded = pg::runs::record_skips(portion);
+        missed.add(recorded.logged);
+        std::ranges::copy_if(recorded.unlogged, std::back_inserter(unlogged), is_missed);
         skipped += portion.size();
     }
     missed.add(here.events);
-    missed.tell();
     const bool is_all = done == claims_.size() && skipped == skips_.size();
-    if (is_all) pg::runs::set_planned_until(planned_until);
+    if (is_all) {
+        missed.add(std::exchange(unlogged, {}));
+        pg::runs::set_planned_until(planned_until);
+    }
+    missed.tell();
     std::vector<std::int64_t> not_repeated;
     if (is_all && !is_behind) {
         for (const auto& [next, run] : interrupted) not_repeated.push_back(run);
@@ -197,6 +205,7 @@ bool HistoryWriter::write_new(core::Instant planned_until, bool is_behind, Writt
         transaction.commit();
     }
     written = std::move(here);
+    unlogged_missed_ = std::move(unlogged);
     claims_.remove_first(done);
     claims_at_once_ = claims_.empty() ? kFirstRows : (std::min)(claims_at_once_ * 2, kRowsAtOnce);
     skips_.erase(skips_.begin(), skips_.begin() + static_cast<std::ptrdiff_t>(skipped));

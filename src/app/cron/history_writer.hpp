@@ -105,6 +105,7 @@ class HistoryWriter {
     core::Turns<core::OwnerId, core::Instant, core::ClaimRun> claims_;
     std::size_t claims_at_once_;
     std::deque<core::RecordSkip> skips_;
+    std::vector<core::RecordSkip> unlogged_missed_;  // to be told with planned_until
     std::map<ClaimKey, std::int64_t> interrupted_;  // by the claim of the next attempt
     std::vector<core::ExplainWait> waits_;
     std::vector<pg::runs::StartedRun> started_;

@@ -115,7 +115,7 @@ std::vector<RunRow> claim(const std::vector<core::ClaimRun>& claims, bool log_ru
     return rows;
 }
 
-std::vector<core::RecordSkip> record_skips(const std::vector<core::RecordSkip>& skips) {
+RecordedSkips record_skips(const std::vector<core::RecordSkip>& skips) {
     static Statement statement(R"(
 WITH wanted AS (
     SELECT * FROM unnest($1, $2, $3, $4, $5) WITH ORDINALITY
@@ -132,7 +132,7 @@ recorded AS (
                                                         = (c.jobid, c.scheduled_at, c.attempt)) IS NULL
     ON CONFLICT (jobid, scheduled_at, attempt) DO NOTHING
     RETURNING jobid, scheduled_at, attempt)
-SELECT c.number FROM wanted c JOIN cron.job j ON j.jobid = c.jobid
+SELECT c.number, j.log_runs <> 'none' FROM wanted c JOIN cron.job j ON j.jobid = c.jobid
  WHERE j.log_runs = 'none'
     OR (c.jobid, c.scheduled_at, c.attempt) IN (SELECT jobid, scheduled_at, attempt FROM recorded)
  ORDER BY c.number)");
@@ -142,13 +142,14 @@ SELECT c.number FROM wanted c JOIN cron.job j ON j.jobid = c.jobid
         if (skip.count > 1) reason += " (" + std::to_string(skip.count) + " occurrences)";
         columns.add(skip.occurrence, std::move(reason));
     }
-    std::vector<core::RecordSkip> recorded;
+    RecordedSkips recorded;
     Spi spi;
     statement.execute({Parameter::of(columns.jobs), Parameter::of(columns.scheduled),
                        Parameter::of(columns.attempts), Parameter::of(columns.triggers),
                        Parameter::of(columns.reasons)});
     Statement::each_row([&](const Row& row) {
-        recorded.push_back(skips[static_cast<std::size_t>(row.as_int64(1)) - 1]);
+        auto& those = row.as_bool(2) ? recorded.logged : recorded.unlogged;
+        those.push_back(skips[static_cast<std::size_t>(row.as_int64(1)) - 1]);
     });
     return recorded;
 }

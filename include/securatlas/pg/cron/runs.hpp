@@ -34,8 +34,11 @@ struct RunRow {
 std::vector<RunRow> claim(const std::vector<core::ClaimRun>& claims, bool log_runs);
 
 // Inserts a row for each occurrence that was skipped, whose job exists and that has no row yet.
-// Returns those, and those of jobs that are not logged: the others were recorded before.
-std::vector<core::RecordSkip> record_skips(const std::vector<core::RecordSkip>& skips);
+struct RecordedSkips {
+    std::vector<core::RecordSkip> logged;    // those that got one: others were recorded before
+    std::vector<core::RecordSkip> unlogged;  // those of jobs that are not logged
+};
+RecordedSkips record_skips(const std::vector<core::RecordSkip>& skips);
 
 // The functions below skip locked rows: the scheduler never waits for a lock.
 
