@@ -42,12 +42,14 @@ UPDATE cron.job_run_details d
    SET status = 'failed', return_message = 'server restarted', reason = 'server restarted',
        sqlstate = '57P02', start_time = COALESCE(start_time, clock_timestamp()),
        end_time = clock_timestamp()
- WHERE d.runid = ANY ($1) AND d.status IN ('starting', 'running')
-   AND d.runid IN (SELECT l.runid FROM cron.job_run_details l WHERE l.runid = ANY ($1)
-                      FOR UPDATE SKIP LOCKED))");
-    static Statement left(
-        "SELECT runid FROM cron.job_run_details"
-        " WHERE runid = ANY ($1) AND status IN ('starting', 'running')");
+ WHERE d.runid = ANY (ARRAY(SELECT l.runid FROM cron.job_run_details l WHERE l.runid = ANY ($1)
+                               FOR UPDATE SKIP LOCKED))
+   AND COALESCE(d.status, '') IN ('starting', 'running'))",
+                               Plan::by_keys);
+    static Statement left(R"(
+SELECT runid FROM cron.job_run_details
+ WHERE runid = ANY ($1) AND COALESCE(status, '') IN ('starting', 'running'))",
+                          Plan::by_keys);
     Spi spi;
     statement.execute({Parameter::of(runs)});
     left.execute({Parameter::of(runs)});

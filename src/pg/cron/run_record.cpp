@@ -74,7 +74,7 @@ void update_or_insert_end(const RunReport& report, const Task& task) {
 UPDATE cron.job_run_details
    SET status = $2, return_message = $3, sqlstate = $4, reason = $5, job_pid = $6,
        start_time = $7, end_time = $8, transactional = transactional AND $9
- WHERE runid = $1 AND status IN ('starting', 'running'))");
+ WHERE runid = $1 AND COALESCE(status, '') IN ('starting', 'running'))");
     const std::string_view reason_text(report.reason.data());
     const Parameter reason =
         reason_text.empty() ? Parameter::null(TEXTOID) : Parameter::of(reason_text);
@@ -89,8 +89,9 @@ UPDATE cron.job_run_details
 }
 
 void remove_row(std::int64_t run) {
-    static Statement remove(
-        "DELETE FROM cron.job_run_details WHERE runid = $1 AND status IN ('starting', 'running')");
+    static Statement remove(R"(
+DELETE FROM cron.job_run_details
+ WHERE runid = $1 AND COALESCE(status, '') IN ('starting', 'running'))");
     if (remove.execute_on_latest({Parameter::of(run)}) == 0 && has_row(run)) {
         throw ended_by_somebody_else();
     }
@@ -119,7 +120,7 @@ void mark_not_transactional(const RunOrder& order, Pid pid, core::Instant starte
     static Statement update(R"(
 UPDATE cron.job_run_details
    SET transactional = false, status = 'running', job_pid = $2, start_time = $3, reason = NULL
- WHERE runid = $1 AND status IN ('starting', 'running'))");
+ WHERE runid = $1 AND COALESCE(status, '') IN ('starting', 'running'))");
     OwnerScope owner(OwnerScope::Mode::force_writable);
     (void)keep_extension();
     Spi spi;

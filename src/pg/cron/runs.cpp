@@ -14,6 +14,9 @@ extern "C" {
 #include "utils/lsyscache.h"
 }
 
+// Statements about runs by their ids ask for the status in a way that no index has. The index of
+// unfinished rows has few rows most of the time, and PostgreSQL would expect that it always has:
+// with a hundred thousand waiting runs each statement would read all of them.
 namespace securatlas::pg::runs {
 namespace {
 
@@ -156,11 +159,11 @@ SELECT c.number, j.log_runs <> 'none' FROM wanted c JOIN cron.job j ON j.jobid =
 
 void explain_waits(const std::vector<std::int64_t>& runs, const std::vector<std::string>& reasons) {
     static Statement statement(R"(
-UPDATE cron.job_run_details r SET reason = c.reason
-  FROM unnest($1, $2) AS c(runid, reason)
- WHERE r.runid = c.runid AND r.status = 'starting'
-   AND r.runid IN (SELECT l.runid FROM cron.job_run_details l WHERE l.runid = ANY ($1)
-                      FOR UPDATE SKIP LOCKED))");
+UPDATE cron.job_run_details SET reason = ($2)[array_position($1, runid)]
+ WHERE runid = ANY (ARRAY(SELECT l.runid FROM cron.job_run_details l WHERE l.runid = ANY ($1)
+                             FOR UPDATE SKIP LOCKED))
+   AND COALESCE(status, '') = 'starting')",
+                               Plan::by_keys);
     Spi spi;
     statement.execute({Parameter::of(runs), Parameter::of(reasons)});
 }
@@ -168,14 +171,18 @@ UPDATE cron.job_run_details r SET reason = c.reason
 std::vector<std::int64_t> skip_waiting(const std::vector<std::int64_t>& runs,
                                        const std::vector<std::string>& reasons) {
     static Statement statement(R"(
-UPDATE cron.job_run_details r
-   SET status = 'skipped', reason = c.reason, start_time = t.now, end_time = t.now
-  FROM unnest($1, $2) AS c(runid, reason), clock_timestamp() AS t(now)
- WHERE r.runid = c.runid AND r.status = 'starting'
-   AND r.runid IN (SELECT l.runid FROM cron.job_run_details l WHERE l.runid = ANY ($1)
-                      FOR UPDATE SKIP LOCKED))");
-    static Statement left(
-        "SELECT runid FROM cron.job_run_details WHERE runid = ANY ($1) AND status = 'starting'");
+UPDATE cron.job_run_details
+   SET status = 'skipped', reason = ($2)[array_position($1, runid)], start_time = t.now,
+       end_time = t.now
+  FROM clock_timestamp() AS t(now)
+ WHERE runid = ANY (ARRAY(SELECT l.runid FROM cron.job_run_details l WHERE l.runid = ANY ($1)
+                             FOR UPDATE SKIP LOCKED))
+   AND COALESCE(status, '') = 'starting')",
+                               Plan::by_keys);
+    static Statement left(R"(
+SELECT runid FROM cron.job_run_details
+ WHERE runid = ANY ($1) AND COALESCE(status, '') = 'starting')",
+                          Plan::by_keys);
     Spi spi;
     statement.execute({Parameter::of(runs), Parameter::of(reasons)});
     left.execute({Parameter::of(runs)});
@@ -184,12 +191,13 @@ UPDATE cron.job_run_details r
 
 void show_running(const std::vector<StartedRun>& started) {
     static Statement statement(R"(
-UPDATE cron.job_run_details r
-   SET status = 'running', job_pid = c.pid, start_time = c.started, reason = NULL
-  FROM unnest($1, $2, $3) AS c(runid, pid, started)
- WHERE r.runid = c.runid AND r.status = 'starting'
-   AND r.runid IN (SELECT l.runid FROM cron.job_run_details l WHERE l.runid = ANY ($1)
-                      FOR UPDATE SKIP LOCKED))");
+UPDATE cron.job_run_details
+   SET status = 'running', job_pid = ($2)[array_position($1, runid)],
+       start_time = ($3)[array_position($1, runid)], reason = NULL
+ WHERE runid = ANY (ARRAY(SELECT l.runid FROM cron.job_run_details l WHERE l.runid = ANY ($1)
+                             FOR UPDATE SKIP LOCKED))
+   AND COALESCE(status, '') = 'starting')",
+                               Plan::by_keys);
     std::vector<std::int64_t> ids;
     std::vector<std::int32_t> pids;
     std::vector<core::Instant> times;
@@ -221,7 +229,7 @@ UPDATE cron.job_run_details
    SET status = $2, return_message = $3, sqlstate = $4, reason = $5, job_pid = COALESCE($6, job_pid),
        start_time = COALESCE($7, start_time, $8), end_time = $8,
        transactional = transactional AND $9
- WHERE runid = $1 AND status IN ('starting', 'running'))");
+ WHERE runid = $1 AND COALESCE(status, '') IN ('starting', 'running'))");
     static Statement lock(
         "SELECT status FROM cron.job_run_details WHERE runid = $1 FOR UPDATE SKIP LOCKED");
     static Statement look("SELECT FROM cron.job_run_details WHERE runid = $1");
@@ -250,7 +258,8 @@ UPDATE cron.job_run_details
 std::vector<RunRow> read_waiting(const std::vector<std::int64_t>& ids) {
     static Statement query(R"(
 SELECT runid, jobid, scheduled_at, attempt, trigger, database, username, roleid
-  FROM cron.job_run_details WHERE runid = ANY ($1) AND status = 'starting' ORDER BY runid)");
+  FROM cron.job_run_details
+ WHERE runid = ANY ($1) AND COALESCE(status, '') = 'starting' ORDER BY runid)");
     Spi spi;
     query.execute({Parameter::of(ids)});
     std::vector<RunRow> rows;
@@ -275,10 +284,10 @@ SELECT runid, jobid, scheduled_at, attempt, trigger, database, username, roleid
 std::optional<Task> mark_for_elsewhere(const RunRow& row) {
     static Statement mark(R"(
 UPDATE cron.job_run_details SET transactional = false
- WHERE runid = $1 AND status = 'starting'
+ WHERE runid = $1 AND COALESCE(status, '') = 'starting'
    AND runid IN (SELECT runid FROM cron.job_run_details WHERE runid = $1 FOR UPDATE SKIP LOCKED))");
-    static Statement look(
-        "SELECT FROM cron.job_run_details WHERE runid = $1 AND status = 'starting'");
+    static Statement look(R"(
+SELECT FROM cron.job_run_details WHERE runid = $1 AND COALESCE(status, '') = 'starting')");
     const Parameter run = Parameter::of(static_cast<std::int64_t>(row.run));
     Spi spi;
     if (row.logged && mark.execute({run}) == 0) {
@@ -384,7 +393,7 @@ UPDATE cron.job_run_details
    SET status = 'failed', reason = 'cancelled', sqlstate = '57014',
        return_message = 'cancelled before it started', start_time = clock_timestamp(),
        end_time = clock_timestamp()
- WHERE runid = $1 AND status = 'starting')");
+ WHERE runid = $1 AND COALESCE(status, '') = 'starting')");
     OwnerScope owner;
     Spi spi;
     return statement.execute({Parameter::of(run)}) > 0;
