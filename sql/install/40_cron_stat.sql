@@ -62,8 +62,9 @@ CREATE FUNCTION cron_stat._bounds() RETURNS text[]
                  '2.5', '5.0', '10.0', '30.0', '60.0', '300.0', '+Inf'];
 COMMENT ON FUNCTION cron_stat._bounds() IS 'The upper bounds of the buckets of all histograms, in seconds.';
 
--- The figures of a job are looked up for each row that a query returns. OFFSET 0 keeps the planner from
--- repeating the lookup for each column. A job is overdue if an occurrence has passed that nobody has
+-- The figures of a job are looked up for each row that a query returns. HAVING keeps the planner from
+-- repeating the lookup for each column, and tells it that there is one row, so that a query without any
+-- of them has no lookup. A job is overdue if an occurrence has passed that nobody has
 -- claimed, or if a run waits for anything but its own time.
 CREATE VIEW cron_stat.jobs WITH (security_invoker = true) AS
 SELECT j.jobid, j.jobname, j.database, j.username, j.active,
@@ -95,7 +96,7 @@ SELECT j.jobid, j.jobname, j.database, j.username, j.active,
        END AS overdue_by,
        (f.s).stats_reset AS stats_reset
   FROM cron.job j
- CROSS JOIN LATERAL (SELECT cron_stat._job(j.jobid) AS s OFFSET 0) AS f;
+  LEFT JOIN LATERAL (SELECT cron_stat._job(j.jobid) AS s HAVING true) AS f ON true;
 COMMENT ON VIEW cron_stat.jobs IS 'One row for each job that the caller may see: what its runs have done since stats_reset.';
 COMMENT ON COLUMN cron_stat.jobs.jobid IS 'Id of the job.';
 COMMENT ON COLUMN cron_stat.jobs.jobname IS 'Name of the job.';
@@ -128,16 +129,16 @@ COMMENT ON COLUMN cron_stat.jobs.stats_reset IS 'Since when all this is counted;
 CREATE FUNCTION cron_stat.top_jobs(max_jobs int DEFAULT 100) RETURNS SETOF cron_stat.jobs
     LANGUAGE sql STABLE ROWS 100 SET jit = off SET enable_seqscan = off SET enable_bitmapscan = off
     BEGIN ATOMIC
-WITH wanted AS (
-    SELECT ids.jobid, pg_catalog.min(ids.number) AS number FROM (
-        SELECT top.jobid, top.number
-          FROM pg_catalog.unnest(cron_stat._top_jobs(GREATEST(max_jobs, 0))) WITH ORDINALITY AS top(jobid, number)
-        UNION ALL
-        (SELECT j.jobid, 10000000 + j.jobid FROM cron.job j ORDER BY j.jobid LIMIT GREATEST(max_jobs, 0))) ids
-     GROUP BY ids.jobid
-)
-SELECT s.* FROM wanted w CROSS JOIN LATERAL (SELECT * FROM cron_stat.jobs v WHERE v.jobid = w.jobid OFFSET 0) s
- ORDER BY w.number LIMIT GREATEST(max_jobs, 0);
+SELECT s.*
+  FROM (SELECT ids.jobid
+          FROM (SELECT top.jobid, top.number
+                  FROM pg_catalog.unnest(cron_stat._top_jobs(GREATEST(max_jobs, 0)))
+                       WITH ORDINALITY AS top(jobid, number)
+                UNION ALL
+                (SELECT j.jobid, 10000000 + j.jobid FROM cron.job j ORDER BY j.jobid LIMIT GREATEST(max_jobs, 0))) ids
+         GROUP BY ids.jobid ORDER BY pg_catalog.min(ids.number) OFFSET 0) w
+ CROSS JOIN LATERAL (SELECT * FROM cron_stat.jobs v WHERE v.jobid = w.jobid OFFSET 0) s
+ LIMIT GREATEST(max_jobs, 0);
     END;
 COMMENT ON FUNCTION cron_stat.top_jobs(int) IS 'So many rows of cron_stat.jobs: first the jobs that fail, then those with the most runs, then others.
 max_jobs: how many jobs are shown, those that fail and the busiest first.';
@@ -206,6 +207,18 @@ COMMENT ON COLUMN cron_stat.progress.total IS 'Of how many; NULL: that is not kn
 COMMENT ON COLUMN cron_stat.progress.started IS 'When the phase started.';
 COMMENT ON COLUMN cron_stat.progress.runid IS 'The run whose requests they are.';
 
+-- By the index of unfinished runs. A bitmap scan would read it again and again with all entries of runs
+-- that have ended since the last vacuum; a plain one marks them.
+CREATE FUNCTION cron_stat._waiting(OUT reason text, OUT waiting bigint) RETURNS SETOF record
+    LANGUAGE sql STABLE ROWS 10 SET enable_bitmapscan = off
+    BEGIN ATOMIC
+SELECT cron_stat._reason_kind(d.reason), pg_catalog.count(*)
+  FROM cron.job_run_details d
+ WHERE d.status IN ('starting', 'running') AND d.status = 'starting' AND d.reason <> ''
+ GROUP BY 1;
+    END;
+COMMENT ON FUNCTION cron_stat._waiting() IS 'Behind cron_stat.reasons: the number of runs that wait, by kind of reason.';
+
 CREATE VIEW cron_stat.reasons WITH (security_invoker = true) AS
 SELECT k.reason,
        CASE WHEN k.missed THEN 0 ELSE c.reasons[k.number] END AS skipped,
@@ -219,10 +232,7 @@ SELECT k.reason,
                         'unscheduled', 'paused', 'overlap', 'replaced', 'other_job_failed',
                         'scheduler_away', 'clock_step', 'other'])
                     WITH ORDINALITY AS names(reason, number)) k
-  LEFT JOIN (SELECT cron_stat._reason_kind(d.reason) AS reason, pg_catalog.count(*) AS waiting
-               FROM cron.job_run_details d
-              WHERE d.status IN ('starting', 'running') AND d.status = 'starting' AND d.reason <> ''
-              GROUP BY 1) w ON w.reason = k.reason;
+  LEFT JOIN cron_stat._waiting() w ON w.reason = k.reason;
 COMMENT ON VIEW cron_stat.reasons IS 'One row for each kind of reason for which runs wait or do not take place.';
 COMMENT ON COLUMN cron_stat.reasons.reason IS 'The kind: doc/monitoring.md says what each is.';
 COMMENT ON COLUMN cron_stat.reasons.skipped IS 'Number of occurrences that were skipped for it.';

@@ -69,6 +69,9 @@ like($node->safe_psql('postgres', 'SELECT cron_stat.openmetrics()', extra_params
 my $all = 'SELECT jobname, runs, succeeded, failed, cancelled, retries, skipped, total_time, last_success, stats_reset
 	FROM cron_stat.jobs ORDER BY jobname';
 my $before = $node->safe_psql('postgres', $all);
+# By failures in a row, then by runs, then the older one.
+my $top = q{SELECT string_agg(jobname, ' ') FROM cron_stat.top_jobs(%d)};
+is($node->safe_psql('postgres', sprintf($top, 2)), 'often good', 'the job that fails comes first, then the busiest');
 my $files = $node->data_dir . '/pg_stat/securatlas_sched.*';
 $node->stop;
 is(scalar(my @kept = glob $files), 1, 'while the server is down, a file keeps them');
@@ -76,12 +79,14 @@ $node->start;
 scheduler_pid($node);
 wait_for($node, "SELECT restarts FROM cron_stat.schedulers", '1', 'the restart is counted');
 is($node->safe_psql('postgres', $all), $before, 'a clean restart changes no counter');
+is($node->safe_psql('postgres', sprintf($top, 2)), 'often good', 'nor the order of jobs');
 is(scalar(my @left = glob $files), 0, 'and the file is gone');
 
 $node->safe_psql('postgres', q{SELECT cron_stat.reset_job(jobid) FROM cron.job WHERE jobname = 'good'});
 is($node->safe_psql('postgres', figures('runs, total_time, last_success, stats_reset > now() - interval \'1 hour\'', 'good')),
 	'0|0||t', 'the counters of one job are set to 0');
 is($node->safe_psql('postgres', figures('runs', 'bad')), '1', 'and those of no other');
+is($node->safe_psql('postgres', sprintf($top, 10)), 'often bad long good', 'and it is the last one');
 $node->safe_psql('postgres', 'SELECT cron_stat.reset()');
 is($node->safe_psql('postgres', 'SELECT sum(runs), sum(skipped) FROM cron_stat.jobs'), '0|0', 'then all of them');
 is($node->safe_psql('postgres', 'SELECT sum(skipped), sum(missed) FROM cron_stat.reasons'), '0|0', 'and those of reasons');
@@ -93,6 +98,11 @@ wait_for($node, figures('runs', 'good'), '1', 'it is counted again');
 my $id = $node->safe_psql('postgres', q{SELECT jobid FROM cron.job WHERE jobname = 'good'});
 $node->safe_psql('postgres', q{SELECT cron.unschedule('good')});
 wait_for($node, "SELECT (cron_stat._job($id)).succeeded", '0', 'what was counted of a job goes with it');
+is($node->safe_psql('postgres', "SELECT $id = ANY (cron_stat._top_jobs(10))"), 'f', 'so that it is not among the busiest');
+$node->safe_psql('postgres', q{SELECT cron.schedule('newer', '0 0 1 1 *', 'SELECT 1'); SELECT cron.run_job('newer') FROM generate_series(1, 2)});
+wait_for($node, figures('runs', 'newer'), '2', 'another job is counted');
+is($node->safe_psql('postgres', sprintf($top, 10)), 'newer bad long often', 'and is among them');
+$node->safe_psql('postgres', q{SELECT cron.unschedule('newer')});
 
 $node->safe_psql('postgres', 'CREATE DATABASE other');
 install($node, 'other');

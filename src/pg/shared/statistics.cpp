@@ -22,12 +22,13 @@ namespace {
 
 // Calls `change` with the entry while nobody can remove it. With `make`, makes it first.
 template <class Entry, class Change>
-bool with_entry(dshash_table* table, const StatisticsKey& key, bool make, Change change) {
+bool with_entry(StatisticsTables& tables, dshash_table* table, const StatisticsKey& key, bool make,
+                Change change) {
     auto* entry = static_cast<Entry*>(dshash_find(table, &key, false));
     if (entry == nullptr && make) {
         bool found = false;
         entry = static_cast<Entry*>(dshash_find_or_insert(table, &key, &found));
-        if (!found) clear(*entry);
+        if (!found) begin_entry(tables, *entry);
     }
     if (entry == nullptr) return false;
     change(*entry);
@@ -38,12 +39,24 @@ bool with_entry(dshash_table* table, const StatisticsKey& key, bool make, Change
 template <class Change>
 bool with_job(StatisticsTables& tables, DatabaseOid database, std::int64_t job, bool make,
               Change change) {
-    return with_entry<JobStatistics>(tables.jobs, {database, 0, job}, make, change);
+    return with_entry<JobStatistics>(tables, tables.jobs, {database, 0, job}, make, change);
+}
+
+// While nobody else counts for it.
+template <class Change>
+void with_job_alone(StatisticsTables& tables, DatabaseOid database, std::int64_t job,
+                    Change change) {
+    const StatisticsKey key{database, 0, job};
+    auto* entry = static_cast<JobStatistics*>(dshash_find(tables.jobs, &key, true));
+    if (entry == nullptr) return;
+    change(*entry);
+    dshash_release_lock(tables.jobs, entry);
 }
 
 template <class Change>
 bool with_database(StatisticsTables& tables, DatabaseOid database, Change change) {
-    return with_entry<DatabaseStatistics>(tables.databases, {database, 0, 0}, false, change);
+    return with_entry<DatabaseStatistics>(tables, tables.databases, {database, 0, 0}, false,
+                                          change);
 }
 
 // Two of a thousand hosts share a hash once in 10^13 databases.
@@ -53,10 +66,15 @@ StatisticsKey key_of(DatabaseOid database, std::string_view host) {
     return {database, 0, static_cast<std::int64_t>(hash)};
 }
 
+// What is not a host name any more can be longer than its place. Those with the same beginning have
+// the same counters: no two rows may have one name.
+std::string_view counted_name(std::string_view host) {
+    return host.substr(0, sizeof HostStatistics::name - 1);
+}
+
 void set_name(HostStatistics& entry, std::string_view host) {
-    const std::size_t length = std::min(host.size(), sizeof entry.name - 1);
-    memcpy(entry.name, host.data(), length);
-    memset(entry.name + length, 0, sizeof entry.name - length);
+    memcpy(entry.name, host.data(), host.size());
+    memset(entry.name + host.size(), 0, sizeof entry.name - host.size());
 }
 
 template <class Entry, class Visit>
@@ -67,6 +85,20 @@ void each_entry(dshash_table* table, DatabaseOid database, bool exclusive, Visit
         if (entry->key.database == database && visit(*entry)) dshash_delete_current(&scan);
     }
     dshash_seq_term(&scan);
+}
+
+template <class Condition>
+void remove_jobs(StatisticsTables& tables, DatabaseOid database, Condition condition) {
+    each_entry<JobStatistics>(tables.jobs, database, true, [&](JobStatistics& entry) {
+        if (!condition(entry)) return false;
+        end_entry(tables, entry);
+        return true;
+    });
+}
+
+void reset_job_entry(StatisticsTables& tables, JobStatistics& entry) {
+    clear(entry);
+    rank_entry(tables, entry);
 }
 
 template <class Body>
@@ -186,7 +218,7 @@ StatisticsKey place_of(StatisticsTables& tables, DatabaseOid database, std::stri
     const StatisticsKey key = key_of(database, host);
     const auto name = host;
     const auto nothing = [](HostStatistics&) {};
-    if (with_entry<HostStatistics>(tables.hosts, key, false, nothing)) return key;
+    if (with_entry<HostStatistics>(tables, tables.hosts, key, false, nothing)) return key;
     bool is_full = true;
     (void)with_database(tables, database, [&is_full](DatabaseStatistics& entry) {
         auto& hosts = entry.counters[DatabaseValue::hosts];
@@ -195,7 +227,7 @@ StatisticsKey place_of(StatisticsTables& tables, DatabaseOid database, std::stri
     });
     if (is_full) host = kOtherHosts;
     const StatisticsKey place = is_full ? key_of(database, kOtherHosts) : key;
-    (void)with_entry<HostStatistics>(tables.hosts, place, true, [&](HostStatistics& entry) {
+    (void)with_entry<HostStatistics>(tables, tables.hosts, place, true, [&](HostStatistics& entry) {
         set_name(entry, is_full ? kOtherHosts : name);
     });
     return place;
@@ -226,8 +258,10 @@ void Statistics::count_end(DatabaseOid database, const RunEnd& end, bool is_know
     const Times times = times_of(end);
     with_statistics([&](StatisticsTables& tables) {
         (void)with_job(tables, database, static_cast<std::int64_t>(end.order.occurrence.job),
-                       is_known,
-                       [&](JobStatistics& entry) { add_end(entry.counters, end, times); });
+                       is_known, [&](JobStatistics& entry) {
+                           add_end(entry.counters, end, times);
+                           rank_entry(tables, entry);
+                       });
         (void)with_database(tables, database,
                             [&](DatabaseStatistics& entry) { add_end(entry.counters, times); });
     });
@@ -237,8 +271,10 @@ void Statistics::count_skip(DatabaseOid database, std::int64_t job, core::reason
                             std::int64_t occurrences, bool is_known) noexcept {
     const auto value = core::reasons::is_missed(kind) ? JobValue::missed : JobValue::skipped;
     with_statistics([&](StatisticsTables& tables) {
-        (void)with_job(tables, database, job, is_known,
-                       [&](JobStatistics& entry) { entry.counters.add(value, occurrences); });
+        (void)with_job(tables, database, job, is_known, [&](JobStatistics& entry) {
+            entry.counters.add(value, occurrences);
+            rank_entry(tables, entry);
+        });
         (void)with_database(tables, database, [&](DatabaseStatistics& entry) {
             entry.counters.add_at(DatabaseValue::reasons, static_cast<std::size_t>(kind),
                                   occurrences);
@@ -257,13 +293,16 @@ void Statistics::count_error(DatabaseOid database) noexcept {
 void Statistics::forget_job(DatabaseOid database, std::int64_t job) noexcept {
     with_statistics([&](StatisticsTables& tables) {
         const StatisticsKey key{database, 0, job};
-        (void)dshash_delete_key(tables.jobs, &key);
+        auto* entry = static_cast<JobStatistics*>(dshash_find(tables.jobs, &key, true));
+        if (entry == nullptr) return;
+        end_entry(tables, *entry);
+        dshash_delete_entry(tables.jobs, entry);
     });
 }
 
 void Statistics::keep_jobs(DatabaseOid database, const std::vector<core::JobId>& jobs) noexcept {
     with_statistics([&](StatisticsTables& tables) {
-        each_entry<JobStatistics>(tables.jobs, database, true, [&jobs](JobStatistics& entry) {
+        remove_jobs(tables, database, [&jobs](const JobStatistics& entry) {
             return !std::binary_search(jobs.begin(), jobs.end(), core::JobId{entry.key.id});
         });
     });
@@ -271,11 +310,11 @@ void Statistics::keep_jobs(DatabaseOid database, const std::vector<core::JobId>&
 
 void Statistics::count_attempt(DatabaseOid database, const Attempt& attempt) noexcept {
     with_statistics([&](StatisticsTables& tables) {
-        std::string_view host = attempt.host;
+        std::string_view host = counted_name(attempt.host);
         const StatisticsKey key = place_of(tables, database, host);
-        (void)with_entry<HostStatistics>(tables.hosts, key, false, [&](HostStatistics& entry) {
-            add_attempt(entry.counters, attempt);
-        });
+        (void)with_entry<HostStatistics>(
+            tables, tables.hosts, key, false,
+            [&](HostStatistics& entry) { add_attempt(entry.counters, attempt); });
         (void)with_database(tables, database, [&](DatabaseStatistics& entry) {
             add_attempt(entry.counters, attempt);
         });
@@ -322,7 +361,7 @@ DatabaseFigures Statistics::database(DatabaseOid database) {
 std::vector<Statistics::Host> Statistics::hosts(DatabaseOid database) {
     std::vector<Host> hosts;
     struct Copy {
-        char name[256];
+        char name[sizeof HostStatistics::name];
         HostFigures figures;
     };
     std::vector<Copy> copies;
@@ -345,32 +384,28 @@ std::vector<std::int64_t> Statistics::top_jobs(DatabaseOid database, std::size_t
     struct Rank {
         std::int64_t failures;
         std::int64_t runs;
-        std::int64_t job;
+        std::int64_t minus_job;  // what is found first stays: most often it has the smaller id
         auto operator<=>(const Rank&) const = default;
     };
     // The smallest on top, to be replaced.
     std::vector<Rank> ranks;
-    ranks.reserve(most + 1);
+    ranks.reserve(most + 1);  // no allocation under the lock
+    if (most == 0) return {};
     require_tables([&](StatisticsTables& tables) {
-        each_entry<JobStatistics>(tables.jobs, database, false, [&](JobStatistics& entry) {
-            auto& of = entry.counters;
-            const Rank rank{of[JobValue::consecutive_failures],
-                            of[JobValue::succeeded] + of[JobValue::failed] +
-                                of[JobValue::cancelled] + of[JobValue::skipped] +
-                                of[JobValue::missed],
-                            entry.key.id};
-            if (ranks.size() == most && (most == 0 || rank < ranks.front())) return false;
+        each_rank(*tables.ranks, tables.area, database, [&](const JobRank& found) {
+            const Rank rank{found.failures.load(std::memory_order_relaxed),
+                            found.runs.load(std::memory_order_relaxed), -found.job};
+            if (ranks.size() == most && rank < ranks.front()) return;
             ranks.push_back(rank);
             std::ranges::push_heap(ranks, std::greater{});
-            if (ranks.size() <= most) return false;
+            if (ranks.size() <= most) return;
             std::ranges::pop_heap(ranks, std::greater{});
             ranks.pop_back();
-            return false;
         });
     });
     std::ranges::sort(ranks, std::greater{});
     std::vector<std::int64_t> jobs;
-    for (const Rank& rank : ranks) jobs.push_back(rank.job);
+    for (const Rank& rank : ranks) jobs.push_back(-rank.minus_job);
     return jobs;
 }
 
@@ -378,8 +413,8 @@ std::vector<std::int64_t> Statistics::top_jobs(DatabaseOid database, std::size_t
 
 void Statistics::reset(DatabaseOid database) {
     require_tables([&](StatisticsTables& tables) {
-        each_entry<JobStatistics>(tables.jobs, database, false, [](JobStatistics& entry) {
-            clear(entry);
+        each_entry<JobStatistics>(tables.jobs, database, true, [&tables](JobStatistics& entry) {
+            reset_job_entry(tables, entry);
             return false;
         });
         each_entry<HostStatistics>(tables.hosts, database, true,
@@ -390,21 +425,22 @@ void Statistics::reset(DatabaseOid database) {
 
 void Statistics::reset_job(DatabaseOid database, std::int64_t job) {
     require_tables([&](StatisticsTables& tables) {
-        (void)with_job(tables, database, job, false, [](JobStatistics& entry) { clear(entry); });
+        with_job_alone(tables, database, job,
+                       [&tables](JobStatistics& entry) { reset_job_entry(tables, entry); });
     });
 }
 
 void Statistics::reset_host(DatabaseOid database, std::string_view host) {
     require_tables([&](StatisticsTables& tables) {
-        (void)with_entry<HostStatistics>(tables.hosts, key_of(database, host), false,
-                                         [](HostStatistics& entry) { clear(entry); });
+        (void)with_entry<HostStatistics>(tables, tables.hosts, key_of(database, counted_name(host)),
+                                         false, [](HostStatistics& entry) { clear(entry); });
     });
 }
 
 void Statistics::forget(DatabaseOid database) noexcept {
     with_statistics([&](StatisticsTables& tables) {
         const auto all = [](auto&) { return true; };
-        each_entry<JobStatistics>(tables.jobs, database, true, all);
+        remove_jobs(tables, database, all);
         each_entry<HostStatistics>(tables.hosts, database, true, all);
         const StatisticsKey key{database, 0, 0};
         (void)dshash_delete_key(tables.databases, &key);

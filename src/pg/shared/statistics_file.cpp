@@ -35,7 +35,7 @@ struct Header {
 
 Header header_of(DatabaseOid database) {
     return {{'s', 'c', 'h', 'e', 'd', 's', 't', 'a'},
-            1,
+            2,
             database,
             {sizeof(JobStatistics), sizeof(HostStatistics), sizeof(DatabaseStatistics)},
             0};
@@ -85,15 +85,27 @@ void put_entries(File& file, dshash_table* table, DatabaseOid database) {
 }
 
 template <class Entry>
-void get_entries(File& file, dshash_table* table, DatabaseOid database) {
+void restore(StatisticsTables&, Entry& entry, const Entry& kept) {
+    memcpy(static_cast<void*>(&entry), &kept, sizeof entry);
+}
+
+// Its place among the ranks is another one than before.
+void restore(StatisticsTables& tables, JobStatistics& entry, const JobStatistics& kept) {
+    memcpy(static_cast<void*>(&entry.counters), &kept.counters, sizeof entry.counters);
+    rank_entry(tables, entry);
+}
+
+template <class Entry>
+void get_entries(File& file, StatisticsTables& tables, dshash_table* table, DatabaseOid database) {
     alignas(Entry) char bytes[sizeof(Entry)];
     while (get(file, bytes, sizeof bytes)) {
         StatisticsKey key;
         memcpy(&key, bytes, sizeof key);
         if (key.database != database) return;
         bool found = false;
-        void* entry = dshash_find_or_insert(table, &key, &found);
-        memcpy(entry, bytes, sizeof bytes);
+        auto* entry = static_cast<Entry*>(dshash_find_or_insert(table, &key, &found));
+        if (!found) begin_entry(tables, *entry);
+        restore(tables, *entry, *reinterpret_cast<const Entry*>(bytes));
         dshash_release_lock(table, entry);
     }
 }
@@ -166,9 +178,9 @@ void read_file(StatisticsTables& tables, DatabaseOid database) {
     }
     INIT_CRC32C(file.sum);
     if (is_valid(file, database)) {
-        get_entries<JobStatistics>(file, tables.jobs, database);
-        get_entries<HostStatistics>(file, tables.hosts, database);
-        get_entries<DatabaseStatistics>(file, tables.databases, database);
+        get_entries<JobStatistics>(file, tables, tables.jobs, database);
+        get_entries<HostStatistics>(file, tables, tables.hosts, database);
+        get_entries<DatabaseStatistics>(file, tables, tables.databases, database);
     } else {
         ereport(LOG, (errmsg("securatlas_sched: file \"%s\" is not of this version, or damaged: "
                              "statistics begin anew",

@@ -24,6 +24,7 @@ struct Segment {
     dshash_table_handle jobs;
     dshash_table_handle hosts;
     dshash_table_handle databases;
+    RankTable ranks;
     alignas(MAXIMUM_ALIGNOF) char area[kFirstSize];
 };
 
@@ -46,7 +47,10 @@ dshash_table_handle create(dsa_area* area) {
 
 // The tables themselves have to be in the segment: the postmaster cannot use dynamic ones.
 void create_tables() {
-    segment->tranche = GetNamedLWLockTranche(kTranche)->lock.tranche;
+    LWLock* lock = &GetNamedLWLockTranche(kTranche)->lock;
+    segment->tranche = lock->tranche;
+    segment->ranks = {};
+    segment->ranks.lock = lock;
     dsa_area* area =
         dsa_create_in_place(segment->area, sizeof segment->area, segment->tranche, nullptr);
     dsa_pin(area);
@@ -68,6 +72,7 @@ void attach() {
     attached.jobs = dshash_attach(area, &jobs, segment->jobs, nullptr);
     attached.hosts = dshash_attach(area, &hosts, segment->hosts, nullptr);
     attached.databases = dshash_attach(area, &databases, segment->databases, nullptr);
+    attached.ranks = &segment->ranks;
     attached.area = area;
     MemoryContextSwitchTo(before);
 }

@@ -7,6 +7,7 @@
 #include "securatlas/pg/border/prelude.hpp"
 #include "securatlas/pg/border/process.hpp"
 #include "securatlas/pg/shared/statistics.hpp"
+#include "shared/statistics_ranks.hpp"
 
 extern "C" {
 #include "lib/dshash.h"
@@ -53,11 +54,12 @@ struct Counters {
 struct JobStatistics {
     StatisticsKey key;
     Counters<JobValue> counters;
+    dsa_pointer rank;
 };
 struct HostStatistics {
     StatisticsKey key;
     Counters<HostValue> counters;
-    char name[256];  // cut
+    char name[288];  // a host name of 253 characters, with scheme and port; a longer one is cut
 };
 struct DatabaseStatistics {
     StatisticsKey key;
@@ -71,6 +73,7 @@ struct StatisticsTables {
     dshash_table* jobs;
     dshash_table* hosts;
     dshash_table* databases;
+    RankTable* ranks;
 };
 
 // Null if the library is not preloaded. The first call of a process attaches it.
@@ -100,6 +103,29 @@ void clear(Entry& entry) {
     using Value = typename decltype(entry.counters)::Value;
     for (auto& value : entry.counters.values) value.store(0, std::memory_order_relaxed);
     entry.counters.set(Value::stats_reset, statistics_now());
+}
+
+// What comes with an entry that is new, and with one that changes or goes.
+template <class Entry>
+void begin_entry(StatisticsTables&, Entry& entry) {
+    clear(entry);
+}
+inline void begin_entry(StatisticsTables& tables, JobStatistics& entry) {
+    clear(entry);
+    entry.rank = InvalidDsaPointer;
+    entry.rank = take_rank(*tables.ranks, tables.area, entry.key.database, entry.key.id);
+}
+inline void rank_entry(StatisticsTables& tables, JobStatistics& entry) {
+    using enum JobValue;
+    std::int64_t runs = 0;
+    for (const auto value : {succeeded, failed, cancelled, skipped, missed}) {
+        runs += entry.counters[value].load(std::memory_order_relaxed);
+    }
+    set_rank(tables.area, entry.rank,
+             entry.counters[consecutive_failures].load(std::memory_order_relaxed), runs);
+}
+inline void end_entry(StatisticsTables& tables, JobStatistics& entry) {
+    release_rank(*tables.ranks, tables.area, entry.rank);
 }
 
 // Writes what is counted for the database into its file, or reads it from there; the file is

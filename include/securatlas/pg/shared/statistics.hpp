@@ -144,7 +144,7 @@ class Statistics {
         HostFigures figures;
     };
     static std::vector<Host> hosts(DatabaseOid database);
-    // Up to `most` jobs: those that fail first, then those with the most runs.
+    // Up to `most` jobs: those that fail first, then those with the most runs, then the older ones.
     static std::vector<std::int64_t> top_jobs(DatabaseOid database, std::size_t most);
 
     static void reset(DatabaseOid database);
