@@ -77,8 +77,25 @@ CREATE EXTENSION pg_cron;
 INSERT INTO cron.job (jobid, schedule, command, nodename, nodeport, database, username, active, jobname)
 SELECT jobid, schedule, command, 'localhost', current_setting('port')::int, database, username, active AND problem IS NULL, jobname
   FROM kept_job;
-INSERT INTO cron.job_run_details (jobid, runid, job_pid, database, username, command, status, return_message, start_time, end_time)
-SELECT * FROM kept_run;
+-- How far it is, pg_stat_activity shows: nothing of this extension can, which is not in the server.
+DO $$
+DECLARE
+    at_once CONSTANT bigint := 1000;    -- pages
+    pages CONSTANT bigint := pg_relation_size('pg_temp.kept_run') / current_setting('block_size')::bigint;
+    total CONSTANT bigint := (SELECT count(*) FROM pg_temp.kept_run);
+    moved bigint := 0;
+    here bigint;
+BEGIN
+    FOR page IN 0 .. pages BY at_once LOOP
+        INSERT INTO cron.job_run_details (jobid, runid, job_pid, database, username, command, status, return_message,
+                                          start_time, end_time)
+        SELECT * FROM pg_temp.kept_run k
+         WHERE k.ctid >= format('(%s,0)', page)::tid AND k.ctid < format('(%s,0)', page + at_once)::tid;
+        GET DIAGNOSTICS here = ROW_COUNT;
+        moved := moved + here;
+        PERFORM set_config('application_name', format('securatlas_sched_migrate: %s of %s rows', moved, total), true);
+    END LOOP;
+END $$;
 SELECT count(setval('cron.jobid_seq', job, job_called)) + count(setval('cron.runid_seq', run, run_called)) AS numbers
   FROM kept_number \gset
 SELECT format('Jobs: %s, %s of them active, and %s rows of history.', (SELECT count(*) FROM cron.job),

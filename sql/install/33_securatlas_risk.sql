@@ -346,7 +346,15 @@ BEGIN
         category_names text[];
         controls bigint;
         findings bigint;
+        tenants_to_score bigint;
     BEGIN
+        IF only_tenant IS NULL THEN
+            SELECT count(*) INTO tenants_to_score
+              FROM tenants t
+              JOIN (SELECT DISTINCT s.tenant_id FROM tenant_subscriptions s
+                     WHERE s.status::text IN ('active', 'trialing')) AS active ON active.tenant_id = t.id;
+            PERFORM securatlas._begin_work('recompute', 'computing scores', tenants_to_score);
+        END IF;
         IF snapshot_type = 'nightly' THEN
             midnight := date_trunc('day', coalesce(
                 nullif(current_setting('cron.scheduled_at', true), '')::timestamptz, now()), 'UTC');
@@ -373,6 +381,7 @@ BEGIN
              WHERE f.status::text = 'open'
                AND (f.severity::text IN ('critical', 'high', 'medium', 'low')) IS NOT TRUE;
             PERFORM fn_warn_of_bad_rows(only_tenant, controls, findings);
+            PERFORM securatlas._begin_work('recompute', 'computing and storing', tenants_to_score);
             EXECUTE securatlas._catalogue_query() INTO control_ids, control_categories, category_names;
             INSERT INTO tenant_risk_snapshots
                    (id, tenant_id, risk_score_1_100, category_breakdown, annualized_loss_expectancy,
@@ -381,9 +390,6 @@ BEGIN
                    s.loss, now(), snapshot_type
               FROM (<query>) AS s (tenant_id, score, breakdown, loss, bad_controls, bad_findings);
         ELSE
-            IF only_tenant IS NULL THEN
-                PERFORM securatlas._begin_work('recompute', 'computing scores', NULL);
-            END IF;
             WITH scored AS MATERIALIZED (
                 SELECT * FROM fn_compute_risk_scores(only_tenant)
             ), warned AS MATERIALIZED (

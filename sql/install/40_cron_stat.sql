@@ -200,9 +200,9 @@ COMMENT ON VIEW cron_stat.progress IS 'One row for each long work that is going 
 COMMENT ON COLUMN cron_stat.progress.pid IS 'Process id of who does it; NULL: requests of a run, which the http worker sends.';
 COMMENT ON COLUMN cron_stat.progress.datid IS 'Oid of the database.';
 COMMENT ON COLUMN cron_stat.progress.datname IS 'Its name.';
-COMMENT ON COLUMN cron_stat.progress.work IS 'What: purge (rows of the history), outbox (requests that a transaction makes), requests of a run, migration (rows of a history), recompute (tenants).';
+COMMENT ON COLUMN cron_stat.progress.work IS 'What: purge (rows of the history, or responses), outbox (requests that a transaction makes), requests of a run, migration (rows of a history), recompute (tenants).';
 COMMENT ON COLUMN cron_stat.progress.phase IS 'What of it.';
-COMMENT ON COLUMN cron_stat.progress.done IS 'How many are done; of an outbox in steps of 1000.';
+COMMENT ON COLUMN cron_stat.progress.done IS 'How many are done; of an outbox in steps of 1000, of a recompute those that are stored.';
 COMMENT ON COLUMN cron_stat.progress.total IS 'Of how many; NULL: that is not known.';
 COMMENT ON COLUMN cron_stat.progress.started IS 'When the phase started.';
 COMMENT ON COLUMN cron_stat.progress.runid IS 'The run whose requests they are.';

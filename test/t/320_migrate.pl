@@ -117,6 +117,37 @@ like($said, qr/schema "cron" already exists.*securatlas_sched_migrate/s, 'CREATE
 ($out, $err) = migrate('template1');
 like($err, qr/nothing to move/, 'a database without the originals');
 
+# ---- how far it is ----------------------------------------------------------------------------
+
+# Other databases show it: what this one has of the extension is not committed yet. The move stops at a lock.
+sql('CREATE DATABASE shown');
+install($node, 'shown');
+sql(q{
+	CREATE SEQUENCE moved;
+	CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN
+		IF nextval('public.moved') = 3 THEN PERFORM pg_advisory_lock(1), pg_advisory_unlock(1); END IF;
+		RETURN NEW;
+	END $$;
+	CREATE FUNCTION add_stop() RETURNS event_trigger LANGUAGE plpgsql AS $$
+	BEGIN
+		CREATE TRIGGER stop BEFORE INSERT ON cron.job_run_details FOR EACH ROW EXECUTE FUNCTION public.stop();
+	END $$;
+	CREATE EVENT TRIGGER add_stop ON ddl_command_end WHEN TAG IN ('CREATE EXTENSION') EXECUTE FUNCTION add_stop()});
+my $gate = $node->background_psql('postgres');
+$gate->query_safe('SELECT pg_advisory_lock(1)');
+my ($said_then, $failed_then) = ('', '');
+my $move = IPC::Run::start([ 'securatlas_sched_migrate', '-d', 'postgres', '-h', $node->host, '-p', $node->port ],
+	'<', \undef, '>', \$said_then, '2>', \$failed_then);
+wait_for($node, 'SELECT work, phase, done, total, datname, pid IS NOT NULL FROM cron_stat.progress', 'migration|history|3|7|postgres|t',
+	'the migration shows how many rows of all it has moved', 'shown');
+$gate->query_safe('SELECT pg_advisory_unlock(1)');
+$move->finish;
+like($said_then, qr/Nothing was changed/, 'it ends');
+is(sql('SELECT count(*) FROM cron_stat.progress', 'shown'), '0', 'and is not shown any more');
+$gate->quit;
+sql('DROP EVENT TRIGGER add_stop; DROP FUNCTION add_stop, stop; DROP SEQUENCE moved; DROP DATABASE shown');
+
 # ---- what will happen -------------------------------------------------------------------------
 my $before = sql('SELECT j::text FROM cron.job j ORDER BY jobid');
 ($out, $err) = migrate('postgres');
@@ -208,7 +239,10 @@ like($out, qr/^  job $job{every} \(every\): timezone Europe\/Berlin; max_retries
 like($out, qr/^  job \d+ \(new\): overlap_policy skip; .*runs after $job{every}/m, 'and orders');
 like($out, qr/pg_net is not available on this server: 0 requests that wait and 5 responses are lost/, 'what is lost without pg_net');
 like($out, qr/Nothing was changed/, 'nothing was changed');
+sql(q{ALTER SYSTEM SET log_statement = 'all'; ALTER SYSTEM SET log_line_prefix = '%a: '; SELECT pg_reload_conf()});
 ($out, $err) = migrate('postgres', '--back', '--apply');
+my ($moved, $all) = slurp_file($node->logfile) =~ /^securatlas_sched_migrate: (\d+) of (\d+) rows: LOG:/m;
+is("$moved of $all", join(' of ', (scalar(split /\n/, $runs)) x 2), 'its sessions show how far it is');
 is($err, '', 'moved back without an error');
 is(sql(q{SELECT string_agg(extname || ' ' || extversion, ',') FROM pg_extension WHERE extname <> 'plpgsql'}), 'pg_cron 1.4-1', 'the original is there');
 is(sql('SELECT jobid, schedule, command, database, username, jobname FROM cron.job ORDER BY jobid'), $before, 'after the way back the original has all jobs');

@@ -97,6 +97,7 @@ is($node->safe_psql('postgres', q{SELECT count(*) FROM net._http_response WHERE 
 
 # ---- the scheduler's own purge -----------------------------------------------------------------------
 
+$node->safe_psql('postgres', 'ALTER TABLE cron.job_run_details ENABLE ALWAYS TRIGGER stop');
 $node->safe_psql('postgres', 'VACUUM ANALYZE cron.job_run_details');
 $node->safe_psql('postgres', 'ALTER TABLE cron.job_run_details SET (autovacuum_enabled = off)');
 $node->safe_psql('postgres', q{INSERT INTO cron.job_run_details (jobid, database, username, command, status, start_time, end_time)
@@ -124,6 +125,21 @@ $node->safe_psql('postgres', 'DELETE FROM stopped');
 wait_for($node, q{SELECT count(*) FROM cron_stat.progress}, '0', 'and ends');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM cron.job_run_details WHERE start_time < now() - interval '1 day'}), '0', 'with all of it');
 
+# ---- old responses -------------------------------------------------------------------------------------
+
+$node->safe_psql('postgres', q{
+	INSERT INTO stopped DEFAULT VALUES;
+	ALTER SEQUENCE stops RESTART;
+	CREATE TRIGGER stop BEFORE DELETE ON net._http_response FOR EACH ROW EXECUTE FUNCTION stop_at();
+	ALTER TABLE net._http_response ENABLE ALWAYS TRIGGER stop;
+	INSERT INTO net._http_response (id, state, created)
+	SELECT 1000000 + i, 'succeeded', now() - interval '2 days' FROM generate_series(1, 25000) i;
+	SELECT net.wake()});
+wait_for($node, rows(), 'purge|removing old responses|10000||postgres|t|t', 'the removal of old responses is shown');
+$node->safe_psql('postgres', 'DELETE FROM stopped');
+wait_for($node, q{SELECT count(*) FROM cron_stat.progress}, '0', 'until it ends');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM net._http_response WHERE created < now() - interval '1 day'}), '0', 'with all of them');
+
 # ---- a recompute ---------------------------------------------------------------------------------------
 
 $node->safe_psql('postgres', q{
@@ -137,6 +153,19 @@ $node->safe_psql('postgres', q{
 	END $$;
 	CREATE TRIGGER stop BEFORE INSERT ON tenant_risk_snapshots FOR EACH ROW EXECUTE FUNCTION stop_scoring()});
 my $tenants = $node->safe_psql('postgres', q{SELECT count(DISTINCT tenant_id) FROM tenant_subscriptions WHERE status IN ('active', 'trialing')});
+# Before a score is stored: in the order of what it does, the first statement on the table deletes.
+$node->safe_psql('postgres', q{
+	CREATE FUNCTION stop_before() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN
+		PERFORM public.stop();
+		RETURN NULL;
+	END $$;
+	CREATE TRIGGER stop_before BEFORE DELETE ON tenant_risk_snapshots FOR EACH STATEMENT EXECUTE FUNCTION stop_before()});
+my $nightly = in_the_middle(q{SELECT fn_store_risk_snapshots(NULL, 'nightly')});
+is($node->safe_psql('postgres', rows()), "recompute|computing scores|0|$tenants|postgres|t|t", 'of how many tenants is known from the beginning');
+go_on($nightly);
+$node->safe_psql('postgres', 'DROP TRIGGER stop_before ON tenant_risk_snapshots; ALTER SEQUENCE scored RESTART');
+$nightly->quit;
 my $recompute = in_the_middle('SELECT fn_recompute_all_tenant_risk_scores()');
 is($node->safe_psql('postgres', rows()), "recompute|storing snapshots|10|$tenants|postgres|t|t", 'a recompute shows how many tenants of all are done');
 go_on($recompute);

@@ -130,6 +130,19 @@ is(risk("SELECT DISTINCT stored FROM (SELECT (fn_store_risk_snapshots(NULL, 'nig
 	$count, 'a night can be computed again');
 is(risk(q{SELECT count(*) FROM tenant_risk_snapshots WHERE snapshot_type = 'nightly'}), $count, 'and has one snapshot a tenant');
 
+# How far it is: the INSERT, which computes and stores on all nodes, waits for a lock.
+my $holder = $coordinator->background_psql('postgres');
+$holder->query_safe('BEGIN; LOCK TABLE house.tenant_risk_snapshots IN SHARE MODE');
+my $recompute = $coordinator->background_psql('postgres');
+$recompute->query_until(qr/begun/, "\\echo begun\n$house; SELECT fn_recompute_all_tenant_risk_scores();\n");
+wait_for($coordinator, 'SELECT work, phase, done, total, datname FROM cron_stat.progress', "recompute|computing and storing|0|$count|postgres",
+	'the recompute shows of how many tenants it is');
+$holder->query_safe('COMMIT');
+$holder->quit;
+$recompute->query_safe('SELECT 1');
+is(sql('SELECT count(*) FROM cron_stat.progress'), '0', 'until it ends');
+$recompute->quit;
+
 # Rows that are left out are counted.
 risk(q{ALTER TABLE tenant_controls DROP CONSTRAINT tenant_controls_maturity_check;
 	ALTER TABLE integration_findings DROP CONSTRAINT integration_findings_severity_check});

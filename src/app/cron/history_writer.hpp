@@ -106,7 +106,7 @@ class HistoryWriter {
     std::size_t claims_at_once_;
     std::deque<core::RecordSkip> skips_;
     std::vector<core::RecordSkip> unlogged_missed_;  // to be told with planned_until
-    std::map<ClaimKey, std::int64_t> interrupted_;  // by the claim of the next attempt
+    std::map<ClaimKey, std::int64_t> interrupted_;   // by the claim of the next attempt
     std::vector<core::ExplainWait> waits_;
     std::vector<pg::runs::StartedRun> started_;
     Changes changes_;

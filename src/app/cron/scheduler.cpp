@@ -380,7 +380,7 @@ core::Duration SchedulerProcess::sleep_time() {
     if (runs_are_queued_) sleep = (std::min)(sleep, core::kSoon);
     if (roles_changed_) sleep = (std::min)(sleep, kPauseAfterError);
     sleep = (std::min)(sleep, purge_responses_at_ - monotonic);
-    if (purge_is_shown_) sleep = (std::min)(sleep, purge_at_ - monotonic);
+    if (history_purge_.is_shown()) sleep = (std::min)(sleep, purge_at_ - monotonic);
     if (!is_settled_) sleep = (std::min)(sleep, settle_at_ - monotonic);
     if (!jobs_to_reload_.empty()) sleep = (std::min)(sleep, reload_at_ - monotonic);
     if (http_wanted_ && pg::net_settings().send_requests) {

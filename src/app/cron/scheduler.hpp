@@ -18,9 +18,28 @@
 #include "securatlas/core/cron/scheduler.hpp"
 #include "securatlas/pg/border/error.hpp"
 #include "securatlas/pg/shared/installed_extension.hpp"
+#include "securatlas/pg/shared/progress.hpp"
 #include "securatlas/pg/shared/shared_state.hpp"
 
 namespace securatlas::app {
+
+// A removal of many rows in cron_stat.progress, as long as it goes on.
+class ShownPurge {
+  public:
+    constexpr ShownPurge(pg::progress::Kind kind, const char* phase) : kind_(kind), phase_(phase) {}
+    ~ShownPurge() { show(0, false); }
+    ShownPurge(const ShownPurge&) = delete;
+    ShownPurge& operator=(const ShownPurge&) = delete;
+
+    // A portion was removed; `is_more` says that another one follows.
+    void show(std::uint64_t removed, bool is_more);
+    bool is_shown() const { return is_shown_; }
+
+  private:
+    pg::progress::Kind kind_;
+    const char* phase_;
+    bool is_shown_ = false;
+};
 
 class SchedulerProcess {
   public:
@@ -100,7 +119,6 @@ class SchedulerProcess {
     void order(SchedulerCallbacks& calls);
     void tell_late();
     void purge();
-    void show_purge(std::uint64_t removed);
     void purge_responses();
     core::Duration sleep_time();
 
@@ -154,7 +172,8 @@ class SchedulerProcess {
     std::optional<core::Duration> next_show_;
     core::Duration explain_at_{0};
     core::Duration purge_at_{0};
-    bool purge_is_shown_ = false;
+    ShownPurge history_purge_{pg::progress::Kind::history_purge, "removing old history"};
+    ShownPurge response_purge_{pg::progress::Kind::response_purge, "removing old responses"};
     core::Duration purge_responses_at_{0};
     core::Duration responses_purged_at_{0};
     bool purge_soon_ = false;  // responses: the configuration has changed, or net.wake() was called

@@ -38,30 +38,33 @@ int purge_limit(int wanted, core::Instant expired) {
 
 }  // namespace
 
+// What takes more than one portion is long.
+void ShownPurge::show(std::uint64_t removed, bool is_more) {
+    namespace progress = pg::progress;
+    if (is_more && !std::exchange(is_shown_, true)) {
+        progress::begin("purge", phase_, progress::kUnknown, kind_);
+    }
+    progress::advance(static_cast<std::int64_t>(removed), kind_);
+    if (!is_more && std::exchange(is_shown_, false)) progress::end(kind_);
+}
+
 void SchedulerProcess::purge() {
     const core::Duration monotonic = pg::monotonic_now();
     if (monotonic < purge_at_) return;
     purge_at_ = monotonic + kPurgePause;
     const pg::Settings settings = pg::settings();
-    if (settings.history_retention == core::Duration(0) && settings.history_limit == 0) return;
+    if (settings.history_retention == core::Duration(0) && settings.history_limit == 0) {
+        history_purge_.show(0, false);
+        return;
+    }
     pg::ExtensionTransaction transaction(pg::Tables::cron);
     if (!pg::runs::try_lock_history()) return;
     const std::uint64_t removed =
         pg::runs::purge(settings.history_retention, settings.history_limit, kPurgeBatch);
     transaction.commit_asynchronously();
-    show_purge(removed);
+    history_purge_.show(removed, is_full(removed));
     // Continue soon, but let runs start in between.
     if (is_full(removed)) purge_at_ = monotonic + kShortestPause;
-}
-
-// What takes more than one portion is long.
-void SchedulerProcess::show_purge(std::uint64_t removed) {
-    namespace progress = pg::progress;
-    if (is_full(removed) && !std::exchange(purge_is_shown_, true)) {
-        progress::begin("purge", "removing old history", progress::kUnknown, progress::Until::told);
-    }
-    progress::advance(static_cast<std::int64_t>(removed));
-    if (!is_full(removed) && std::exchange(purge_is_shown_, false)) progress::end();
 }
 
 // Done by the scheduler, because the http worker runs only while there are requests.
@@ -77,7 +80,10 @@ void SchedulerProcess::purge_responses() {
     responses_purged_at_ = monotonic;
     purge_responses_at_ = monotonic + kPurgeResponsesPause;
     const pg::NetSettings settings = pg::net_settings();
-    if (settings.ttl == core::Duration(0)) return;
+    if (settings.ttl == core::Duration(0)) {
+        response_purge_.show(0, false);
+        return;
+    }
     pg::ExtensionTransaction transaction(pg::Tables::net);
     if (!pg::requests::try_lock()) return;
     const core::Instant expired = pg::now() - settings.ttl;
@@ -85,6 +91,7 @@ void SchedulerProcess::purge_responses() {
     const std::uint64_t removed = pg::requests::remove_responses(expired, limit);
     const bool are_left = pg::requests::has_responses(pg::now());
     transaction.commit_asynchronously();
+    response_purge_.show(removed, is_full(removed, limit));
     if (is_full(removed, limit)) {
         purge_responses_at_ = monotonic + kShortestPause;
     } else if (are_left) {

@@ -44,13 +44,14 @@ constinit Segment* segment = nullptr;
 // Of this process.
 struct Own {
     bool registered = false;
-    Shared* row = nullptr;
-    progress::Until until = progress::Until::transaction_ends;
+    Shared* rows[static_cast<std::size_t>(progress::Kind::count)] = {};
     SubTransactionId in = InvalidSubTransactionId;
     std::size_t run_count = 0;
     std::pair<std::int64_t, std::int64_t> ended[kRunsAtOnce] = {};  // run, requests
 };
 constinit Own own;
+
+Shared*& own_row(progress::Kind kind) { return own.rows[static_cast<std::size_t>(kind)]; }
 
 class Locked {
   public:
@@ -107,7 +108,10 @@ void count_ended() noexcept {
     }
 }
 
-extern "C" void securatlas_progress_at_exit(int, Datum) { progress::end(); }
+extern "C" void securatlas_progress_at_exit(int, Datum) {
+    using enum progress::Kind;
+    for (const auto kind : {of_transaction, history_purge, response_purge}) progress::end(kind);
+}
 
 extern "C" void securatlas_progress_at_transaction_end(XactEvent event, void*) {
     if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE) {
@@ -115,14 +119,14 @@ extern "C" void securatlas_progress_at_transaction_end(XactEvent event, void*) {
     }
     if (event == XACT_EVENT_COMMIT) count_ended();
     own.run_count = 0;
-    if (own.until == progress::Until::transaction_ends) progress::end();
+    progress::end(progress::Kind::of_transaction);
 }
 
 extern "C" void securatlas_progress_at_subtransaction_end(SubXactEvent event,
                                                           SubTransactionId aborted,
                                                           SubTransactionId, void*) {
-    if (event != SUBXACT_EVENT_ABORT_SUB || own.row == nullptr) return;
-    if (own.until == progress::Until::transaction_ends && own.in >= aborted) progress::end();
+    if (event != SUBXACT_EVENT_ABORT_SUB || own.in < aborted) return;
+    progress::end(progress::Kind::of_transaction);
 }
 
 void register_once() {
@@ -152,7 +156,7 @@ void start_progress_segment() {
 
 namespace progress {
 
-void begin(std::string_view work, std::string_view phase, std::int64_t total, Until until) {
+void begin(std::string_view work, std::string_view phase, std::int64_t total, Kind kind) {
     if (segment == nullptr) return;
     register_once();
     Row row;
@@ -162,21 +166,22 @@ void begin(std::string_view work, std::string_view phase, std::int64_t total, Un
     row.started = now();
     set_text(row.work, work);
     set_text(row.phase, phase);
-    own.until = until;
-    own.in = call([] { return GetCurrentSubTransactionId(); });
+    if (kind == Kind::of_transaction) own.in = call([] { return GetCurrentSubTransactionId(); });
+    Shared*& place = own_row(kind);
     const Locked locked;
-    if (own.row == nullptr) own.row = free_row();
-    if (own.row != nullptr) take(*own.row, row);
+    if (place == nullptr) place = free_row();
+    if (place != nullptr) take(*place, row);
 }
 
-void advance(std::int64_t amount) noexcept {
-    if (own.row != nullptr) own.row->done.fetch_add(amount, std::memory_order_relaxed);
+void advance(std::int64_t amount, Kind kind) noexcept {
+    Shared* row = own_row(kind);
+    if (row != nullptr) row->done.fetch_add(amount, std::memory_order_relaxed);
 }
 
-void end() noexcept {
-    if (own.row == nullptr) return;
+void end(Kind kind) noexcept {
+    if (own_row(kind) == nullptr) return;
     const Locked locked;
-    std::exchange(own.row, nullptr)->is_used = false;
+    std::exchange(own_row(kind), nullptr)->is_used = false;
 }
 
 void requests_made(DatabaseOid database, std::int64_t run, std::int64_t count) noexcept {

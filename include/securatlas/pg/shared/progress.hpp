@@ -1,6 +1,6 @@
 // How far long work is, for cron_stat.progress: what PostgreSQL's pg_stat_progress_* are for its
-// own commands. A process has one row at most; requests of a run have one until the last was
-// recorded.
+// own commands. A process has one row of each kind at most; requests of a run have one until the
+// last was recorded.
 //
 // Small work costs nothing: who counts in portions begins a row with the first full one. Nothing
 // here fails; if all rows are taken, work is not shown.
@@ -20,17 +20,18 @@ namespace securatlas::pg::progress {
 inline constexpr std::int64_t kLong = 1000;
 inline constexpr std::int64_t kUnknown = -1;
 
-// How long a row stays: until its transaction ends (or the subtransaction is rolled back that has
-// begun it), or until end(). In any case it goes with its process.
-enum class Until { transaction_ends, told };
+// What a process does in one transaction, and what the scheduler does in many. The first is shown
+// until its transaction ends, or the subtransaction is rolled back that has begun it; the others
+// until end(). In any case a row goes with its process.
+enum class Kind : std::uint8_t { of_transaction, history_purge, response_purge, count };
 
 // This process does this from now on; what it did before has ended. Only printable ASCII of the
 // texts is shown, 31 bytes at most.
 void begin(std::string_view work, std::string_view phase, std::int64_t total,
-           Until until = Until::transaction_ends);
+           Kind kind = Kind::of_transaction);
 // So much more is done; does nothing before begin().
-void advance(std::int64_t amount) noexcept;
-void end() noexcept;
+void advance(std::int64_t amount, Kind kind = Kind::of_transaction) noexcept;
+void end(Kind kind) noexcept;
 
 // A transaction with requests of a run has committed them; those of small ones are not shown.
 void requests_made(DatabaseOid database, std::int64_t run, std::int64_t count) noexcept;
