@@ -1,5 +1,6 @@
 // A job worker: bound to one database and one role for life. It executes runs and callbacks one
 // after another, and exits when it has been idle for a while or when its slot is needed.
+#include <algorithm>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -11,7 +12,9 @@
 #include "securatlas/pg/border/extension.hpp"
 #include "securatlas/pg/border/process.hpp"
 #include "securatlas/pg/border/session_basis.hpp"
+#include "securatlas/pg/border/transaction.hpp"
 #include "securatlas/pg/cron/command.hpp"
+#include "securatlas/pg/cron/run_settings.hpp"
 #include "securatlas/pg/cron/runs.hpp"
 #include "securatlas/pg/cron/settings.hpp"
 
@@ -27,12 +30,20 @@ class Tasks {
         if (order.parcel != 0) return receive(order.parcel);
         // What was read stays true for the time in which a queue stays with its worker.
         const bool is_fresh = pg::monotonic_now() < read_at_ + core::kSoon;
-        if (!is_fresh || !tasks_.contains(order.run)) read(pg::WorkerSlot::runs_ahead());
+        if (!is_fresh || !tasks_.contains(order.run))
+            read(pg::WorkerSlot::runs_ahead(next_count()));
         const auto task = tasks_.extract(order.run);
         return task.empty() ? pg::runs::Task{} : std::move(task.mapped());
     }
 
   private:
+    // Twice as many as the last time if these were all of use, else as many as were.
+    std::size_t next_count() {
+        const std::size_t used = count_ - (std::min)(count_, tasks_.size());
+        count_ = tasks_.empty() ? 2 * count_ : (std::max)(used, std::size_t{1});
+        return count_;
+    }
+
     // In a transaction, because texts are converted by what the catalogs say.
     static pg::runs::Task receive(std::uint32_t parcel) {
         pg::Transaction transaction;
@@ -49,6 +60,7 @@ class Tasks {
                 continue;
             }
             tasks_ = pg::runs::read_tasks(orders);
+            count_ = (std::max)(orders.size(), std::size_t{1});
             transaction.commit();
             read_at_ = pg::monotonic_now();
             return;
@@ -56,6 +68,7 @@ class Tasks {
     }
 
     std::unordered_map<core::RunId, pg::runs::Task> tasks_;
+    std::size_t count_ = 1;  // of tasks that were read at once
     core::Duration read_at_{0};
 };
 
@@ -102,6 +115,35 @@ void execute(const pg::RunOrder& order, Tasks& tasks) {
     }
 }
 
+// The session in which orders are executed, one after another. What an order has left in it is
+// removed before the next one, in the transaction in which the session looks whether it may execute
+// that; at once if none waits.
+class Session {
+  public:
+    // False: the role has lost rights since this process connected, or settings have changed.
+    bool may_execute() {
+        bool holds = false;
+        const auto look = [this, &holds] { holds = basis_.holds(); };
+        if (std::exchange(is_used_, false)) {
+            pg::reset_session(look);
+        } else {
+            pg::Transaction transaction;
+            look();
+            transaction.commit();
+        }
+        return holds;
+    }
+    void use() { is_used_ = true; }
+    void tidy() {
+        if (std::exchange(is_used_, false)) pg::reset_session();
+        pg::clear_run_settings();
+    }
+
+  private:
+    pg::SessionBasis basis_;
+    bool is_used_ = false;
+};
+
 // Waits for the next order. False: the worker must exit.
 bool wait_for_order() {
     const core::Duration since = pg::monotonic_now();
@@ -124,20 +166,24 @@ void run_job_worker(int slot, std::uint32_t generation) {
     const pg::Target target = pg::WorkerSlot::target();
     pg::connect_as_role(target.database, target.role);
     pg::prepare_for_commands();
-    const pg::SessionBasis basis;
+    Session session;
     CallbackRunner callbacks;
     Tasks tasks;
-    while (const auto order = pg::WorkerSlot::take_order()) {
-        // If the role has lost rights since this process connected, or settings have changed, this
-        // session must not execute anything any more.
-        if (!basis.holds() && pg::WorkerSlot::give_back()) return;
+    for (auto order = pg::WorkerSlot::take_order(); order;) {
+        if (!session.may_execute() && pg::WorkerSlot::give_back()) return;
+        session.use();
         if (const auto* run = std::get_if<pg::RunOrder>(&*order)) {
             execute(*run, tasks);
         } else {
+            pg::clear_run_settings();
             pg::WorkerSlot::report(callbacks.execute(std::get<pg::CallbackOrder>(*order)));
         }
-        pg::reset_session();
+        pg::heed_signals();
+        order = pg::WorkerSlot::take_order();
+        if (order) continue;
+        session.tidy();
         if (!wait_for_order()) return;
+        order = pg::WorkerSlot::take_order();
     }
 }
 

@@ -7,6 +7,7 @@
 extern "C" {
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/relscan.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/transam.h"
@@ -130,6 +131,16 @@ void enter_into_indexes(Relation table, TupleTableSlot* slot, const Change* chan
     list_free(indexes);
 }
 
+void enter_into_known(Relation table, const KnownIndexes& indexes, TupleTableSlot* slot,
+                      const Change* changes, int count) {
+    for (int i = 0; i < indexes.count; ++i) {
+        Relation index = index_open(indexes.ids[i], RowExclusiveLock);
+        IndexInfo* info = indexes.infos[i];
+        enter_into_index(table, index, info, slot, has_same_keys(info, changes, count));
+        index_close(index, NoLock);
+    }
+}
+
 // The index of the primary key, if that is this column.
 Oid key_index(Relation table, AttrNumber key_column) {
     const Oid found = primary_key_of(table);
@@ -195,15 +206,36 @@ AttrNumber column_number(Relation table, const char* name) {
 }
 
 HeapTuple find_row(Relation table, AttrNumber key_column, std::int64_t key, Snapshot snapshot) {
-    const Oid index = key_index(table, key_column);
-    ScanKeyData scan_key;
-    ScanKeyInit(&scan_key, key_column, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(key));
-    // Without an index it reads the table from its beginning.
-    SysScanDesc scan = systable_beginscan(table, index, OidIsValid(index), snapshot, 1, &scan_key);
-    HeapTuple found = systable_getnext(scan);
-    if (HeapTupleIsValid(found)) found = heap_copytuple(found);
-    systable_endscan(scan);
+    RowFinder finder = begin_finding(table, key_column, snapshot);
+    HeapTuple found = find_next(finder, key);
+    end_finding(finder);
     return found;
+}
+
+RowFinder begin_finding(Relation table, AttrNumber key_column, Snapshot snapshot) {
+    return {table, key_column, snapshot, key_index(table, key_column), nullptr};
+}
+
+HeapTuple find_next(RowFinder& finder, std::int64_t key) {
+    const bool by_index = OidIsValid(finder.index);
+    ScanKeyData scan_key;
+    ScanKeyInit(&scan_key, finder.key_column, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(key));
+    if (finder.scan != nullptr && finder.scan->iscan != nullptr) {
+        scan_key.sk_attno = 1;  // of the index
+        index_rescan(finder.scan->iscan, &scan_key, 1, nullptr, 0);
+    } else {
+        end_finding(finder);
+        // Without an index it reads the table from its beginning.
+        finder.scan =
+            systable_beginscan(finder.table, finder.index, by_index, finder.snapshot, 1, &scan_key);
+    }
+    HeapTuple found = systable_getnext(finder.scan);
+    return HeapTupleIsValid(found) ? heap_copytuple(found) : nullptr;
+}
+
+void end_finding(RowFinder& finder) {
+    if (finder.scan != nullptr) systable_endscan(finder.scan);
+    finder.scan = nullptr;
 }
 
 HeapTuple row_at(Relation table, ItemPointer place, Snapshot snapshot) {
@@ -265,14 +297,35 @@ bool is_plainly_updated(Relation table, const KnownParts& known, const Change* c
            has_plain_indexes(table);
 }
 
+bool read_indexes(Relation table, KnownIndexes* indexes) {
+    List* const list = RelationGetIndexList(table);
+    indexes->count = 0;
+    ListCell* cell = nullptr;
+    foreach (cell, list) {
+        if (indexes->count == KnownIndexes::kMost) return false;
+        Relation index = index_open(lfirst_oid(cell), RowExclusiveLock);
+        indexes->infos[indexes->count] = BuildIndexInfo(index);
+        indexes->ids[indexes->count++] = RelationGetRelid(index);
+        index_close(index, NoLock);
+    }
+    list_free(list);
+    return true;
+}
+
 bool update_row(Relation table, HeapTuple row, Snapshot snapshot, const Change* changes, int count,
-                Locked locked) {
+                Locked locked, const KnownIndexes* indexes) {
     CheckCmdReplicaIdentity(table, CMD_UPDATE);
     TupleTableSlot* slot = changed_row(table, row, changes, count);
     bool wants_index_entries = false;
     const TM_Result result = update_tuple(table, &row->t_self, slot, snapshot,
                                           locked == Locked::wait, &wants_index_entries);
-    if (result == TM_Ok && wants_index_entries) enter_into_indexes(table, slot, changes, count);
+    if (result == TM_Ok && wants_index_entries) {
+        if (indexes != nullptr) {
+            enter_into_known(table, *indexes, slot, changes, count);
+        } else {
+            enter_into_indexes(table, slot, changes, count);
+        }
+    }
     if (result == TM_Ok) row->t_self = slot->tts_tid;
     ExecDropSingleTupleTableSlot(slot);
     return is_done(result, table);

@@ -25,6 +25,20 @@ AttrNumber column_number(Relation table, const char* name);
 // The row as `snapshot` sees it; null if there is none. With an active snapshot.
 HeapTuple find_row(Relation table, AttrNumber key_column, std::int64_t key, Snapshot snapshot);
 
+// Finds rows of one table one after another, with the index opened once. Trivially destructible:
+// what an error skips is released by its transaction.
+struct RowFinder {
+    Relation table;
+    AttrNumber key_column;
+    Snapshot snapshot;
+    Oid index;
+    SysScanDescData* scan;
+};
+RowFinder begin_finding(Relation table, AttrNumber key_column, Snapshot snapshot);
+// A copy, as find_row() returns.
+HeapTuple find_next(RowFinder& finder, std::int64_t key);
+void end_finding(RowFinder& finder);
+
 // Likewise the row that is stored at this place.
 HeapTuple row_at(Relation table, ItemPointer place, Snapshot snapshot);
 
@@ -68,12 +82,25 @@ bool is_plain_index(Relation index);
 void enter_into_index(Relation table, Relation index, IndexInfo* info, TupleTableSlot* slot,
                       bool unchanged);
 
+// The indexes of a table and what the executor would read about each of them for every statement.
+struct KnownIndexes {
+    static constexpr int kMost = 16;
+    int count;
+    Oid ids[kMost];
+    IndexInfo* infos[kMost];
+};
+
+// In the current memory context. They stay right until the relcache entry of the table, or of an
+// index, is invalidated. False: there are too many.
+bool read_indexes(Relation table, KnownIndexes* indexes);
+
 enum class Locked { wait, give_up };
 
 // Replaces a row that was found with `snapshot`, and sets its t_self to that of the new one. False:
 // it was changed since, so that it has to be found again, or it is locked. With an active snapshot.
+// `indexes` may be null.
 bool update_row(Relation table, HeapTuple row, Snapshot snapshot, const Change* changes, int count,
-                Locked locked);
+                Locked locked, const KnownIndexes* indexes = nullptr);
 
 // Whether DELETE would do nothing but delete_row(): no triggers, rules or children that somebody
 // has added.

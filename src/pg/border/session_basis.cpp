@@ -13,6 +13,7 @@ extern "C" {
 #include "utils/array.h"
 #include "utils/catcache.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/syscache.h"
 }
 
@@ -98,13 +99,36 @@ std::uint64_t hash_all_settings(Relation catalog, Oid role) {
     return sum;
 }
 
+// What is in the catalogs of which caches know that they have changed.
+struct Watched {
+    std::uint64_t known = 0;
+    bool has_changed = true;
+};
+constinit Watched watched;
+
+void watch() {
+    // The type of the cache's number differs between versions of PostgreSQL.
+    const auto note = [](Datum, auto, uint32) { watched.has_changed = true; };
+    for (const auto cache : {AUTHOID, AUTHMEMMEMROLE, DATABASEOID}) {
+        CacheRegisterSyscacheCallback(cache, note, Datum{0});
+    }
+}
+
+std::uint64_t read_watched(Oid role) {
+    if (!watched.has_changed) return watched.known;
+    watched.has_changed = false;  // first, because it may change while it is read
+    std::uint64_t basis = hash_role(role);
+    add(basis, hash_memberships(role));
+    add(basis, hash_database(MyDatabaseId));
+    watched.known = basis;
+    return basis;
+}
+
 std::uint64_t read_basis() {
     // First, because opening a table processes pending invalidations of the catalog caches.
     Relation settings = table_open(DbRoleSettingRelationId, AccessShareLock);
     const Oid role = GetSessionUserId();
-    std::uint64_t basis = hash_role(role);
-    add(basis, hash_memberships(role));
-    add(basis, hash_database(MyDatabaseId));
+    std::uint64_t basis = read_watched(role);
     add(basis, hash_all_settings(settings, role));
     table_close(settings, AccessShareLock);
     return basis;
@@ -120,17 +144,17 @@ bool is_superuser_as_its_role() {
 
 SessionBasis::SessionBasis() {
     Transaction transaction;
-    at_connection_ = call([] { return read_basis(); });
+    at_connection_ = call([] {
+        watch();
+        return read_basis();
+    });
     transaction.commit();
 }
 
 bool SessionBasis::holds() const {
-    Transaction transaction;
-    const bool holds = call([at_connection = at_connection_] {
+    return call([at_connection = at_connection_] {
         return read_basis() == at_connection && is_superuser_as_its_role();
     });
-    transaction.commit();
-    return holds;
 }
 
 }  // namespace securatlas::pg

@@ -106,7 +106,6 @@ class RunScope {
     ~RunScope() {
         state.run = nullptr;
         debug_query_string = nullptr;
-        clear_run_settings();
     }
     RunScope(const RunScope&) = delete;
     RunScope& operator=(const RunScope&) = delete;

@@ -104,7 +104,7 @@ Task receive_task(std::uint32_t parcel) { return read_parcel(parcel); }
 void record_end(const RunReport& report, const Task& task) {
     const bool stays = report.outcome != core::RunOutcome::succeeded || task.keep_success;
     const bool has_alerts = keep_extension();
-    const bool is_written = stays && write_end(report);
+    const bool is_written = stays && write_end(report, task.place);
     if (is_written && !has_alerts) return;
     OwnerScope owner(OwnerScope::Mode::force_writable);
     Spi spi;

@@ -1,5 +1,7 @@
 #include "securatlas/pg/cron/run_settings.hpp"
 
+#include <cstring>
+
 #include "securatlas/pg/border/convert.hpp"
 #include "securatlas/pg/border/guard.hpp"
 
@@ -43,8 +45,10 @@ bool check(char**, void**, GucSource source) {
     return false;
 }
 
-// C world. With PGC_S_OVERRIDE, so that RESET restores this value.
+// C world. With PGC_S_OVERRIDE, so that RESET restores this value. Nobody else sets another one.
 void set(Index index, const char* value) {
+    const char* const before = state.values[index];
+    if (before != nullptr && strcmp(before, value) == 0) return;
     SetConfigOption(kSettings[index].name, value, PGC_SUSET, PGC_S_OVERRIDE);
 }
 

@@ -140,13 +140,15 @@ std::optional<Order> WorkerSlot::take_order() {
     return self.slot->order;
 }
 
-std::vector<RunOrder> WorkerSlot::runs_ahead() {
+std::vector<RunOrder> WorkerSlot::runs_ahead(std::size_t most) {
     std::vector<RunOrder> runs;
     runs.reserve(1 + kQueueLength);
     SharedLock lock(require_shared_state());
     const WorkerSlotState& slot = *self.slot;
     if (const auto* run = std::get_if<RunOrder>(&slot.order)) runs.push_back(*run);
-    for (int i = 0; i < slot.queued; ++i) runs.push_back(slot.queue[i].order);
+    for (int i = 0; i < slot.queued && runs.size() < most; ++i) {
+        runs.push_back(slot.queue[i].order);
+    }
     return runs;
 }
 

@@ -9,11 +9,12 @@ namespace securatlas::pg {
 // database would be. For a process that is connected as a role.
 class SessionBasis {
   public:
-    // Construct it right after connecting. Uses a transaction of its own, as holds() does.
+    // Construct it right after connecting, and only once. Uses a transaction of its own.
     SessionBasis();
 
-    // False: the role's row (superuser, login, limits, password), its memberships, the database's
-    // owner or rights, or the settings of role and database have changed since.
+    // In a transaction. False: the role's row (superuser, login, limits, password), its
+    // memberships, the database's owner or rights, or the settings of role and database have
+    // changed since.
     bool holds() const;
 
   private:

@@ -1,6 +1,8 @@
 // Executes a run's command in this process, and records its outcome in the command's transaction.
 #pragma once
 
+#include <functional>
+
 #include "securatlas/pg/cron/runs.hpp"
 #include "securatlas/pg/shared/shared_state.hpp"
 
@@ -19,8 +21,9 @@ RunReport execute_run(const RunOrder& order, const runs::Task& task);
 RunReport failed_report(const RunOrder& order, const std::exception& error);
 
 // Does what DISCARD ALL does, so that a run leaves nothing for the next one, except for the plan
-// cache, which does not affect results.
-void reset_session();
+// cache, which does not affect results. In a transaction of its own, in which it does `then` as
+// well.
+void reset_session(const std::function<void()>& then = {});
 
 // The run that this process executes; nullptr outside of a run.
 struct CurrentRun {

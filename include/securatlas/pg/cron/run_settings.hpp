@@ -9,7 +9,7 @@ namespace securatlas::pg {
 void define_run_settings();
 
 // For the process that executes the run; call them outside a transaction. Parallel workers see the
-// same values.
+// same values. They stay after the run until they are cleared or those of the next run are set.
 void set_run_settings(const CurrentRun& run);
 void clear_run_settings() noexcept;
 

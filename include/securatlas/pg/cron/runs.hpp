@@ -103,6 +103,12 @@ void drop_parcel(std::uint32_t parcel);
 
 // ---- for the job worker (inside the run's transaction) ----------------------------------------
 
+// Where a row of the history is stored, until it is changed.
+struct Place {
+    std::uint32_t block = 0;
+    std::uint16_t offset = 0;  // 0: nowhere
+};
+
 // What a worker needs to know of its run.
 struct Task {
     bool wanted = false;  // false: the run was cancelled, or its row and its job are gone
@@ -112,7 +118,8 @@ struct Task {
     std::string username;
     std::optional<core::Duration> max_runtime;
     bool keep_success =
-        true;  // false: the row of a successful run is deleted (log_runs = failures)
+        true;       // false: the row of a successful run is deleted (log_runs = failures)
+    Place place{};  // of the run's row
 };
 std::unordered_map<core::RunId, Task> read_tasks(const std::vector<RunOrder>& orders);
 // Of a run in another database. Both in a transaction.

@@ -133,8 +133,8 @@ class WorkerSlot {
     static void report_started(core::Instant at);
     // Sets the callback that is being called; nullopt: none.
     static void report_calling(std::optional<CallbackCall> call);
-    // The runs that the worker has: the one in progress, and those that follow it.
-    static std::vector<RunOrder> runs_ahead();
+    // The runs that the worker has: the one in progress, and those that follow it, up to `most`.
+    static std::vector<RunOrder> runs_ahead(std::size_t most);
 
     // Ends the order in progress; the worker gets the next one when the report is collected.
     static void report(const WorkerReport& report);
