@@ -1,5 +1,7 @@
 #include "border/statement_runner.hpp"
 
+#include "border/kept_plans.hpp"
+
 extern "C" {
 #include "access/xact.h"
 #include "commands/trigger.h"
@@ -64,6 +66,27 @@ bool has_two_phase(const List* statements) {
     return false;
 }
 
+// `kept`: whose statements these are; null: they were made for this run only.
+void run_plans(List* plans, CachedPlan* kept, CommandTag command_tag, const char* command,
+               bool top_level, StatementTag* tag) {
+    Portal portal = CreatePortal("", true, true);
+    portal->visible = false;
+    PortalDefineQuery(portal, nullptr, command, command_tag, plans, kept);
+    PortalStart(portal, nullptr, 0, InvalidSnapshot);
+    DestReceiver* receiver = CreateDestReceiver(DestNone);
+    QueryCompletion completion;
+    run_portal_to_end(portal, top_level, receiver, &completion);
+    receiver->rDestroy(receiver);
+    PortalDrop(portal, false);
+    build_completion_tag(tag->text, &completion);
+}
+
+// For a command that is this statement only.
+void run_kept(CachedPlanSource* source, const char* command, StatementTag* tag) {
+    CachedPlan* plan = GetCachedPlan(source, nullptr, nullptr, nullptr);
+    run_plans(plan->stmt_list, plan, source->commandTag, command, true, tag);
+}
+
 void run_statement(RawStmt* parsed, const char* command, bool top_level, StatementTag* tag) {
     refuse_client_copy(parsed->stmt);
     if (IsAbortedTransactionBlockState() && !ends_aborted_block(parsed->stmt)) {
@@ -74,17 +97,7 @@ void run_statement(RawStmt* parsed, const char* command, bool top_level, Stateme
     const CommandTag command_tag = CreateCommandTag(parsed->stmt);
     List* plans = plan_statement(parsed, command);
     CHECK_FOR_INTERRUPTS();
-
-    Portal portal = CreatePortal("", true, true);
-    portal->visible = false;
-    PortalDefineQuery(portal, nullptr, command, command_tag, plans, nullptr);
-    PortalStart(portal, nullptr, 0, InvalidSnapshot);
-    DestReceiver* receiver = CreateDestReceiver(DestNone);
-    QueryCompletion completion;
-    run_portal_to_end(portal, top_level, receiver, &completion);
-    receiver->rDestroy(receiver);
-    PortalDrop(portal, false);
-    build_completion_tag(tag->text, &completion);
+    run_plans(plans, nullptr, command_tag, command, top_level, tag);
 }
 
 // What exec_simple_query() does between the statements of a query string.
@@ -117,6 +130,7 @@ void prepare_statement_runner() {
     // Some server code allocates in MessageContext, which background workers do not have.
     MessageContext =
         AllocSetContextCreate(TopMemoryContext, "MessageContext", ALLOCSET_DEFAULT_SIZES);
+    prepare_kept_plans();
 }
 
 void arm_statement_timeout() {
@@ -133,6 +147,7 @@ void run_statements(const char* command, StatementTag* tag) {
     StartTransactionCommand();
     arm_statement_timeout();
     MemoryContextSwitchTo(MessageContext);
+    if (CachedPlanSource* kept = kept_plan(command)) return run_kept(kept, command, tag);
     List* statements = pg_parse_query(command);
     // Statements about prepared transactions have effects without a commit of the run before them,
     // in which the run's row could be marked as not transactional. So mark it in a commit now.
@@ -150,7 +165,12 @@ void run_statements(const char* command, StatementTag* tag) {
         arm_statement_timeout();
         if (!alone) BeginImplicitTransactionBlock();
         MemoryContextSwitchTo(MessageContext);
-        run_statement(statement, command, alone, tag);
+        CachedPlanSource* kept = alone ? keep_plan(command, statement) : nullptr;
+        if (kept != nullptr) {
+            run_kept(kept, command, tag);
+        } else {
+            run_statement(statement, command, alone, tag);
+        }
         MemoryContextSwitchTo(MessageContext);
         last = statement->stmt;
         if (lnext(statements, cell) != nullptr) between_statements(last);
