@@ -17,31 +17,44 @@ AS $fn$
 $fn$;
 COMMENT ON FUNCTION securatlas._lasting_setting(text) IS 'The value that ALTER DATABASE or ALTER ROLE has set for this database and the current role. A value set by the session does not count.';
 
--- The node that has made a request has the row that it is about. So the shards of this node are looked
--- into, and not those of all nodes; those only if a shard was moved meanwhile.
+-- The id of a sync job begins with the number by which Citus finds the shard of its tenant: so the callback
+-- looks into one shard of its own node, and neither into all of them nor into those of other nodes. Without
+-- SET clauses, so that the planner can inline it.
+CREATE FUNCTION securatlas._sync_job_id(tenant_id uuid, connection_id uuid, occasion text) RETURNS uuid
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+AS $fn$
+    SELECT pg_catalog.overlay(securatlas._snapshot_id(connection_id, occasion)::text,
+                              pg_catalog.lpad(pg_catalog.to_hex(pg_catalog.uuid_hash(tenant_id)), 8, '0'),
+                              1)::pg_catalog.uuid
+$fn$;
+COMMENT ON FUNCTION securatlas._sync_job_id(uuid, uuid, text) IS 'The id of the sync job of a connection and an occasion, in a distributed table.';
+
 CREATE FUNCTION securatlas._tenant_of(relation regclass, id uuid) RETURNS uuid LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $fn$
 DECLARE
+    place CONSTANT int := ('x' || left(id::text, 8))::bit(32)::int;
     shard text;
     tenant uuid;
 BEGIN
-    FOR shard IN
-        SELECT shard_name(s.logicalrelid, s.shardid)
-          FROM pg_catalog.pg_dist_shard s
-          JOIN pg_catalog.pg_dist_placement p USING (shardid)
-         WHERE s.logicalrelid = relation AND p.groupid = (SELECT g.groupid FROM pg_catalog.pg_dist_local_group g)
-    LOOP
+    SELECT format('%I.%I', n.nspname, c.relname || '_' || s.shardid) INTO shard
+      FROM pg_catalog.pg_dist_shard s
+      JOIN pg_catalog.pg_dist_placement p USING (shardid)
+      JOIN pg_catalog.pg_dist_local_group g USING (groupid)
+      JOIN pg_class c ON c.oid = s.logicalrelid
+      JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE s.logicalrelid = relation AND place BETWEEN s.shardminvalue::int AND s.shardmaxvalue::int;
+    IF to_regclass(shard) IS NOT NULL THEN
         EXECUTE format('SELECT x.tenant_id FROM %s x WHERE x.id = $1', shard) INTO tenant USING id;
-        IF tenant IS NOT NULL THEN
-            RETURN tenant;
-        END IF;
-    END LOOP;
-    EXECUTE format('SELECT x.tenant_id FROM %s x WHERE x.id = $1', relation) INTO tenant USING id;
+    END IF;
+    IF tenant IS NULL THEN
+        -- A shard that was moved meanwhile, or a row that was made in another way: all nodes are asked.
+        EXECUTE format('SELECT x.tenant_id FROM %s x WHERE x.id = $1', relation) INTO tenant USING id;
+    END IF;
     RETURN tenant;
 END
 $fn$;
-COMMENT ON FUNCTION securatlas._tenant_of(regclass, uuid) IS 'The tenant of the row with this id in a table that is distributed by tenant_id.';
+COMMENT ON FUNCTION securatlas._tenant_of(regclass, uuid) IS 'The tenant of the row with this id in a table that is distributed by tenant_id. It is found at once if this node has it and _sync_job_id() made the id.';
 
 CREATE FUNCTION securatlas._create_sync() RETURNS void LANGUAGE plpgsql
 AS $install$
@@ -135,7 +148,8 @@ BEGIN
                    (/*integration_sync_jobs: tenant_id,*/ id, connection_id, status, request_id, attempts, created_at)
             SELECT /*integration_sync_jobs: due.tenant_id,*/ due.sync_job_id, due.connection_id, 'queued',
                    fn_request_sync(due.connection_id, due.sync_job_id, url, headers), 0, now()
-              FROM (SELECT d.*, securatlas._snapshot_id(d.connection_id, occasion) AS sync_job_id
+              FROM (SELECT d.*, securatlas._sync_job_id(d.tenant_id, d.connection_id, occasion)
+                             AS sync_job_id
                       FROM (<due>) AS d) AS due;
             RETURN;
         END IF;
@@ -169,6 +183,9 @@ BEGIN
             tenant := securatlas._tenant_of('integration_sync_jobs', response.idempotency_key::uuid);
         END IF;
         IF tenant IS NOT NULL THEN
+            -- Of a generic plan Citus would keep a plan of the shard for each execution, as long as the
+            -- session lives.
+            PERFORM set_config('plan_cache_mode', 'force_custom_plan', true);
             <changes>
         ELSE
             <other changes>

@@ -77,36 +77,58 @@ is(join(',', keys %{ { map { ("$_->{type} $_->{schema}.$_->{table} $_->{record}{
 
 # ---- the sync -------------------------------------------------------------------------------
 
-sql(q{CREATE ROLE atlas LOGIN; GRANT CREATE ON SCHEMA public TO atlas; CREATE SCHEMA house AUTHORIZATION atlas;
+# The tables of two roles in two schemas, one of whose names needs quotation marks.
+sql(q{CREATE ROLE atlas LOGIN; CREATE SCHEMA "Kunden ""Nord""" AUTHORIZATION atlas;
 	SELECT run_command_on_all_nodes('GRANT USAGE ON SCHEMA securatlas, cron, net TO atlas')});
-sub atlas
+sub as_role
 {
-	my ($statements, $node) = @_;
-	return ($node // $coordinator)->safe_psql('postgres', "SET search_path = house; $statements", extra_params => [ '-U', 'atlas' ]);
+	my ($role, $schema, $statements) = @_;
+	return $coordinator->safe_psql('postgres', "SET search_path = $schema; $statements", extra_params => [ '-U', $role ]);
 }
-atlas(q{SELECT securatlas.install('house', schedule_jobs => false); SELECT securatlas.distribute(8, 'house'); SELECT securatlas.load_demo(40, 1, 'house')});
-my $due = atlas(q{SELECT count(*) FROM integration_connections c WHERE c.status = 'active'
-	AND c.tenant_id IN (SELECT tenant_id FROM tenant_subscriptions WHERE status IN ('active', 'trialing'))});
 sql("ALTER DATABASE postgres SET app.settings.edge_function_url = '" . $stub->url('/functions/v1') . "'");
 $_->safe_psql('postgres', q{SELECT net.set_secret('service_role_key', 'not-a-real-key')}, extra_params => [ '-U', 'atlas' ]) for @nodes;
-atlas('BEGIN; SELECT fn_trigger_nightly_sync(); ROLLBACK');
-is(sql('SELECT count(*) FROM net.requests_of_all_nodes() WHERE url LIKE $$%trigger-sync$$'), '0', 'a sync that is rolled back requests nothing');
-my (undef, undef, $debug) = $coordinator->psql('postgres', 'SET search_path = house; SET client_min_messages = debug1; SELECT fn_trigger_nightly_sync()',
-	extra_params => [ '-U', 'atlas' ]);
-unlike($debug, qr/subplan|repartitioned|Collecting INSERT|cannot push down/i, 'all of a sync is executed on the shards');
-waits_for('trigger-sync', $due, "each of the $due connections that are due is asked for");
-like(senders('trigger-sync'), qr/^worker1:\d+ worker2:\d+$/, 'by the node of its tenant');
-at_once('trigger-sync', 'at once');
-my @asked = $stub->requests('/functions/v1/trigger-sync');
-is(join(',', sort map { my $body = decode_json($_->{body}); "$body->{connection_id} $body->{sync_job_id} $_->{headers}{'idempotency-key'}" } @asked),
-	atlas(q{SELECT string_agg(connection_id || ' ' || id || ' ' || id, ',' ORDER BY (connection_id || ' ' || id) COLLATE "C") FROM integration_sync_jobs}),
-	'each once, with its id');
-is(scalar(grep { $_->{headers}{authorization} ne 'Bearer not-a-real-key' } @asked), 0, 'with the key of the node');
-wait_for($coordinator, q{SELECT count(*) FROM house.integration_sync_jobs WHERE status = 'dispatched' AND dispatched_at IS NOT NULL}, $due,
-	'the answers reach the rows of the tenants');
-is(on_each(q{SELECT count(*) FROM net._http_response WHERE url LIKE '%trigger-sync' AND callback_state <> 'done'}, @nodes), '0 0 0', 'no callback failed');
-atlas('SELECT fn_trigger_nightly_sync()');
-is(atlas('SELECT count(*) FROM integration_sync_jobs'), $due, 'what is in progress is not asked for again');
+sql("ALTER ROLE postgres SET app.settings.service_role_key = 'not-a-real-key'");
+sql("ALTER ROLE postgres SET app.settings.edge_function_url = '" . $stub->url('/postgres') . "'");
+my $quoted = '"Kunden ""Nord"""';
+for my $way ([ 'atlas', $quoted, '/functions/v1/trigger-sync' ], [ 'postgres', 'public', '/postgres/trigger-sync' ])
+{
+	my ($role, $schema, $path) = @$way;
+	my $in = sub { return as_role($role, $schema, $_[0]) };
+	$in->("SELECT securatlas.install('$schema', schedule_jobs => false)");
+	$in->("SELECT securatlas.distribute(8, '$schema')");
+	$in->("SELECT securatlas.load_demo(40, 1, '$schema')");
+	my $due = $in->(q{SELECT count(*) FROM integration_connections c WHERE c.status = 'active'
+		AND c.tenant_id IN (SELECT tenant_id FROM tenant_subscriptions WHERE status IN ('active', 'trialing'))});
+	$in->('BEGIN; SELECT fn_trigger_nightly_sync(); ROLLBACK');
+	is(sql("SELECT count(*) FROM net.requests_of_all_nodes() WHERE url LIKE '%$path'"), '0', "$schema: a sync that is rolled back requests nothing");
+	my (undef, undef, $debug) = $coordinator->psql('postgres', "SET search_path = $schema; SET client_min_messages = debug1; SELECT fn_trigger_nightly_sync()",
+		extra_params => [ '-U', $role ]);
+	unlike($debug, qr/subplan|repartitioned|Collecting INSERT|cannot push down/i, "$schema: all of a sync is executed on the shards");
+	waits_for($path, $due, "$schema: each of the $due connections that are due is asked for");
+	like(senders($path), qr/^worker1:\d+ worker2:\d+$/, "$schema: by the node of its tenant");
+	at_once($path, "$schema: at once");
+	my @asked = $stub->requests($path);
+	is(join(',', sort map { my $body = decode_json($_->{body}); "$body->{connection_id} $body->{sync_job_id} $_->{headers}{'idempotency-key'}" } @asked),
+		$in->(q{SELECT string_agg(connection_id || ' ' || id || ' ' || id, ',' ORDER BY (connection_id || ' ' || id) COLLATE "C") FROM integration_sync_jobs}),
+		"$schema: each once, with its id");
+	is(scalar(grep { $_->{headers}{authorization} ne 'Bearer not-a-real-key' } @asked), 0, "$schema: with the key");
+	wait_for($coordinator, "SELECT count(*) FROM $schema.integration_sync_jobs WHERE status = 'dispatched' AND dispatched_at IS NOT NULL", $due,
+		"$schema: the answers reach the rows of the tenants");
+	is(on_each("SELECT count(*) FROM net._http_response WHERE url LIKE '%$path' AND callback_state <> 'done'", @nodes), '0 0 0', "$schema: no callback failed");
+	$in->('SELECT fn_trigger_nightly_sync()');
+	is($in->('SELECT count(*) FROM integration_sync_jobs'), $due, "$schema: what is in progress is not asked for again");
+	# A session that calls very many callbacks does not grow.
+	my ($kept) = $workers[0]->safe_psql('postgres', qq{SET search_path = $schema; SET citus.enable_ddl_propagation = off;
+		CREATE TEMP VIEW plans AS SELECT sum(total_bytes) AS bytes FROM pg_backend_memory_contexts WHERE name LIKE 'CachedPlan%';
+		CREATE TEMP TABLE answer AS SELECT r::net._http_response AS response FROM net._http_response r WHERE url LIKE '%$path';
+		CREATE TEMP TABLE had AS SELECT NULL::bigint AS bytes WHERE false;
+		DO \$\$ BEGIN PERFORM fn_on_sync_response(response) FROM answer; INSERT INTO had SELECT bytes FROM plans;
+			FOR i IN 1 .. 20 LOOP PERFORM fn_on_sync_response(response) FROM answer; END LOOP; END \$\$;
+		SELECT plans.bytes - had.bytes FROM plans, had});
+	cmp_ok($kept, '<', 1e6, "$schema: callbacks keep no plans");
+}
+
+sub atlas { return as_role('atlas', $quoted, $_[0]) }
 
 # ---- tokens ---------------------------------------------------------------------------------
 
@@ -118,11 +140,13 @@ atlas(q{INSERT INTO integration_connections (tenant_id, provider_id, status, aut
 	SELECT t.id, p.id, 'active', 'oauth', CASE p.key WHEN 'oauth' THEN 'refresh' END, now()
 	  FROM (SELECT id FROM tenants ORDER BY id LIMIT 1) AS t, integration_providers p WHERE p.key IN ('oauth', 'silent')});
 atlas('SELECT fn_refresh_expiring_tokens()');
-wait_for($coordinator, q{SELECT count(*) FROM house.integration_connections WHERE status = 'active' AND token_expires_at > now() AND last_error IS NULL}, '1',
+wait_for($coordinator, q{SELECT count(*) FROM "Kunden ""Nord""".integration_connections WHERE status = 'active' AND token_expires_at > now() AND last_error IS NULL}, '1',
 	'a token is refreshed');
 is(atlas(q{SELECT last_error FROM integration_connections WHERE status = 'active' AND last_error IS NOT NULL}),
 	'token refresh: provider silent has no token endpoint', 'and what cannot be is said');
 is(senders('oauth'), 'coordinator:1', 'by the coordinator, which has the secrets');
+is(sql("SELECT count(*) FROM net._http_response WHERE url LIKE '%oauth' AND split_part(idempotency_key, '/', 4)::uuid IN (SELECT tenant_id FROM $quoted.integration_connections)"),
+	'1', 'and the callback knows the tenant');
 
 # ---- a node that is down --------------------------------------------------------------------
 
