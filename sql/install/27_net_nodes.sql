@@ -14,8 +14,10 @@ BEGIN
         RETURN;
     END IF;
     FOR reply IN
-        SELECT n.nodename || ':' || n.nodeport AS name, r.success, r.result
-          FROM run_command_on_all_nodes(query) AS r JOIN pg_catalog.pg_dist_node n USING (nodeid)
+        -- The coordinator need not be among the nodes that Citus knows.
+        SELECT coalesce(n.nodename, current_setting('citus.local_hostname')) || ':'
+               || coalesce(n.nodeport, current_setting('port')::int) AS name, r.success, r.result
+          FROM run_command_on_all_nodes(query) AS r LEFT JOIN pg_catalog.pg_dist_node n USING (nodeid)
     LOOP
         IF reply.success THEN
             node := reply.name;

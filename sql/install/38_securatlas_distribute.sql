@@ -79,7 +79,9 @@ BEGIN
       FROM securatlas._keys_without_tenant(target_schema) AS k WHERE NOT k.can_change;
     -- Foreign keys between a table of ours and another, which is not distributed.
     RETURN QUERY
-    SELECT format('Foreign key %I of table %s refers to table %s, which is not distributed.',
+    SELECT format(CASE WHEN securatlas._is_ours(f.conrelid, target_schema)
+                       THEN 'Foreign key %I of table %s refers to table %s, which is not distributed.'
+                       ELSE 'Foreign key %I of table %s, which is not distributed, refers to table %s.' END,
                   f.conname, f.conrelid::regclass, f.confrelid::regclass)
       FROM pg_constraint f
      WHERE f.contype = 'f' AND f.conparentid = 0
@@ -99,6 +101,7 @@ BEGIN
       FROM pg_trigger g
      WHERE NOT g.tgisinternal AND securatlas._is_ours(g.tgrelid, target_schema)
        AND current_setting('citus.enable_unsafe_triggers', true) IS DISTINCT FROM 'on'
+       AND NOT EXISTS (SELECT FROM pg_catalog.pg_dist_partition p WHERE p.logicalrelid = g.tgrelid)
      ORDER BY g.tgrelid::regclass::text, g.tgname;
     RETURN QUERY
     SELECT format('Table %s is distributed otherwise.', p.logicalrelid)
@@ -237,6 +240,17 @@ BEGIN
         LOOP
             EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s', t.relation, t.name, t.definition);
         END LOOP;
+    END IF;
+    -- Without that Citus does not move a table without a primary key to another node while it is in use.
+    FOR t IN SELECT n.relation FROM securatlas._tenant_tables(target_schema) AS n
+              WHERE EXISTS (SELECT FROM pg_class c WHERE c.oid = n.relation AND c.relreplident = 'd')
+                AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = n.relation AND i.indisprimary)
+    LOOP
+        EXECUTE format('ALTER TABLE %s REPLICA IDENTITY FULL', t.relation);
+    END LOOP;
+    IF NOT securatlas._copies_functions(target_schema) THEN
+        -- Of nodes that were added since. Before install(), whose transaction has the functions locked.
+        PERFORM securatlas._copy_functions(target_schema);
     END IF;
     -- Views and functions anew: now for tables that have tenants, and on every node.
     PERFORM securatlas.install(target_schema, schedule_jobs => false);

@@ -54,6 +54,7 @@ my ($status, $out, $error) = $coordinator->psql('postgres', q{SELECT securatlas.
 like($error, qr/positive number of shards/, 'no shards are refused');
 risk('CREATE TABLE elsewhere (id uuid PRIMARY KEY);
 	ALTER TABLE tenants ADD COLUMN owner uuid REFERENCES elsewhere, ADD UNIQUE (name);
+	CREATE TABLE notes (tenant_id uuid REFERENCES tenants);
 	ALTER TABLE tenant_controls DROP CONSTRAINT tenant_controls_pkey, ALTER tenant_id DROP NOT NULL;
 	INSERT INTO tenant_controls (control_id) SELECT id FROM unified_controls LIMIT 2;
 	CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
@@ -65,6 +66,7 @@ my $keys = sql($catalog);
 like($error, qr/ERROR:  55000: the tables of schema house cannot be distributed by tenant/, 'what does not fit is refused');
 for my $problem ('Unique key tenants_name_key of table house.tenants does not hold id.',
 	'Foreign key tenants_owner_fkey of table house.tenants refers to table house.elsewhere, which is not distributed.',
+	'Foreign key notes_tenant_id_fkey of table house.notes, which is not distributed, refers to table house.tenants.',
 	'Table house.integration_findings has trigger nothing, which needs citus.enable_unsafe_triggers.',
 	'Table house.tenant_controls has 2 rows without a tenant.')
 {
@@ -72,7 +74,7 @@ for my $problem ('Unique key tenants_name_key of table house.tenants does not ho
 }
 is(sql($catalog), $keys, 'and nothing was changed');
 is(sql(q{SELECT count(*) FROM pg_dist_partition}), '0', 'no table is distributed');
-risk('ALTER TABLE tenants DROP COLUMN owner, DROP CONSTRAINT tenants_name_key; DROP TABLE elsewhere;
+risk('ALTER TABLE tenants DROP COLUMN owner, DROP CONSTRAINT tenants_name_key; DROP TABLE elsewhere, notes;
 	DELETE FROM tenant_controls WHERE tenant_id IS NULL;
 	ALTER TABLE tenant_controls ADD PRIMARY KEY (tenant_id, control_id);
 	DROP TRIGGER nothing ON integration_findings; DROP FUNCTION nothing()');
@@ -97,6 +99,11 @@ is($_->safe_psql('postgres', "$house; SELECT tenant_id, risk_score_1_100, level 
 is(sql(q{SELECT has_table_privilege('reader', 'house.v_risk_trend', 'SELECT')}), 't', 'grants stay');
 sql(q{SELECT securatlas.distribute(8, 'house'); SELECT securatlas.distribute(target_schema => 'house')});
 is(risk($all_rows), $before, 'distribute() can be repeated');
+risk(q{SET citus.enable_unsafe_triggers = on;
+	CREATE TRIGGER told AFTER DELETE ON integration_findings FOR EACH ROW EXECUTE FUNCTION net.http_webhook('http://127.0.0.1:1/');
+	SET citus.enable_unsafe_triggers = off;
+	SELECT securatlas.distribute(8, 'house')});
+is(risk($all_rows), $before, 'also with a trigger on a distributed table');
 
 # ---- the recompute --------------------------------------------------------------------------
 

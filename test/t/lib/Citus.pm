@@ -9,7 +9,7 @@ use PostgreSQL::Test::Utils;
 use Sched;
 use Test::More;
 
-our @EXPORT = qw(citus_is_installed start_cluster on_each tasks_of);
+our @EXPORT = qw(citus_is_installed new_citus_node add_node start_cluster on_each tasks_of);
 
 sub citus_is_installed
 {
@@ -17,28 +17,42 @@ sub citus_is_installed
 	return -e "$share/extension/citus.control";
 }
 
+# A server with Citus, which is no node of a cluster yet.
+sub new_citus_node
+{
+	my ($name, %settings) = @_;
+	my $node = new_node($name,
+		shared_preload_libraries => "'citus,securatlas_sched'",
+		wal_level => 'logical',
+		max_wal_senders => 10,
+		max_replication_slots => 10,
+		max_prepared_transactions => 50,
+		max_worker_processes => 30,
+		'citus.enable_statistics_collection' => 'off',
+		'citus.node_conninfo' => "'sslmode=disable'",
+		%settings);
+	$node->append_conf('postgresql.conf', "citus.local_hostname = '" . $node->host . "'");
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE EXTENSION citus');
+	return $node;
+}
+
+sub address { return "'" . $_[0]->host . "', " . $_[0]->port }
+
+sub add_node
+{
+	my ($coordinator, $node) = @_;
+	return $coordinator->safe_psql('postgres', 'SELECT citus_add_node(' . address($node) . ')');
+}
+
 # The nodes, coordinator first; without the extension.
 sub start_cluster
 {
 	my (%settings) = @_;
-	my @nodes = map {
-		new_node($_,
-			shared_preload_libraries => "'citus,securatlas_sched'",
-			max_prepared_transactions => 50,
-			max_worker_processes => 30,
-			'citus.enable_statistics_collection' => 'off',
-			'citus.node_conninfo' => "'sslmode=disable'",
-			%settings)
-	} qw(coordinator worker1 worker2);
-	for my $node (@nodes)
-	{
-		$node->start;
-		$node->safe_psql('postgres', 'CREATE EXTENSION citus');
-	}
+	my @nodes = map { new_citus_node($_, %settings) } qw(coordinator worker1 worker2);
 	my ($coordinator, @workers) = @nodes;
-	my $address = sub { return "'" . $_[0]->host . "', " . $_[0]->port };
-	$coordinator->safe_psql('postgres', 'SELECT citus_set_coordinator_host(' . $address->($coordinator) . ')');
-	$coordinator->safe_psql('postgres', 'SELECT citus_add_node(' . $address->($_) . ')') for @workers;
+	$coordinator->safe_psql('postgres', 'SELECT citus_set_coordinator_host(' . address($coordinator) . ')');
+	add_node($coordinator, $_) for @workers;
 	return @nodes;
 }
 
