@@ -1,7 +1,7 @@
 -- ==== schema securatlas: the token refresh that install() creates ============================
 
--- Each refresh is one request. Its idempotency key, token_refresh/<connection>/<attempt>, tells the
--- callback all that it needs. A provider that rotates refresh tokens accepts each of them once, so
+-- Each refresh is one request. Its idempotency key, token_refresh/<connection>/<attempt>/<tenant>, tells the
+-- callback all that it needs; without the tenant Citus would have to ask all nodes for the connection. A provider that rotates refresh tokens accepts each of them once, so
 -- that a connection must never have two refreshes in progress.
 
 CREATE FUNCTION securatlas._create_token_request() RETURNS void LANGUAGE plpgsql
@@ -16,21 +16,24 @@ BEGIN
     AS $fn$
         SELECT split_part(q.idempotency_key, '/', 2)::uuid FROM net.http_request_queue q
          WHERE q.created_by = quote_ident(current_user)::regrole
-           AND q.idempotency_key ~ '^token_refresh/[0-9a-f-]{36}/\d+$'
+           AND q.idempotency_key ~ '^token_refresh/[0-9a-f-]{36}/\d+(/|$)'
         UNION ALL
         SELECT split_part(r.idempotency_key, '/', 2)::uuid FROM net._http_response r
          WHERE r.callback_state = 'waiting' AND r.created_by = quote_ident(current_user)::regrole
-           AND r.idempotency_key ~ '^token_refresh/[0-9a-f-]{36}/\d+$'
+           AND r.idempotency_key ~ '^token_refresh/[0-9a-f-]{36}/\d+(/|$)'
     $fn$;
     COMMENT ON FUNCTION fn_refreshes_under_way() IS 'Connections with a token refresh that waits to be sent, is being sent, or whose callback waits.';
 
     -- {{secret:name}} is replaced when the request is sent: no secret is read or stored here. If
     -- one connection's request is invalid (its endpoint is not a URL, for example), that must not
     -- stop the others.
-    CREATE OR REPLACE FUNCTION fn_request_tokens(connection_id uuid, attempt int) RETURNS text
+    DROP FUNCTION IF EXISTS fn_request_tokens(uuid, int);    -- of version 0.1
+    EXECUTE securatlas._with_tenant($create$
+    CREATE OR REPLACE FUNCTION fn_request_tokens(connection_id uuid, attempt int, tenant uuid) RETURNS text
         LANGUAGE plpgsql SECURITY DEFINER
         SET search_path FROM CURRENT
         SET row_security = off
+        SET plan_cache_mode = force_custom_plan
     AS $fn$
     #variable_conflict use_variable
     DECLARE
@@ -41,7 +44,7 @@ BEGIN
           INTO facts
           FROM integration_connections c
           LEFT JOIN integration_providers p ON p.id = c.provider_id
-         WHERE c.id = connection_id;
+         WHERE /*integration_connections: c.tenant_id = tenant AND*/ c.id = connection_id;
         IF facts.provider_id IS NULL THEN
             RETURN 'token refresh: the provider does not exist';
         ELSIF coalesce(facts.token_endpoint, '') = '' THEN
@@ -60,7 +63,7 @@ BEGIN
                     timeout_milliseconds => 30000,
                     max_attempts => 1,
                     retry => 'never',
-                    idempotency_key => format('token_refresh/%s/%s', connection_id, attempt),
+                    idempotency_key => concat_ws('/', 'token_refresh', connection_id, attempt, tenant),
                     not_before => CASE WHEN attempt > 1 THEN
                         now() + interval '1 minute' * 4 ^ (attempt - 2) END,
                     on_response => 'fn_on_token_response(net._http_response)'::regprocedure,
@@ -69,8 +72,8 @@ BEGIN
     EXCEPTION WHEN data_exception OR undefined_object OR insufficient_privilege THEN
         RETURN 'token refresh: ' || sqlerrm;
     END
-    $fn$;
-    COMMENT ON FUNCTION fn_request_tokens(uuid, int) IS 'Requests new tokens from the provider of a connection. The second attempt is delayed by a minute, each later one by four times as long. Returns NULL, or the reason why no request was made.';
+    $fn$ $create$);
+    COMMENT ON FUNCTION fn_request_tokens(uuid, int, uuid) IS 'Requests new tokens from the provider of a connection of that tenant. The second attempt is delayed by a minute, each later one by four times as long. Returns NULL, or the reason why no request was made.';
 
     EXECUTE securatlas._with_tenant($create$
     CREATE OR REPLACE FUNCTION fn_refresh_expiring_tokens(within interval DEFAULT '7 hours')
@@ -93,7 +96,7 @@ BEGIN
                AND c.id NOT IN (SELECT other FROM fn_refreshes_under_way() AS other)
              ORDER BY c.token_expires_at
         LOOP
-            reason := fn_request_tokens(due.id, 1);
+            reason := fn_request_tokens(due.id, 1, due.tenant_id);
             UPDATE integration_connections c SET last_error = reason
              WHERE /*integration_connections: c.tenant_id = due.tenant_id AND*/ c.id = due.id
                AND reason IS NOT NULL;
@@ -120,18 +123,20 @@ BEGIN
         LANGUAGE plpgsql SECURITY DEFINER
         SET search_path FROM CURRENT
         SET row_security = off
+        SET plan_cache_mode = force_custom_plan
     AS $fn$
     DECLARE
         max_attempts CONSTANT int := 5;
         connection integration_connections;
         attempt CONSTANT int := split_part(response.idempotency_key, '/', 3)::int;
-        tenant uuid;
+        tenant uuid := nullif(split_part(response.idempotency_key, '/', 4), '');
         answer record;
         reason text;
     BEGIN
-        -- Citus locks rows of one tenant only.
-        SELECT c.tenant_id INTO tenant FROM integration_connections c
-         WHERE c.id = split_part(response.idempotency_key, '/', 2)::uuid;
+        IF tenant IS NULL THEN    -- a request of an earlier version; Citus locks rows of one tenant only
+            SELECT c.tenant_id INTO tenant FROM integration_connections c
+             WHERE c.id = split_part(response.idempotency_key, '/', 2)::uuid;
+        END IF;
         SELECT c.* INTO connection FROM integration_connections c
          WHERE /*integration_connections: c.tenant_id = tenant AND*/
                c.id = split_part(response.idempotency_key, '/', 2)::uuid
@@ -169,7 +174,7 @@ BEGIN
            SET last_error = format('token refresh, attempt %s of %s: %s', attempt, max_attempts, reason)
          WHERE /*integration_connections: c.tenant_id = tenant AND*/ c.id = connection.id;
         IF attempt < max_attempts AND connection.status::text = 'active' THEN
-            reason := fn_request_tokens(connection.id, attempt + 1);
+            reason := fn_request_tokens(connection.id, attempt + 1, tenant);
             UPDATE integration_connections c SET last_error = reason
              WHERE /*integration_connections: c.tenant_id = tenant AND*/ c.id = connection.id AND reason IS NOT NULL;
         END IF;

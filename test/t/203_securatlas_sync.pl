@@ -171,7 +171,7 @@ is(sql('SELECT count(*) FROM net.http_request_queue'), '4', 'no refresh is made 
 for my $attempt (2 .. 5)
 {
 	sql('UPDATE net.http_request_queue SET ready_at = clock_timestamp()');
-	wait_for($node, qq{SELECT count(*) FROM net._http_response WHERE idempotency_key LIKE 'token_refresh/%/$attempt' AND callback_state = 'done'},
+	wait_for($node, qq{SELECT count(*) FROM net._http_response WHERE idempotency_key LIKE 'token_refresh/%/$attempt/%' AND callback_state = 'done'},
 		$attempt == 2 ? '4' : '3', "attempt $attempt");
 	my $pause = 60 * 4**($attempt - 1);
 	is(sql(qq{SELECT count(*), count(*) FILTER (WHERE abs(extract(epoch FROM ready_at - created) - $pause) < 5) FROM net.http_request_queue}),
