@@ -55,7 +55,7 @@ BUILD_PACKAGES=(g++ make cmake libcurl4-openssl-dev libssl-dev zlib1g-dev nlohma
 TEST_PACKAGES=(libipc-run-perl tzdata nginx-light openssl faketime)
 FAILOVER_PACKAGES=(patroni python3-etcd etcd-server)
 # For TAP tests that are skipped without them.
-TAP_PACKAGES=(chromium prometheus prometheus-postgres-exporter python3-prometheus-client "${FAILOVER_PACKAGES[@]}")
+TAP_PACKAGES=(chromium prometheus prometheus-postgres-exporter prometheus-sql-exporter python3-prometheus-client "${FAILOVER_PACKAGES[@]}")
 
 # PostgreSQL refuses to run as root: root hands over to the user postgres, who may have no access to
 # this directory.

@@ -89,8 +89,8 @@ SELECT cron_stat._family('cron_job_start_lag_seconds', 'histogram', 'seconds', '
            cron_stat._sample('cron_workers', 'state="busy",', tail, s.workers_busy::text)
         || cron_stat._sample('cron_workers', 'state="idle",', tail, s.workers_idle::text)
         || cron_stat._sample('cron_workers', 'state="limit",', tail, s.workers_limit::text))
-    || cron_stat._family('cron_scheduler_up', 'gauge', '', 'Whether the scheduler is running.',
-           cron_stat._sample('cron_scheduler_up', '', tail, CASE WHEN s.pid IS NULL THEN '0' ELSE '1' END))
+    || cron_stat._family('cron_scheduler_up', 'gauge', '', 'Whether the scheduler is running; a standby has none.',
+           cron_stat._sample('cron_scheduler_up', '', tail, CASE WHEN s.pid IS NOT NULL THEN '1' WHEN NOT pg_is_in_recovery() THEN '0' END))
     || cron_stat._family('cron_scheduler_restarts', 'counter', '', 'How often the scheduler was started again.',
            cron_stat._sample('cron_scheduler_restarts_total', '', tail, d.restarts::text))
     || cron_stat._family('cron_jobs', 'gauge', '', 'Number of jobs.',

@@ -164,10 +164,34 @@ sub queries
 }
 my @queries = queries('postgres_exporter/queries.yaml');
 is_deeply([ queries('cloudnativepg/securatlas-sched-monitoring.yaml') ], \@queries, 'CloudNativePG has the same queries');
-for my $file ('sql_exporter/securatlas_sched.collector.yml', 'pgwatch/metrics.yaml')
+for my $file ('sql_exporter/securatlas_sched.collector.yml', 'sql_exporter/prometheus-sql-exporter.yml', 'pgwatch/metrics.yaml')
 {
 	my @failed = grep { ($node->psql('postgres', $_, extra_params => [ '-U', 'watcher' ]))[0] != 0 } queries($file);
 	is("@failed", '', "the queries of $file are right");
+}
+
+SKIP:
+{
+	skip 'prometheus-sql-exporter is not installed', 3 unless has('prometheus-sql-exporter');
+	my $dir = $node->basedir;
+	my $port = PostgreSQL::Test::Cluster::get_free_port();
+	my $config = slurp_file("$contrib/sql_exporter/prometheus-sql-exporter.yml");
+	my $connection = 'postgres://watcher@/postgres?host=' . $node->host . '&port=' . $node->port . '&sslmode=disable';
+	$config =~ s/'postgres:[^']+'/'$connection'/;
+	$config =~ s/interval: \S+/interval: 1s/;
+	append_to_file("$dir/sql_exporter.yml", $config);
+	start_program("$dir/sql_exporter.log", 'prometheus-sql-exporter', '-config.file', "$dir/sql_exporter.yml", '-web.listen-address', "127.0.0.1:$port");
+	require HTTP::Tiny;
+	my $series;
+	wait_until(sub { $series = HTTP::Tiny->new->get("http://127.0.0.1:$port/metrics")->{content}; return $series =~ /^sql_net_request_duration_seconds_count/m },
+		'the sql_exporter of Debian reads');
+	unlike(slurp_file("$dir/sql_exporter.log"), qr/"level":"error"/, 'the sql_exporter of Debian has no complaints');
+	# As the relabelling in the file does it.
+	my %theirs = map { $_ => 1 } $series =~ /^sql_((?:cron|net)_[a-z_]+)\{/mg;
+	my %ours = map { $_ => 1 } $text =~ /^([a-z_]+)\{/mg;
+	is(join(' ', grep { !$ours{$_} } sort keys %theirs), '', 'its series are those of OpenMetrics');
+	like($series, qr/^sql_cron_job_runs_total\{col="total",database="postgres",[^}]*job="good \\"one\\"",jobid="1",[^}]*status="succeeded",[^}]*\} 1$/m,
+		'with the labels that they should have');
 }
 
 # ---- tenants ---------------------------------------------------------------------------------------
