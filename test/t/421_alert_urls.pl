@@ -96,8 +96,8 @@ is($event->{specversion}, '1.0', 'CloudEvents 1.0');
 is($event->{type}, 'securatlas_sched.failed', 'type');
 is($event->{source}, '/securatlas_sched/postgres', 'source');
 is($event->{subject}, 'broken', 'subject');
+like($event->{id}, qr/^[0-9a-f-]{36}$/, 'id');
 like($event->{time}, qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00$/, 'time');
-ok(length $event->{id}, 'id');
 is($event->{data}{sqlstate}, '22012', 'data');
 is({ map { lc $_ => $cloud->{headers}{$_} } keys %{ $cloud->{headers} } }->{'content-type'}, 'application/cloudevents+json', 'content type');
 my $chat = decode_json(arrives('/chat', 'a chat')->{body});
@@ -106,6 +106,17 @@ like($chat->{text}, qr/^job 'broken' failed at .*22012 division by zero\. See: /
 as('plain', q{SELECT cron.schedule('broken', '1 second', 'SELECT 1')});
 wait_until(sub { grep { decode_json($_->{body})->{type} eq 'securatlas_sched.recovered' } $stub->requests('/cloud') }, 'recovered, too');
 as('plain', q{SELECT cron.unschedule('broken'); SELECT cron.drop_alert('chat'); SELECT cron.drop_alert('cloud')});
+# A source is part of a URI, and no attribute has control characters, whatever database and job are called.
+my $database = 'a b/100%';
+$node->safe_psql('postgres', qq{CREATE DATABASE "$database"});
+install($node, $database);
+$node->safe_psql($database, "SELECT cron.add_alert('odd', '{failed}', url => '" . $stub->url('/odd') . q{');
+	SELECT cron.schedule(E'two\\nlines \\\\ "\\t"', '1 second', 'SELECT 1/0')});
+my $odd = decode_json(arrives('/odd', 'CloudEvents of an odd database')->{body});
+is($odd->{source}, '/securatlas_sched/a%20b%2F100%25', 'its source');
+is($odd->{subject}, 'two lines \\ " "', 'and subject');
+is("$odd->{data}{database} $odd->{data}{job}", qq{$database two\nlines \\ "\t"}, 'its data has the names as they are');
+$node->safe_psql('postgres', qq{DROP DATABASE "$database"});
 # What the role may not use any more when the event is told.
 as('other', "SELECT net.set_secret('others', 'x'); SELECT net.grant_secret('others', 'plain')");
 as('plain', "SELECT cron.add_alert('revoked', '{failed}', url => '" . $stub->url('/revoked') . q{', headers => '{"webhook-signature": "{{secret:others}}"}')});

@@ -72,7 +72,7 @@ SELECT jsonb_strip_nulls(jsonb_build_object(
            'alert', left($1, 200), 'event', $2, 'database', current_database(),
            'text', CASE WHEN $3 THEN left($4, 500) ELSE $4 END,
            'job', CASE WHEN $5 <> 0 THEN CASE WHEN $3 THEN left($6, 200) ELSE $6 END END,
-           'jobid', NULLIF($5, 0), 'host', NULLIF($7, ''), 'runid', $8, 'request_id', $9,
+           'jobid', NULLIF($5, 0), 'host', NULLIF(CASE WHEN $3 THEN left($7, 200) ELSE $7 END, ''), 'runid', $8, 'request_id', $9,
            'scheduled_at', $10, 'sqlstate', $11,
            'error', CASE WHEN $3 THEN left($12, 200) ELSE $12 END,
            'count', $13, 'since', $14, 'at', $15))::text)");
@@ -109,28 +109,35 @@ void notify_channel(const std::string& channel, const Due& due, const core::Aler
 // Receivers are told by its idempotency key if they get it twice, so that it is retried after any
 // failure, for a day.
 void post(const Due& due, const core::AlertNews& news) {
+    // The id is another one for each event that is told, wherever: neither ids of events nor names
+    // of databases are unique. A source is part of a URI; no attribute has control characters.
     static Statement body_of(R"(
 SELECT convert_to((CASE $1 WHEN 'text' THEN jsonb_build_object('text', e ->> 'text')
                            ELSE jsonb_build_object(
-                                    'specversion', '1.0', 'id', $2,
-                                    'source', '/securatlas_sched/' || current_database(),
-                                    'type', 'securatlas_sched.' || $3, 'time', e -> 'at',
-                                    'subject', left($4, 200), 'datacontenttype', 'application/json',
-                                    'data', e) END)::text, 'UTF8'),
+                                    'specversion', '1.0', 'id', gen_random_uuid(),
+                                    'source', '/securatlas_sched/' || (
+                                        SELECT string_agg(CASE WHEN b < 128 AND chr(b) ~ '^[A-Za-z0-9._~-]$'
+                                                               THEN chr(b)
+                                                               ELSE '%' || upper(lpad(to_hex(b), 2, '0')) END,
+                                                          '' ORDER BY i)
+                                          FROM convert_to(current_database(), 'UTF8') name,
+                                               generate_series(0, octet_length(name) - 1) i, get_byte(name, i) b),
+                                    'type', 'securatlas_sched.' || $2, 'time', e -> 'at',
+                                    'subject', regexp_replace(left($3, 200), '[[:cntrl:]]', ' ', 'g'),
+                                    'datacontenttype', 'application/json', 'data', e) END)::text, 'UTF8'),
        CASE WHEN EXISTS (SELECT FROM jsonb_object_keys(h) k WHERE lower(k) = 'content-type') THEN h
             ELSE h || jsonb_build_object('Content-Type',
                           CASE $1 WHEN 'text' THEN 'application/json'
                                   ELSE 'application/cloudevents+json' END) END
-  FROM (SELECT $5::jsonb, $6::jsonb) AS given (e, h))");
+  FROM (SELECT $4::jsonb, $5::jsonb) AS given (e, h))");
     const std::string json = json_of(due, news, false);
     std::string body;
     std::string headers;
     {
         const OwnerScope owner(OwnerScope::Mode::force_writable);
         Spi spi;
-        body_of.execute({Parameter::of(due.format),
-                         Parameter::of(std::to_string(due.events.front())),
-                         Parameter::of(due.event), Parameter::of(news.subject), Parameter::of(json),
+        body_of.execute({Parameter::of(due.format), Parameter::of(due.event),
+                         Parameter::of(news.subject), Parameter::of(json),
                          Parameter::of(due.headers)});
         Statement::each_row([&](const Row& row) {
             body = row.as_bytes(1);

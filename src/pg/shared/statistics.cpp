@@ -66,15 +66,10 @@ StatisticsKey key_of(DatabaseOid database, std::string_view host) {
     return {database, 0, static_cast<std::int64_t>(hash)};
 }
 
-// What is not a host name any more can be longer than its place. Those with the same beginning have
-// the same counters: no two rows may have one name.
-std::string_view counted_name(std::string_view host) {
-    return host.substr(0, sizeof HostStatistics::name - 1);
-}
-
 void set_name(HostStatistics& entry, std::string_view host) {
-    memcpy(entry.name, host.data(), host.size());
-    memset(entry.name + host.size(), 0, sizeof entry.name - host.size());
+    const std::size_t length = std::min(host.size(), sizeof entry.name - 1);
+    memcpy(entry.name, host.data(), length);
+    memset(entry.name + length, 0, sizeof entry.name - length);
 }
 
 template <class Entry, class Visit>
@@ -310,7 +305,7 @@ void Statistics::keep_jobs(DatabaseOid database, const std::vector<core::JobId>&
 
 void Statistics::count_attempt(DatabaseOid database, const Attempt& attempt) noexcept {
     with_statistics([&](StatisticsTables& tables) {
-        std::string_view host = counted_name(attempt.host);
+        std::string_view host = attempt.host;
         const StatisticsKey key = place_of(tables, database, host);
         (void)with_entry<HostStatistics>(
             tables, tables.hosts, key, false,
@@ -432,8 +427,8 @@ void Statistics::reset_job(DatabaseOid database, std::int64_t job) {
 
 void Statistics::reset_host(DatabaseOid database, std::string_view host) {
     require_tables([&](StatisticsTables& tables) {
-        (void)with_entry<HostStatistics>(tables, tables.hosts, key_of(database, counted_name(host)),
-                                         false, [](HostStatistics& entry) { clear(entry); });
+        (void)with_entry<HostStatistics>(tables, tables.hosts, key_of(database, host), false,
+                                         [](HostStatistics& entry) { clear(entry); });
     });
 }
 

@@ -59,7 +59,7 @@ struct JobStatistics {
 struct HostStatistics {
     StatisticsKey key;
     Counters<HostValue> counters;
-    char name[288];  // a host name of 253 characters, with scheme and port; a longer one is cut
+    char name[288];  // a name of at most 253 characters, with scheme and port
 };
 struct DatabaseStatistics {
     StatisticsKey key;
