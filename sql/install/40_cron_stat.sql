@@ -8,7 +8,8 @@ COMMENT ON SCHEMA cron_stat IS 'Statistics of jobs, runs and HTTP requests.';
 GRANT USAGE ON SCHEMA cron_stat TO pg_monitor;
 
 CREATE TYPE cron_stat._job_figures AS (
-    succeeded bigint, failed bigint, cancelled bigint, skipped bigint, missed bigint, retries bigint,
+    succeeded bigint, failed bigint, cancelled bigint, skipped bigint, missed bigint,
+    lost_by_reason jsonb, retries bigint,
     requests bigint, total_time double precision, max_time double precision,
     total_lag double precision, max_lag double precision, last_start timestamptz,
     last_success timestamptz, last_status text, consecutive_failures bigint, stats_reset timestamptz);
@@ -70,7 +71,8 @@ CREATE VIEW cron_stat.jobs WITH (security_invoker = true) AS
 SELECT j.jobid, j.jobname, j.database, j.username, j.active,
        (f.s).succeeded + (f.s).failed + (f.s).cancelled AS runs,
        (f.s).succeeded AS succeeded, (f.s).failed AS failed, (f.s).cancelled AS cancelled,
-       (f.s).skipped AS skipped, (f.s).missed AS missed, (f.s).retries AS retries,
+       (f.s).skipped AS skipped, (f.s).missed AS missed, (f.s).lost_by_reason AS lost_by_reason,
+       (f.s).retries AS retries,
        (f.s).requests AS requests, (f.s).total_time AS total_time, (f.s).max_time AS max_time,
        (f.s).total_lag AS total_lag, (f.s).max_lag AS max_lag, (f.s).last_start AS last_start,
        (f.s).last_success AS last_success, (f.s).last_status AS last_status,
@@ -109,6 +111,7 @@ COMMENT ON COLUMN cron_stat.jobs.failed IS 'How many failed.';
 COMMENT ON COLUMN cron_stat.jobs.cancelled IS 'How many were cancelled.';
 COMMENT ON COLUMN cron_stat.jobs.skipped IS 'Number of occurrences that were skipped: see cron_stat.reasons.';
 COMMENT ON COLUMN cron_stat.jobs.missed IS 'Number of occurrences that were missed and not made up for.';
+COMMENT ON COLUMN cron_stat.jobs.lost_by_reason IS 'Numbers of those that were skipped or missed by reason, as in cron_stat.reasons: {"overlap": 3}.';
 COMMENT ON COLUMN cron_stat.jobs.retries IS 'How many of the runs were second or later attempts.';
 COMMENT ON COLUMN cron_stat.jobs.requests IS 'Number of HTTP requests that its runs made.';
 COMMENT ON COLUMN cron_stat.jobs.total_time IS 'Time that its runs took together, in seconds.';

@@ -13,7 +13,10 @@ extern "C" {
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
+#include "lib/stringinfo.h"
 #include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/tuplestore.h"
 }
 
@@ -88,12 +91,28 @@ const char* outcome_name(std::int64_t outcome) {
     return nullptr;
 }
 
+// {"overlap": 3}
+Datum lost_by_reason(const pg::JobFigures& job) {
+    StringInfoData json;
+    initStringInfo(&json);
+    for (std::size_t i = 0; i < core::reasons::kLostKinds; ++i) {
+        const std::int64_t number = job.at(pg::JobValue::lost, i);
+        if (number == 0) continue;
+        appendStringInfo(&json, "%c\"%s\": " INT64_FORMAT, json.len == 0 ? '{' : ',',
+                         core::reasons::kKindNames[core::reasons::kFirstLost + i], number);
+    }
+    appendStringInfoString(&json, json.len == 0 ? "{}" : "}");
+    return DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
+}
+
 Columns job_columns(const pg::JobFigures& job) {
     using enum pg::JobValue;
     Columns columns;
-    for (const auto value : {succeeded, failed, cancelled, skipped, missed, retries, requests}) {
+    for (const auto value : {succeeded, failed, cancelled, skipped, missed}) {
         columns.add(job[value]);
     }
+    columns.add(lost_by_reason(job));
+    for (const auto value : {retries, requests}) columns.add(job[value]);
     for (const auto value : {total_time, max_time, total_lag, max_lag}) {
         columns.add_seconds(job[value]);
     }

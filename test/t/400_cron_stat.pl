@@ -51,7 +51,7 @@ wait_for($node, q{SELECT (SELECT sum(runs) FROM cron_stat.jobs)
 # Overlap is a reason.
 $node->safe_psql('postgres', q{SELECT cron.schedule('slow', '1 second', 'SELECT pg_sleep(3600)')});
 wait_for($node, "SELECT skipped > 0 FROM cron_stat.reasons WHERE reason = 'overlap'", 't', 'occurrences that are skipped count for their reason');
-wait_for($node, figures('skipped > 0', 'slow'), 't', 'and for their job');
+wait_for($node, figures(q{skipped > 0 AND lost_by_reason = jsonb_build_object('overlap', skipped)}, 'slow'), 't', 'and for their job');
 $node->safe_psql('postgres', q{SELECT cron.unschedule('slow')});
 wait_for($node, q{SELECT count(*) FROM cron_stat.workers WHERE state = 'busy'}, '0', 'its run ends')
 	if $node->safe_psql('postgres', q{SELECT cron.cancel_run(max(runid)) FROM cron.job_run_details WHERE jobname = 'slow' AND status IN ('starting', 'running')});

@@ -265,9 +265,14 @@ void Statistics::count_end(DatabaseOid database, const RunEnd& end, bool is_know
 void Statistics::count_skip(DatabaseOid database, std::int64_t job, core::reasons::Kind kind,
                             std::int64_t occurrences, bool is_known) noexcept {
     const auto value = core::reasons::is_missed(kind) ? JobValue::missed : JobValue::skipped;
+    const auto number = static_cast<std::size_t>(kind);
+    const std::size_t lost =
+        (number < core::reasons::kFirstLost ? core::reasons::kKinds - 1 : number) -
+        core::reasons::kFirstLost;
     with_statistics([&](StatisticsTables& tables) {
         (void)with_job(tables, database, job, is_known, [&](JobStatistics& entry) {
             entry.counters.add(value, occurrences);
+            entry.counters.add_at(JobValue::lost, lost, occurrences);
             rank_entry(tables, entry);
         });
         (void)with_database(tables, database, [&](DatabaseStatistics& entry) {

@@ -105,6 +105,9 @@ inline constexpr std::array<const char*, kKinds> kKindNames = {"previous_run",
                                                                "scheduler_away",
                                                                "clock_step",
                                                                "other"};
+// The last ones, from this on, are of occurrences without a run.
+inline constexpr auto kFirstLost = static_cast<std::size_t>(Kind::unscheduled);
+inline constexpr std::size_t kLostKinds = kKinds - kFirstLost;
 constexpr bool is_missed(Kind kind) {
     return kind == Kind::scheduler_away || kind == Kind::clock_step;
 }

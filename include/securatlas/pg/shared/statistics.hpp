@@ -41,7 +41,8 @@ enum class JobValue : std::uint8_t {
     last_outcome,  // 1 + core::RunOutcome
     consecutive_failures,
     stats_reset,
-    count
+    lost,  // and those that follow: skipped or missed, by kind from core::reasons::kFirstLost on
+    count = lost + core::reasons::kLostKinds
 };
 
 enum class HostValue : std::uint8_t {
