@@ -8,6 +8,7 @@
 
 #include "curl_handles.hpp"
 #include "engine_state.hpp"
+#include "kept_memory.hpp"
 #include "signal_block.hpp"
 #include "transfer.hpp"
 
@@ -268,8 +269,7 @@ int CurlEngine::on_timer(CURLM*, long milliseconds, void* engine) noexcept {
 }
 
 std::unique_ptr<Engine> make_engine(EngineOptions options) {
-    const CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
-    if (code != CURLE_OK) throw std::runtime_error(curl_easy_strerror(code));
+    initialize_curl();
     return std::make_unique<CurlEngine>(std::move(options));
 }
 

@@ -6,6 +6,7 @@
 #include <utility>
 #include <variant>
 
+#include "kept_memory.hpp"
 #include "thread_sender.hpp"
 
 namespace securatlas::http {
@@ -30,6 +31,7 @@ Instant wall_clock() {
 // ---- turns -------------------------------------------------------------------------------
 
 void ThreadSender::run() noexcept {
+    const KeptMemory kept;
     try {
         while (turn()) {
         }

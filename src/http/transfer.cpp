@@ -18,6 +18,8 @@ namespace {
 constexpr std::chrono::milliseconds kMinTimeout{1};
 constexpr std::chrono::milliseconds kMaxTimeout{3'600'000};
 constexpr int kMaxHops = 10;
+// No libcurl asks ("Expect: 100-continue") before it sends a shorter body.
+constexpr std::size_t kNeverAsked = 1024;
 
 // To libcurl "Name:" means to leave out a header of its own, and "Name;" a header with an empty
 // value.
@@ -42,8 +44,10 @@ Transfer::Transfer(EngineState& state)
     : state_(state),
       user_agent_(state.options.user_agent),
       ca_file_(state.options.ca_file),
+      url_(curl_url()),
       easy_(curl_easy_init()) {
-    if (!easy_) throw std::bad_alloc();
+    if (!url_ || !easy_) throw std::bad_alloc();
+    set(CURLOPT_CURLU, url_.get());
     set(CURLOPT_PRIVATE, static_cast<void*>(this));
     set(CURLOPT_ERRORBUFFER, error_buffer_.data());
     set(CURLOPT_HEADERFUNCTION, &Transfer::on_header);
@@ -64,12 +68,13 @@ Transfer::Transfer(EngineState& state)
     set(CURLOPT_PROTOCOLS_STR, "http,https");
     set(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
     set(CURLOPT_FOLLOWLOCATION, 0L);
+    // Else it would look for one in the environment, for each request.
     set(CURLOPT_PROXY, "");
+    set(CURLOPT_NOPROXY, "*");
     set(CURLOPT_SSL_VERIFYPEER, 1L);
     set(CURLOPT_SSL_VERIFYHOST, 2L);
     set(CURLOPT_TCP_NODELAY, 1L);
     set(CURLOPT_HTTP_CONTENT_DECODING, 0L);
-    set(CURLOPT_USERAGENT, user_agent_.c_str());
     set(CURLOPT_SHARE, state_.share.get());
     if (!ca_file_.empty()) set(CURLOPT_CAINFO, ca_file_.c_str());
     // A libcurl built without HTTP/2 rejects this option and uses HTTP/1.1.
@@ -89,13 +94,13 @@ CURLcode Transfer::prepare(Request request) {
 }
 
 CURLcode Transfer::prepare_hop() {
-    error_buffer_.front() = '\0';
+    error_buffer_.fill(0);
     if (setup_ != CURLE_OK) return setup_;
     if (!host_is_allowed()) return CURLE_ABORTED_BY_CALLBACK;
     const auto left =
         std::chrono::ceil<std::chrono::milliseconds>(request_->timeout - earlier_).count();
     if (left <= 0) return CURLE_OPERATION_TIMEDOUT;
-    set(CURLOPT_URL, request_->url.text().c_str());
+    set_url();
     set(CURLOPT_TIMEOUT_MS, static_cast<long>(left));
     // Otherwise libcurl's default limit for connecting could be shorter than the request's timeout.
     set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(left));
@@ -166,6 +171,22 @@ bool Transfer::sends_body() const {
     return false;
 }
 
+// Most requests have the URL of an earlier one.
+void Transfer::set_url() {
+    const std::string& text = request_->url.text();
+    if (url_text_ == text) return;
+    url_text_.clear();
+    const CURLUcode code =
+        curl_url_set(url_.get(), CURLUPART_URL, text.c_str(), CURLU_DISALLOW_USER);
+    if (code == CURLUE_OUT_OF_MEMORY) throw std::bad_alloc();
+    if (code == CURLUE_OK) {
+        url_text_ = text;
+        return;
+    }
+    setup_ = CURLE_URL_MALFORMAT;
+    std::string_view(curl_url_strerror(code)).copy(error_buffer_.data(), error_buffer_.size() - 1);
+}
+
 // The order matters: each of these options resets others, including those of the previous request.
 void Transfer::set_method() {
     set(CURLOPT_NOBODY, 0L);
@@ -187,7 +208,11 @@ void Transfer::set_method() {
 
 void Transfer::set_headers() {
     header_lines_.clear();
-    header_lines_.add({"Expect:"});
+    // libcurl prints each line byte by byte, that of CURLOPT_USERAGENT twice.
+    const bool has_agent = core::find_header(request_->headers, "User-Agent") != nullptr;
+    if (!has_agent && !user_agent_.empty()) header_lines_.add({"User-Agent: ", user_agent_});
+    // So that it sends a longer body without asking.
+    if (request_->body.size() > kNeverAsked) header_lines_.add({"Expect:"});
     if (core::find_header(request_->headers, "Accept-Encoding") == nullptr) {
         header_lines_.add({"Accept-Encoding: gzip"});
     }

@@ -67,6 +67,7 @@ class Transfer {
 
     template <class Value>
     void set(CURLoption option, Value value);
+    void set_url();
     void set_method();
     void set_headers();
     bool sends_body() const;
@@ -116,7 +117,9 @@ class Transfer {
     std::string blocked_;  // a blocked address
     std::optional<Stop> stop_;
     std::array<char, CURL_ERROR_SIZE> error_buffer_{};
-    EasyHandle easy_;  // destroyed first, because it points to the others
+    UrlHandle url_;         // what libcurl reads the URL from
+    std::string url_text_;  // the URL that it has; empty: none
+    EasyHandle easy_;       // destroyed first, because it points to the others
 };
 
 }  // namespace securatlas::http

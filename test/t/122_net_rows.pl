@@ -62,6 +62,24 @@ is(sql('SELECT array_agg(id ORDER BY id) FROM removed'), '{' . join(',', sort { 
 	'and the trigger has seen each');
 sql('DROP TRIGGER noted ON net.http_request_queue');
 
+# ---- many at once, in all indexes that need no executor -------------------------------------------
+sql(q{CREATE INDEX few ON net._http_response (created, id) WHERE attempts = 1 AND status_code BETWEEN 200 AND 299;
+      CREATE INDEX all_hosts ON net._http_response (host)});
+sql("SELECT count(net.http_get('" . $stub->url('/status/') . "' || CASE WHEN i % 3 = 0 THEN 404 ELSE 200 END
+             || '?' || repeat('x', i % 7 * 300))) FROM generate_series(1, 600) AS i");
+worked_off('600 requests');
+for my $rows ('attempts = 1 AND status_code BETWEEN 200 AND 299 AND created > now() - interval \'1 day\'',
+	"host LIKE 'http%'", 'id > 0', 'created > now() - interval \'1 day\'')
+{
+	my ($all, $found) = map { sql("SET enable_seqscan = $_->[0]; SET enable_indexscan = $_->[1]; SET enable_bitmapscan = off;
+		SET enable_indexonlyscan = $_->[1]; SELECT count(*) || ' ' || sum(length(url)) FROM net._http_response WHERE $rows") }
+		['on', 'off'], ['off', 'on'];
+	is($found, $all, "an index has all rows: $rows");
+}
+is(sql('SELECT count(DISTINCT id), count(*) FILTER (WHERE status_code = 404) FROM net._http_response
+         WHERE url LIKE \'%/status/%?%\''), '600|200', 'each is recorded once');
+sql('DROP INDEX net.few, net.all_hosts');
+
 # ---- indexes of the owner's -----------------------------------------------------------------------
 sql(q{CREATE INDEX ON net.http_request_queue (lower(url));
       CREATE INDEX ON net._http_response (length(url), id) WHERE status_code BETWEEN 200 AND 299;

@@ -102,7 +102,7 @@ bool has_same_keys(const IndexInfo* index, const Change* changes, int count) {
 
 // Most predicates say that a column is not NULL. To have the executor evaluate that takes longer
 // than to make the entry.
-bool is_in_predicate(const IndexInfo* info, TupleTableSlot* slot) {
+bool is_in_predicate(IndexInfo* info, TupleTableSlot* slot, EState** state) {
     Node* const node = static_cast<Node*>(linitial(info->ii_Predicate));
     if (list_length(info->ii_Predicate) == 1 && IsA(node, NullTest)) {
         const auto* test = reinterpret_cast<NullTest*>(node);
@@ -111,34 +111,42 @@ bool is_in_predicate(const IndexInfo* info, TupleTableSlot* slot) {
             return slot_attisnull(slot, column->varattno) == (test->nulltesttype == IS_NULL);
         }
     }
-    EState* state = CreateExecutorState();
-    ExprContext* context = GetPerTupleExprContext(state);
+    if (*state == nullptr) *state = CreateExecutorState();
+    if (info->ii_PredicateState == nullptr) {
+        info->ii_PredicateState = ExecPrepareQual(info->ii_Predicate, *state);
+    }
+    ExprContext* context = GetPerTupleExprContext(*state);
     context->ecxt_scantuple = slot;
-    const bool is_in = ExecQual(ExecPrepareQual(info->ii_Predicate, state), context);
-    FreeExecutorState(state);
+    const bool is_in = ExecQual(info->ii_PredicateState, context);
+    ResetExprContext(context);
     return is_in;
 }
 
 void enter_into_indexes(Relation table, TupleTableSlot* slot, const Change* changes, int count) {
     List* const indexes = RelationGetIndexList(table);
+    EState* state = nullptr;
     ListCell* cell = nullptr;
     foreach (cell, indexes) {
         Relation index = index_open(lfirst_oid(cell), RowExclusiveLock);
         IndexInfo* info = BuildIndexInfo(index);
-        enter_into_index(table, index, info, slot, has_same_keys(info, changes, count));
+        enter_into_index(table, index, info, slot, has_same_keys(info, changes, count), &state);
         index_close(index, NoLock);
     }
     list_free(indexes);
+    if (state != nullptr) FreeExecutorState(state);
 }
 
 void enter_into_known(Relation table, const KnownIndexes& indexes, TupleTableSlot* slot,
                       const Change* changes, int count) {
+    EState* state = nullptr;
     for (int i = 0; i < indexes.count; ++i) {
         Relation index = index_open(indexes.ids[i], RowExclusiveLock);
-        IndexInfo* info = indexes.infos[i];
-        enter_into_index(table, index, info, slot, has_same_keys(info, changes, count));
+        // A copy, because what belongs to `state` is put into it.
+        IndexInfo info = *indexes.infos[i];
+        enter_into_index(table, index, &info, slot, has_same_keys(&info, changes, count), &state);
         index_close(index, NoLock);
     }
+    if (state != nullptr) FreeExecutorState(state);
 }
 
 // The index of the primary key, if that is this column.
@@ -276,9 +284,9 @@ bool has_plain_indexes(Relation table) {
 }
 
 void enter_into_index(Relation table, Relation index, IndexInfo* info, TupleTableSlot* slot,
-                      bool unchanged) {
+                      bool unchanged, EState** state) {
     if (!info->ii_ReadyForInserts) return;
-    if (info->ii_Predicate != NIL && !is_in_predicate(info, slot)) return;
+    if (info->ii_Predicate != NIL && !is_in_predicate(info, slot, state)) return;
     Datum values[INDEX_MAX_KEYS];
     bool nulls[INDEX_MAX_KEYS];
     FormIndexDatum(info, slot, nullptr, values, nulls);

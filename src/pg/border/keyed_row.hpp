@@ -79,8 +79,10 @@ bool has_plain_indexes(Relation table);
 bool is_plain_index(Relation index);
 
 // Enters a new row into such an index. `unchanged`: the row replaces one with the same key.
+// `*state` is null, or that of an earlier call, with which `info` stays in use; if a predicate
+// needs one, it is made, and the caller frees it.
 void enter_into_index(Relation table, Relation index, IndexInfo* info, TupleTableSlot* slot,
-                      bool unchanged);
+                      bool unchanged, EState** state);
 
 // The indexes of a table and what the executor would read about each of them for every statement.
 struct KnownIndexes {

@@ -22,14 +22,14 @@ Datum text_datum(std::string_view value) {
 }
 
 struct Bytes {
-    char* data;
+    const char* data;
     std::size_t length;
 };
 
-Bytes text_bytes(Datum value) {
-    text* packed = DatumGetTextPP(value);
-    return {VARDATA_ANY(packed), VARSIZE_ANY_EXHDR(packed)};
-}
+// Of a value that is neither compressed nor stored elsewhere.
+Bytes plain_bytes(const varlena* value) { return {VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)}; }
+
+Bytes text_bytes(Datum value) { return plain_bytes(DatumGetTextPP(value)); }
 
 // `length`, `by_value` and `alignment` are the properties of the element type that
 // construct_array() needs.
@@ -144,17 +144,6 @@ Parameter Parameter::of(const std::vector<std::string>& values) {
     });
 }
 
-Datum Row::value(int column) const {
-    bool is_null = false;
-    return SPI_getbinval(tuple_, description_, column, &is_null);
-}
-
-bool Row::is_null(int column) const {
-    bool is_null = false;
-    SPI_getbinval(tuple_, description_, column, &is_null);
-    return is_null;
-}
-
 std::int64_t Row::as_int64(int column) const { return DatumGetInt64(value(column)); }
 std::int32_t Row::as_int32(int column) const { return DatumGetInt32(value(column)); }
 bool Row::as_bool(int column) const { return DatumGetBool(value(column)); }
@@ -167,23 +156,22 @@ core::Instant Row::as_instant(int column) const {
 std::string Row::as_text(int column) const {
     // Text needs detoasting only, not an output function.
     const Oid type = TupleDescAttr(description_, column - 1)->atttypid;
-    const Bytes bytes = call([this, column, type]() -> Bytes {
-        if (is_null(column)) return {nullptr, 0};
-        if (type == TEXTOID) {
-            return text_bytes(value(column));
-        }
+    if (is_null(column)) return {};
+    if (type == TEXTOID) return as_bytes(column);
+    const Bytes bytes = call([this, column]() -> Bytes {
         char* copy = SPI_getvalue(tuple_, description_, column);
         return {copy, strlen(copy)};
     });
-    return bytes.data == nullptr ? std::string() : std::string(bytes.data, bytes.length);
+    return std::string(bytes.data, bytes.length);
 }
 
 std::string Row::as_bytes(int column) const {
-    const Bytes bytes = call([this, column]() -> Bytes {
-        if (is_null(column)) return {nullptr, 0};
-        return text_bytes(value(column));
-    });
-    return bytes.data == nullptr ? std::string() : std::string(bytes.data, bytes.length);
+    if (is_null(column)) return {};
+    const auto* stored = reinterpret_cast<varlena*>(DatumGetPointer(value(column)));
+    const bool is_plain = !VARATT_IS_EXTERNAL(stored) && !VARATT_IS_COMPRESSED(stored);
+    const Bytes bytes =
+        is_plain ? plain_bytes(stored) : call([this, column] { return text_bytes(value(column)); });
+    return std::string(bytes.data, bytes.length);
 }
 
 std::vector<std::string> Row::as_texts(int column) const {

@@ -3,11 +3,14 @@
 #pragma once
 
 #include <initializer_list>
+#include <memory>
+#include <vector>
 
 #include "securatlas/pg/border/convert.hpp"
 #include "securatlas/pg/border/guard.hpp"
 
 extern "C" {
+#include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/timestamp.h"
@@ -65,9 +68,11 @@ struct Parameter {
 // One row of a result. Columns count from 1.
 class Row {
   public:
-    Row(HeapTuple tuple, TupleDesc description) : tuple_(tuple), description_(description) {}
+    // With the values of its columns, which live as long as the row.
+    Row(HeapTuple tuple, TupleDesc description, const Datum* values, const bool* nulls)
+        : tuple_(tuple), description_(description), values_(values), nulls_(nulls) {}
 
-    bool is_null(int column) const;
+    bool is_null(int column) const { return nulls_[column - 1]; }
     std::int64_t as_int64(int column) const;
     std::int32_t as_int32(int column) const;
     bool as_bool(int column) const;
@@ -78,11 +83,14 @@ class Row {
     std::vector<std::string> as_texts(int column) const;  // of a text[] without NULLs
     std::optional<core::Duration> as_interval(int column) const;
 
-    Datum value(int column) const;  // not copied; valid as long as the result
+    // Not copied; valid as long as the result. 0 for NULL.
+    Datum value(int column) const { return values_[column - 1]; }
 
   private:
     HeapTuple tuple_;
     TupleDesc description_;
+    const Datum* values_;
+    const bool* nulls_;
 };
 
 // How a statement is planned.
@@ -131,8 +139,13 @@ class Statement {
     static void each_row(F&& consume) {
         SPITupleTable* table = SPI_tuptable;
         if (table == nullptr) return;
+        const auto columns = static_cast<std::size_t>(table->tupdesc->natts);
+        std::vector<Datum> values(columns);
+        const auto nulls = std::make_unique<bool[]>(columns);
         for (std::uint64_t i = 0; i < table->numvals; ++i) {
-            consume(Row(table->vals[i], table->tupdesc));
+            // All at once: to look for one column passes over those before it.
+            heap_deform_tuple(table->vals[i], table->tupdesc, values.data(), nulls.get());
+            consume(Row(table->vals[i], table->tupdesc, values.data(), nulls.get()));
         }
     }
 

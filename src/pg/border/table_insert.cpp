@@ -53,8 +53,8 @@ int open_indexes(Relation table, OpenIndex* indexes, int most) {
 }
 
 // C world. With indexes of any kind.
-void insert_by_executor(Relation table, TupleTableSlot* slot, int columns, const InsertedRow* rows,
-                        std::size_t count) {
+void insert_by_executor(Relation table, int columns, const InsertedRow* rows, std::size_t count) {
+    TupleTableSlot* slot = table_slot_create(table, nullptr);
     EState* state = CreateExecutorState();
     auto* target = makeNode(ResultRelInfo);
     InitResultRelInfo(target, table, 0, nullptr, 0);
@@ -68,13 +68,67 @@ void insert_by_executor(Relation table, TupleTableSlot* slot, int columns, const
     }
     close_indexes(target);
     FreeExecutorState(state);
+    ExecDropSingleTupleTableSlot(slot);
 }
+
+// As many rows are written together, unless they are long: with one record of the log for each page
+// instead of for each row, and one visit of each index.
+constexpr std::size_t kMostTogether = 128;
+constexpr std::size_t kMostBytesTogether = 64 * 1024;
+
+// C world. Rows that are written together.
+class Portion {
+  public:
+    Portion(Relation table, const OpenIndex* indexes, int count)
+        : table_(table), indexes_(indexes), index_count_(count) {}
+
+    void add(const InsertedRow& row, int columns) {
+        if (used_ == made_) slots_[made_++] = table_slot_create(table_, nullptr);
+        TupleTableSlot* slot = slots_[used_++];
+        fill(slot, row, columns, RelationGetDescr(table_)->natts);
+        bytes_ += ExecFetchSlotHeapTuple(slot, true, nullptr)->t_len;
+    }
+
+    bool is_full() const { return used_ == kMostTogether || bytes_ >= kMostBytesTogether; }
+
+    void write() {
+        const CommandId command = GetCurrentCommandId(true);
+        if (used_ == 1) {
+            table_tuple_insert(table_, slots_[0], command, 0, nullptr);
+        } else if (used_ > 1) {
+            table_multi_insert(table_, slots_, static_cast<int>(used_), command, 0, nullptr);
+        }
+        for (int i = 0; i < index_count_; ++i) enter_into(indexes_[i]);
+        for (std::size_t i = 0; i < used_; ++i) ExecClearTuple(slots_[i]);
+        used_ = bytes_ = 0;
+    }
+
+    void drop() {
+        for (std::size_t i = 0; i < made_; ++i) ExecDropSingleTupleTableSlot(slots_[i]);
+        if (state_ != nullptr) FreeExecutorState(state_);
+    }
+
+  private:
+    void enter_into(const OpenIndex& index) {
+        for (std::size_t i = 0; i < used_; ++i) {
+            enter_into_index(table_, index.relation, index.info, slots_[i], false, &state_);
+        }
+    }
+
+    Relation table_;
+    const OpenIndex* indexes_;
+    int index_count_;
+    TupleTableSlot* slots_[kMostTogether];
+    std::size_t made_ = 0;
+    std::size_t used_ = 0;
+    std::size_t bytes_ = 0;
+    EState* state_ = nullptr;
+};
 
 // C world. What the executor does for an INSERT without triggers and constraints. Its state is not
 // needed for the usual kinds of indexes, and for a single row it takes long to make.
 void insert_all(Relation table, int columns, const InsertedRow* rows, std::size_t count) {
-    const int attributes = RelationGetDescr(table)->natts;
-    if (attributes < columns) {
+    if (RelationGetDescr(table)->natts < columns) {
         ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                         errmsg("table \"%s\" is not of the version of this library",
                                RelationGetRelationName(table)),
@@ -83,17 +137,15 @@ void insert_all(Relation table, int columns, const InsertedRow* rows, std::size_
     constexpr int kMostIndexes = 16;
     OpenIndex indexes[kMostIndexes];
     const int opened = open_indexes(table, indexes, kMostIndexes);
-    TupleTableSlot* slot = table_slot_create(table, nullptr);
-    if (opened < 0) insert_by_executor(table, slot, columns, rows, count);
-    for (std::size_t i = 0; opened >= 0 && i < count; ++i) {
-        fill(slot, rows[i], columns, attributes);
-        table_tuple_insert(table, slot, GetCurrentCommandId(true), 0, nullptr);
-        for (int j = 0; j < opened; ++j) {
-            enter_into_index(table, indexes[j].relation, indexes[j].info, slot, false);
-        }
+    if (opened < 0) return insert_by_executor(table, columns, rows, count);
+    Portion portion(table, indexes, opened);
+    for (std::size_t i = 0; i < count; ++i) {
+        portion.add(rows[i], columns);
+        if (portion.is_full()) portion.write();
     }
-    for (int j = 0; j < opened; ++j) index_close(indexes[j].relation, NoLock);
-    ExecDropSingleTupleTableSlot(slot);
+    portion.write();
+    portion.drop();
+    for (int i = 0; i < opened; ++i) index_close(indexes[i].relation, NoLock);
 }
 
 }  // namespace

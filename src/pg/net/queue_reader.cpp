@@ -241,7 +241,8 @@ SELECT r.id, r.host, r.method, r.url, r.headers, r.body, r.timeout_milliseconds,
         ORDER BY q.ready_at, q.id
         LIMIT coalesce(($9::int[])[found.number], $10)) AS r
  WHERE found.host > $1
- LIMIT $11)"));
+ LIMIT $11)"),
+                           Plan::by_keys);
     const std::vector<std::string> hosts = names_of(plan.hosts);
     const auto first = std::upper_bound(hosts.begin(), hosts.end(), plan.after_host);
     std::vector<core::Instant> behind;
@@ -269,6 +270,8 @@ core::ReadRequests read_ready(const core::ReadPlan& plan) {
         Spi spi;
         const std::uint64_t found = query_ready(plan);
         ready.is_cut = found == static_cast<std::uint64_t>(plan.limit);
+        ready.requests.reserve(found);
+        needs.reserve(found);
         Portion portion(plan.max_bytes);
         Statement::each_row([&](const Row& row) {
             if (portion.is_full()) {
@@ -307,7 +310,8 @@ SELECT min(r.ready_at)
        SELECT q.ready_at FROM net.http_request_queue q
         WHERE q.host = found.host AND q.ready_at > $5
         ORDER BY q.ready_at, q.id LIMIT 1) AS r
- WHERE found.host > $1)"));
+ WHERE found.host > $1)"),
+                           Plan::by_keys);
     Spi spi;
     query.execute({Parameter::of(std::string_view()), Parameter::of(names_of(plan.hosts)),
                    Parameter::of(std::int32_t{1}), Parameter::of(true), Parameter::of(plan.now)});

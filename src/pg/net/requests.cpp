@@ -1,6 +1,8 @@
 // The catalog of requests, as used by background processes.
 #include "securatlas/pg/net/requests.hpp"
 
+#include <malloc.h>
+
 #include "border/local.hpp"
 #include "border/owner_scope.hpp"
 #include "border/spi.hpp"
@@ -22,6 +24,13 @@ std::int64_t number(core::RequestId id) { return static_cast<std::int64_t>(id); 
 }  // namespace
 
 void prepare_process() {
+#ifdef __GLIBC__
+    // What a transaction has used stays for the next one: to return it to the kernel, and to get it
+    // back page by page, would take a tenth of the time.
+    constexpr int kKept = 8 * 1024 * 1024;
+    mallopt(M_TRIM_THRESHOLD, kKept);
+    mallopt(M_MMAP_THRESHOLD, kKept);
+#endif
     call([] {
         for (const char* way : {"enable_seqscan", "enable_bitmapscan", "enable_sort"}) {
             set_for_process(way, "off");

@@ -1,7 +1,9 @@
 #include "securatlas/pg/shared/http_table.hpp"
 
 #include <algorithm>
+#include <array>
 #include <span>
+#include <utility>
 
 #include "securatlas/pg/border/encoding.hpp"
 #include "securatlas/pg/border/guard.hpp"
@@ -133,14 +135,18 @@ void HttpTable::notify_recorded() noexcept {
 Cancelled HttpTable::take_cancelled(DatabaseOid database) {
     SharedState& state = require_shared_state();
     Cancelled cancelled;
-    cancelled.ids.reserve(kCancelledCapacity);
-    SharedLock lock(state.http);
-    HttpDatabaseState* entry = find_entry(state.http, database);
-    if (entry == nullptr) return cancelled;
-    cancelled.ids.assign(entry->cancelled, entry->cancelled + entry->cancelled_count);
-    cancelled.overflowed = entry->overflowed;
-    entry->cancelled_count = 0;
-    entry->overflowed = false;
+    // Nothing is allocated under the lock, and mostly nothing at all.
+    std::array<std::int64_t, kCancelledCapacity> ids;
+    std::size_t count = 0;
+    {
+        SharedLock lock(state.http);
+        HttpDatabaseState* entry = find_entry(state.http, database);
+        if (entry == nullptr) return cancelled;
+        count = static_cast<std::size_t>(std::exchange(entry->cancelled_count, 0));
+        std::copy_n(entry->cancelled, count, ids.begin());
+        cancelled.overflowed = std::exchange(entry->overflowed, false);
+    }
+    cancelled.ids.assign(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(count));
     return cancelled;
 }
 

@@ -188,6 +188,27 @@ TEST_F(EngineTest, SendsMethodHeadersAndBody) {
     EXPECT_TRUE(seen.has_line("User-Agent: securatlas_sched/1.2.3")) << seen.head;
 }
 
+TEST_F(EngineTest, ARequestMayHaveAnAgentOfItsOwn) {
+    Recorder recorder;
+    const LoopbackServer server(recorder.handler());
+    Request own = request(server.url("/"));
+    own.headers = {{"user-agent", "mine"}};
+    EXPECT_EQ(complete(std::move(own)).status_code, 200);
+    EXPECT_TRUE(recorder.last().has_line("user-agent: mine")) << recorder.last().head;
+    EXPECT_EQ(recorder.last().head.find("securatlas"), std::string::npos) << recorder.last().head;
+}
+
+// One after another on the same handle, which keeps the URL of the previous one.
+TEST_F(EngineTest, EachRequestGoesToItsUrl) {
+    Recorder recorder;
+    const LoopbackServer server(recorder.handler());
+    for (const std::string path : {"/a?b=1", "/a?b=1", "/", "/a?b=1", "/a/../c", "/%41"}) {
+        EXPECT_EQ(get(server.url(path)).status_code, 200);
+        const std::string line = "GET " + (path == "/a/../c" ? "/c" : path) + " HTTP/1.1";
+        EXPECT_TRUE(recorder.last().head.starts_with(line)) << recorder.last().head;
+    }
+}
+
 TEST_F(EngineTest, FramingHeadersAreNotTheCallers) {
     Recorder recorder;
     const LoopbackServer server(recorder.handler());
