@@ -36,9 +36,8 @@ BEGIN
 END $$;
 SELECT volatile_ones FROM pg_temp.volatile_in('SELECT gen_random_uuid() AS id, 1 + random()');
 CREATE TEMP VIEW filled (text) AS
-SELECT replace(replace(replace(replace(securatlas._risk_query(), 'only_tenant', 'NULL::uuid'), 'control_ids', 'NULL::uuid[]'),
-               'control_categories', 'NULL::text[]'), 'category_names', 'NULL::text[]');
-SELECT all_functions > 30 AS many, volatile_ones
+SELECT regexp_replace(replace(securatlas._with_tenant(securatlas._risk_query()), 'only_tenant', 'NULL::uuid'), 'catalogue([,)])', 'NULL::bytea\1', 'g');
+SELECT all_functions > 15 AS many, volatile_ones
   FROM filled, pg_temp.volatile_in(format(
        $$ SELECT securatlas._snapshot_id(s.tenant_id, 'x') AS id, s.*, now() FROM (%s) AS s (tenant_id, score, breakdown, loss, controls, findings) $$,
        replace(filled.text, 'weights, penalties', 'securatlas.risk_weights(), securatlas.risk_penalties()')));
@@ -50,7 +49,7 @@ CREATE TABLE by_id.integration_sync_jobs (id uuid, connection_id uuid, status te
     created_at timestamptz, dispatched_at timestamptz, completed_at timestamptz);
 SELECT securatlas.install('by_id', schedule_jobs => false);
 SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'by_id.control_evidence_links'::regclass AND confrelid = 'by_id.tenant_evidence_items'::regclass;
-SELECT p.pronamespace::regnamespace AS schema, p.proname, p.prosrc ~ ' l\.tenant_id = e\.tenant_id AND l' AS links_by_tenant,
+SELECT p.pronamespace::regnamespace AS schema, p.proname, p.prosrc ~ '\n +SELECT l\.tenant_id, 3' AS links_by_tenant,
        p.prosrc ~ ' j\.tenant_id = c\.tenant_id AND j' AS jobs_by_tenant
   FROM pg_proc p WHERE p.pronamespace IN ('by_tenant'::regnamespace, 'by_id'::regnamespace)
    AND p.proname IN ('fn_compute_risk_scores', 'fn_queue_sync') ORDER BY 1, 2;

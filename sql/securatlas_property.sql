@@ -144,8 +144,9 @@ BEGIN
     EXECUTE 'EXPLAIN (FORMAT json) ' || query INTO plan;
     RETURN plan::text ~ '"Partial Mode": "Finalize"';
 END $$;
-SELECT pg_temp.is_parallel($$ SELECT c.tenant_id, securatlas._control_summary(1, 2, 0, 1, c.status, c.maturity) FROM tenant_controls c GROUP BY 1 $$) AS controls,
-       pg_temp.is_parallel($$ SELECT l.evidence_item_id, securatlas._place_set(1, 2) FROM control_evidence_links l GROUP BY 1 $$) AS evidence;
+SELECT pg_temp.is_parallel($$ SELECT f.tenant_id, securatlas._tenant_facts(f.kind, f.id, NULL, f.status, NULL, NULL, NULL)
+    FROM (SELECT e.tenant_id, 2 AS kind, e.id, e.status FROM tenant_evidence_items e
+          UNION ALL SELECT c.tenant_id, 1, c.control_id, c.status FROM tenant_controls c) AS f GROUP BY 1 $$) AS facts;
 DELETE FROM tenant_risk_snapshots;
 SELECT fn_recompute_all_tenant_risk_scores() > 0 AS parallel;
 SELECT :seed AS seed, c.* FROM tenants t JOIN tenant_risk_snapshots s ON s.tenant_id = t.id JOIN compared c ON c.name = t.name

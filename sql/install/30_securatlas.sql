@@ -155,46 +155,51 @@ AS $fn$
 $fn$;
 COMMENT ON FUNCTION securatlas._snake_case(text) IS 'Converts a title to snake case: "Access Control" becomes "access_control".';
 
--- ==== sets and summaries of controls =========================================================
--- A set of controls is a bytea with one bit for each control, at the place of the control, counted
--- from 1. A summary is what include/securatlas/core/securatlas/control_summary.hpp says. To compare
--- them costs almost nothing; the joins in their place would cost more than the rest of the
--- recompute.
+-- ==== facts of tenants =======================================================================
+-- What the scores refer to and what is known of a tenant are blocks of memory that core makes:
+-- include/securatlas/core/securatlas/catalogue.hpp and tenant_facts.hpp say what is in them.
 
-CREATE FUNCTION securatlas._add_place(state bytea, place int, places int) RETURNS bytea
-    LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_add_place';
-COMMENT ON FUNCTION securatlas._add_place(bytea, int, int) IS 'Of the aggregate _place_set(): adds a place.';
-CREATE FUNCTION securatlas._add_set(state bytea, other bytea) RETURNS bytea
-    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_add_set';
-COMMENT ON FUNCTION securatlas._add_set(bytea, bytea) IS 'Of the aggregate _place_set(): unites two sets.';
-CREATE AGGREGATE securatlas._place_set(place int, places int) (
-    SFUNC = securatlas._add_place, STYPE = bytea, COMBINEFUNC = securatlas._add_set, PARALLEL = SAFE);
-COMMENT ON AGGREGATE securatlas._place_set(int, int) IS 'The set of these places, all less than places (the same in each row).';
+-- Inlined, so that a table whose ids are UUIDs, as in tables of install(), is read without a call.
+CREATE FUNCTION securatlas._key(id uuid) RETURNS uuid LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS 'SELECT id';
+COMMENT ON FUNCTION securatlas._key(uuid) IS 'An id as a UUID.';
+CREATE FUNCTION securatlas._key_of_text(id text) RETURNS uuid
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_key_of_text';
+COMMENT ON FUNCTION securatlas._key_of_text(text) IS 'A UUID that stands for a text: the text itself if it has up to 15 bytes, otherwise made of its SHA-256.';
+CREATE FUNCTION securatlas._key(id anyelement) RETURNS uuid LANGUAGE sql STABLE PARALLEL SAFE
+    AS 'SELECT securatlas._key_of_text(id::pg_catalog.text)';
+COMMENT ON FUNCTION securatlas._key(anyelement) IS 'A UUID that stands for an id of any other type; ids with the same text are the same.';
 
-CREATE FUNCTION securatlas._add_control(
-        state bytea, place int, places int, category int, categories int, status text, maturity float8)
-    RETURNS bytea LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_add_control';
-COMMENT ON FUNCTION securatlas._add_control(bytea, int, int, int, int, text, float8) IS 'Of the aggregate _control_summary(): adds a row of tenant_controls.';
-CREATE FUNCTION securatlas._add_controls(state bytea, other bytea) RETURNS bytea
-    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_add_controls';
-COMMENT ON FUNCTION securatlas._add_controls(bytea, bytea) IS 'Of the aggregate _control_summary(): adds up two summaries.';
-CREATE AGGREGATE securatlas._control_summary(
-        place int, places int, category int, categories int, status text, maturity float8) (
-    SFUNC = securatlas._add_control, STYPE = bytea, COMBINEFUNC = securatlas._add_controls, PARALLEL = SAFE);
-COMMENT ON AGGREGATE securatlas._control_summary(int, int, int, int, text, float8) IS 'The summary of the controls of a tenant. Categories are counted from 0; place and category are NULL for a control that is not known. places and categories are the same in each row.';
+CREATE FUNCTION securatlas._catalogue(
+        controls uuid[], categories text[], frameworks uuid[], requirements uuid[], asked uuid[])
+    RETURNS bytea LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_catalogue';
+COMMENT ON FUNCTION securatlas._catalogue(uuid[], text[], uuid[], uuid[], uuid[]) IS 'What scores refer to: controls with their categories, and requirements with their frameworks and a control that each asks for, or NULL.';
 
-CREATE FUNCTION securatlas._average_maturity(summary bytea) RETURNS float8
-    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_average_maturity';
-COMMENT ON FUNCTION securatlas._average_maturity(bytea) IS 'Average maturity of the assessed controls, 0 to 5; NULL: there are none.';
-CREATE FUNCTION securatlas._share_in(summary bytea, controls bytea) RETURNS float8
-    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_share_in';
-COMMENT ON FUNCTION securatlas._share_in(bytea, bytea) IS 'Share of the assessed controls that is in the set, 0 to 1; NULL: there are none.';
-CREATE FUNCTION securatlas._readiness(summary bytea, requirements bytea) RETURNS float8
-    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_readiness';
-COMMENT ON FUNCTION securatlas._readiness(bytea, bytea) IS 'Share of the requirements, which are sets of controls one after the other, of which every control is implemented or not applicable, 0 to 100.';
-CREATE FUNCTION securatlas._breakdown(summary bytea, categories text[]) RETURNS jsonb
-    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_breakdown';
-COMMENT ON FUNCTION securatlas._breakdown(bytea, text[]) IS 'The maturity of each category that has assessed controls, 0 to 100, under its name.';
-CREATE FUNCTION securatlas._bad_rows(summary bytea) RETURNS bigint
-    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_bad_rows';
-COMMENT ON FUNCTION securatlas._bad_rows(bytea) IS 'Number of the rows of tenant_controls that are left out: status or maturity out of range, or control unknown.';
+CREATE FUNCTION securatlas._add_fact(
+        state internal, kind int, item uuid, control uuid, word text, number float8, other float8, catalogue bytea)
+    RETURNS internal LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_add_fact';
+COMMENT ON FUNCTION securatlas._add_fact(internal, int, uuid, uuid, text, float8, float8, bytea) IS 'Of the aggregate _tenant_facts(): adds a row.';
+CREATE FUNCTION securatlas._add_facts(state internal, other internal) RETURNS internal
+    LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_add_facts';
+COMMENT ON FUNCTION securatlas._add_facts(internal, internal) IS 'Of the aggregate _tenant_facts(): unites what two processes have read.';
+CREATE FUNCTION securatlas._write_facts(state internal) RETURNS bytea
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_write_facts';
+COMMENT ON FUNCTION securatlas._write_facts(internal) IS 'Of the aggregate _tenant_facts(): for another process.';
+CREATE FUNCTION securatlas._read_facts(written bytea, unused internal) RETURNS internal
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_read_facts';
+COMMENT ON FUNCTION securatlas._read_facts(bytea, internal) IS 'Of the aggregate _tenant_facts(): from another process.';
+CREATE FUNCTION securatlas._facts_if_wanted(state internal) RETURNS bytea
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_facts_if_wanted';
+COMMENT ON FUNCTION securatlas._facts_if_wanted(internal) IS 'Of the aggregate _tenant_facts(): its result.';
+CREATE AGGREGATE securatlas._tenant_facts(
+        kind int, item uuid, control uuid, word text, number float8, other float8, catalogue bytea) (
+    SFUNC = securatlas._add_fact, STYPE = internal, SSPACE = 2000, COMBINEFUNC = securatlas._add_facts,
+    SERIALFUNC = securatlas._write_facts, DESERIALFUNC = securatlas._read_facts,
+    FINALFUNC = securatlas._facts_if_wanted, PARALLEL = SAFE);
+COMMENT ON AGGREGATE securatlas._tenant_facts(int, uuid, uuid, text, float8, float8, bytea) IS 'What is known of a tenant; NULL if it does not exist or its score is not asked for. The catalogue is the same in each row. kind: 1 a control with its status and maturity; 2 an item of evidence that is valid; 3 a link of an item to a control; 4 an open finding with its severity; 5 a selected framework with its weight; 6 the score is asked for; 7 the tenant, with its revenue and what a breach costs.';
+
+CREATE FUNCTION securatlas._tenant_score(
+    facts bytea, catalogue bytea, weights float8[], penalties float8[],
+    OUT score int, OUT breakdown jsonb, OUT loss numeric, OUT bad_controls bigint, OUT bad_findings bigint
+) LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_tenant_score';
+COMMENT ON FUNCTION securatlas._tenant_score(bytea, bytea, float8[], float8[]) IS 'The score of a tenant with its breakdown and annualized loss expectancy, and how many rows of its controls and findings are left out: status, maturity or severity out of range, or control unknown.';

@@ -180,13 +180,15 @@ BEGIN
         IF EXISTS (SELECT FROM pg_catalog.pg_attribute a
                     WHERE a.attrelid = pg_catalog.to_regclass(name) AND a.attname = 'tenant_id'
                       AND a.attnotnull AND NOT a.attisdropped) THEN
-            statement := pg_catalog.regexp_replace(statement, '/\*' || name || ': (.*?)\*/', '\1', 'g');
+            statement := pg_catalog.regexp_replace(statement, '/\*' || name || ':\s(.*?)\*/', '\1', 'g');
+        ELSE
+            statement := pg_catalog.regexp_replace(statement, '/\*not ' || name || ':\s(.*?)\*/', '\1', 'g');
         END IF;
     END LOOP;
     RETURN statement;
 END
 $fn$;
-COMMENT ON FUNCTION securatlas._with_tenant(text) IS 'The statement, with the parts that stand in it as /*TABLE: ... */ if that table has the column tenant_id.';
+COMMENT ON FUNCTION securatlas._with_tenant(text) IS 'The statement, with the parts that stand in it as /*TABLE: ... */ if that table has the column tenant_id, and those as /*not TABLE: ... */ if it has not.';
 
 CREATE FUNCTION securatlas._create_tables(target_schema regnamespace) RETURNS void
     LANGUAGE plpgsql

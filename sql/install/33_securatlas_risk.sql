@@ -120,16 +120,8 @@ END
 $install$;
 COMMENT ON FUNCTION securatlas._create_bad_row_check() IS 'The part of install() that creates the check for rows with values out of range, in the first schema of search_path.';
 
--- Without SET clauses, so that the planner can inline it.
 CREATE FUNCTION securatlas._snapshot_id(tenant_id uuid, night text) RETURNS uuid
-    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-AS $fn$
-    SELECT pg_catalog.overlay(
-               pg_catalog.encode(pg_catalog.substring(pg_catalog.sha256(
-                   pg_catalog.uuid_send(tenant_id)
-                   OPERATOR(pg_catalog.||) pg_catalog.convert_to(night, 'UTF8')), 1, 16), 'hex'),
-               '8', 13, 1)::pg_catalog.uuid
-$fn$;
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_snapshot_id';
 COMMENT ON FUNCTION securatlas._snapshot_id(uuid, text) IS 'The id of the snapshot of a tenant and a night (YYYY-MM-DD), always the same: a UUID of version 8 made from SHA-256, which FIPS allows.';
 
 CREATE FUNCTION securatlas._is_distributed(relation regclass) RETURNS boolean LANGUAGE plpgsql STABLE
@@ -145,136 +137,107 @@ END
 $fn$;
 COMMENT ON FUNCTION securatlas._is_distributed(regclass) IS 'True if Citus keeps the rows of the table in shards, by a column.';
 
--- The controls, in the order of their places; a control that a framework asks for has one, also if it is
--- not in the catalogue. A query of its own, because Citus executes no query on the shards that has an
--- aggregate of a whole table in it.
+-- A query of its own, because Citus executes no query on the shards that has an aggregate of a whole
+-- table in it.
 CREATE FUNCTION securatlas._catalogue_query() RETURNS text LANGUAGE sql IMMUTABLE
     SET search_path = pg_catalog, pg_temp
 AS $fn$
     SELECT $query$
-    SELECT coalesce(array_agg(known.id ORDER BY known.id), '{}'),
-           coalesce(array_agg(known.category ORDER BY known.id), '{}'),
-           coalesce(array_agg(DISTINCT known.category) FILTER (WHERE known.category IS NOT NULL), '{}')
-      FROM (SELECT named.id, max(named.category) AS category
-              FROM (SELECT u.id, coalesce(nullif(securatlas._snake_case(u.category::text), ''),
-                                          'uncategorized') AS category
-                      FROM unified_controls u
-                    UNION ALL
-                    SELECT m.control_id, NULL FROM control_framework_map m
-                     WHERE m.control_id IS NOT NULL) AS named
-             GROUP BY named.id) AS known
+    SELECT securatlas._catalogue(control.ids, control.categories,
+                                 asked.frameworks, asked.requirements, asked.controls)
+      FROM (SELECT array_agg(securatlas._key(u.id)) AS ids,
+                   array_agg(coalesce(nullif(securatlas._snake_case(u.category::text), ''),
+                                      'uncategorized')) AS categories
+              FROM unified_controls u) AS control
+     CROSS JOIN (
+           SELECT array_agg(securatlas._key(r.framework_id)) AS frameworks,
+                  array_agg(securatlas._key(r.id)) AS requirements,
+                  array_agg(securatlas._key(m.control_id)) AS controls
+             FROM framework_requirements r
+             LEFT JOIN control_framework_map m ON m.requirement_id = r.id) AS asked
     $query$
 $fn$;
-COMMENT ON FUNCTION securatlas._catalogue_query() IS 'The query that returns the ids of all controls, their categories, and the names of the categories, of which _risk_query() makes control_ids, control_categories and category_names.';
+COMMENT ON FUNCTION securatlas._catalogue_query() IS 'The query that makes the catalogue of controls for _risk_query().';
 
--- One pass over each table, with an aggregate a tenant, all of which are made for a parallel plan.
--- Place 0, which no control has, stands for a requirement without mapped controls. Memory: about a
--- hundred bytes and two bits a control for each tenant.
+-- One pass over each table, all of which feed one aggregate a tenant, so that no join needs a hash table
+-- of rows of tenants, and a parallel plan is one of all tables: its processes share them, and what they
+-- have found is put together once.
 --
--- Citus executes it on each shard: whatever has rows of tenants is joined by tenant, the rest are
+-- Citus executes it on each shard: whatever has rows of tenants is united by tenant, the rest are
 -- catalogues, which each node has, and no function is volatile.
 CREATE FUNCTION securatlas._risk_query() RETURNS text LANGUAGE sql IMMUTABLE
     SET search_path = pg_catalog, pg_temp
 AS $fn$
     SELECT $query$
-    WITH active AS (
-        SELECT DISTINCT s.tenant_id FROM tenant_subscriptions s
-         WHERE s.status::text IN ('active', 'trialing')
-           AND (only_tenant IS NULL OR s.tenant_id = only_tenant)
-    ), place AS NOT MATERIALIZED (
-        -- DISTINCT tells the planner that there is one row for each.
-        SELECT DISTINCT ON (o.id) o.id, o.place::int AS place,
-               array_position(category_names, o.category) - 1 AS category
-          FROM unnest(control_ids, control_categories) WITH ORDINALITY AS o (id, category, place)
-    ), proven AS (
-        SELECT e.tenant_id,
-               securatlas._place_set(p.place, cardinality(control_ids) + 1) AS controls
-          FROM tenant_evidence_items e
-          JOIN control_evidence_links l
-            ON /*control_evidence_links: l.tenant_id = e.tenant_id AND*/ l.evidence_item_id = e.id
-          -- LEFT, although links of unknown controls are of no use: the planner takes place for
-          -- ten rows, and would make the hash table of the links too small.
-          LEFT JOIN place p ON p.id = l.control_id
-         WHERE e.status::text = 'accepted' AND (e.expires_at IS NULL OR e.expires_at > now())
-           AND (only_tenant IS NULL OR e.tenant_id = only_tenant)
-         GROUP BY e.tenant_id
-    ), control AS (
-        SELECT c.tenant_id,
-               securatlas._control_summary(
-                   p.place, cardinality(control_ids) + 1,
-                   p.category, cardinality(category_names),
-                   c.status::text, c.maturity::float8) AS summary
-          FROM tenant_controls c
-          LEFT JOIN place p ON p.id = c.control_id
-         WHERE only_tenant IS NULL OR c.tenant_id = only_tenant
-         GROUP BY c.tenant_id
-    ), framework AS (
-        SELECT r.framework_id, string_agg(r.controls, ''::bytea) AS requirements
-          FROM (SELECT r.framework_id, r.id,
-                       securatlas._place_set(coalesce(m.place, 0), cardinality(control_ids) + 1)
-                           AS controls
-                  FROM framework_requirements r
-                  LEFT JOIN (SELECT m.requirement_id, p.place
-                               FROM control_framework_map m
-                               JOIN place p ON p.id = m.control_id) AS m
-                    ON m.requirement_id = r.id
-                 GROUP BY r.framework_id, r.id) AS r
-         GROUP BY r.framework_id
-    ), posture AS (
-        SELECT c.tenant_id, (array_agg(c.summary))[1] AS summary,
-               sum(coalesce(securatlas._readiness(c.summary, f.requirements), 0) * s.weight::float8)
-                   / nullif(sum(s.weight::float8), 0) AS readiness
-          FROM control c
-          LEFT JOIN tenant_framework_selections s
-            ON s.tenant_id = c.tenant_id AND s.weight >= 0 AND s.weight < 1e300
-          LEFT JOIN framework f ON f.framework_id = s.framework_id
-         GROUP BY c.tenant_id
-    ), finding AS (
-        SELECT f.tenant_id,
-               count(*) FILTER (WHERE f.severity::text = 'critical') AS critical,
-               count(*) FILTER (WHERE f.severity::text = 'high') AS high,
-               count(*) FILTER (WHERE f.severity::text = 'medium') AS medium,
-               count(*) FILTER (WHERE f.severity::text = 'low') AS low,
-               count(*) AS open
-          FROM integration_findings f
-         WHERE f.status::text = 'open' AND (only_tenant IS NULL OR f.tenant_id = only_tenant)
-         GROUP BY f.tenant_id
-    ), cost AS NOT MATERIALIZED (
+    WITH cost AS NOT MATERIALIZED (
         SELECT b.industry::text AS industry, max(b.avg_breach_cost)::float8 AS breach
           FROM industry_breach_costs b
          WHERE b.avg_breach_cost >= 0 AND b.avg_breach_cost < 1e300
          GROUP BY b.industry::text
     )
-    SELECT t.id, result.score,
-           jsonb_build_object(
-               'control_maturity', result.control_maturity,
-               'evidence_coverage', result.evidence_coverage,
-               'framework_compliance', result.framework_compliance,
-               'integration_findings', result.integration_findings,
-               'subcategories', coalesce(securatlas._breakdown(
-                   posture.summary, category_names), '{}')),
-           result.annualized_loss_expectancy::numeric,
-           securatlas._bad_rows(posture.summary),
-           finding.open - finding.critical - finding.high - finding.medium - finding.low
-      FROM tenants t
-      LEFT JOIN active ON active.tenant_id = t.id
-      LEFT JOIN posture ON posture.tenant_id = t.id
-      LEFT JOIN proven ON proven.tenant_id = t.id
-      LEFT JOIN finding ON finding.tenant_id = t.id
-      LEFT JOIN cost own ON own.industry = t.industry::text
-      LEFT JOIN cost other ON other.industry = 'default'
-     CROSS JOIN LATERAL securatlas.risk_score(
-               securatlas._average_maturity(posture.summary),
-               securatlas._share_in(posture.summary, proven.controls),
-               posture.readiness,
-               finding.critical, finding.high, finding.medium, finding.low,
-               coalesce(own.breach, other.breach),
-               CASE WHEN t.annual_revenue > 0 THEN least(t.annual_revenue, 1e300) END::float8,
-               weights, penalties) AS result
-     WHERE (only_tenant IS NULL AND active.tenant_id IS NOT NULL) OR t.id = only_tenant
+    SELECT s.tenant_id, (s.result).score, (s.result).breakdown, (s.result).loss,
+           (s.result).bad_controls, (s.result).bad_findings
+      FROM (
+        SELECT f.tenant_id,
+               securatlas._tenant_score(
+                   securatlas._tenant_facts(f.kind, f.item, f.control, f.word, f.number, f.other,
+                                            catalogue),
+                   catalogue, weights, penalties) AS result
+          FROM (
+            -- The types must be the same, or the planner does not unite the scans.
+            SELECT c.tenant_id, 1 AS kind, NULL::uuid AS item, securatlas._key(c.control_id) AS control,
+                   c.status::text AS word, c.maturity::float8 AS number, NULL::float8 AS other
+              FROM tenant_controls c
+             WHERE only_tenant IS NULL OR c.tenant_id = only_tenant
+            UNION ALL
+            SELECT e.tenant_id, 2, securatlas._key(e.id), NULL::uuid, NULL::text, NULL::float8, NULL::float8
+              FROM tenant_evidence_items e
+             WHERE e.status::text = 'accepted' AND (e.expires_at IS NULL OR e.expires_at > now())
+               AND (only_tenant IS NULL OR e.tenant_id = only_tenant)
+            UNION ALL
+            /*control_evidence_links:
+            SELECT l.tenant_id, 3, securatlas._key(l.evidence_item_id), securatlas._key(l.control_id),
+                   NULL::text, NULL::float8, NULL::float8
+              FROM control_evidence_links l
+             WHERE only_tenant IS NULL OR l.tenant_id = only_tenant*/
+            /*not control_evidence_links:
+            SELECT e.tenant_id, 3, securatlas._key(e.id), securatlas._key(l.control_id),
+                   NULL::text, NULL::float8, NULL::float8
+              FROM control_evidence_links l
+              JOIN tenant_evidence_items e ON e.id = l.evidence_item_id
+             WHERE only_tenant IS NULL OR e.tenant_id = only_tenant*/
+            UNION ALL
+            SELECT f.tenant_id, 4, NULL::uuid, NULL::uuid, f.severity::text, NULL::float8, NULL::float8
+              FROM integration_findings f
+             WHERE f.status::text = 'open' AND (only_tenant IS NULL OR f.tenant_id = only_tenant)
+            UNION ALL
+            SELECT s.tenant_id, 5, NULL::uuid, securatlas._key(s.framework_id),
+                   NULL::text, s.weight::float8, NULL::float8
+              FROM tenant_framework_selections s
+             WHERE s.weight >= 0 AND s.weight < 1e300
+               AND (only_tenant IS NULL OR s.tenant_id = only_tenant)
+            UNION ALL
+            SELECT s.tenant_id, 6, NULL::uuid, NULL::uuid, NULL::text, NULL::float8, NULL::float8
+              FROM tenant_subscriptions s
+             WHERE only_tenant IS NULL AND s.status::text IN ('active', 'trialing')
+            UNION ALL
+            SELECT t.id, 6, NULL::uuid, NULL::uuid, NULL::text, NULL::float8, NULL::float8
+              FROM tenants t
+             WHERE t.id = only_tenant
+            UNION ALL
+            SELECT t.id, 7, NULL::uuid, NULL::uuid, NULL::text,
+                   CASE WHEN t.annual_revenue > 0 THEN least(t.annual_revenue, 1e300) END::float8,
+                   coalesce(own.breach, other.breach)
+              FROM tenants t
+              LEFT JOIN cost own ON own.industry = t.industry::text
+              LEFT JOIN cost other ON other.industry = 'default'
+             WHERE only_tenant IS NULL OR t.id = only_tenant) AS f
+         GROUP BY f.tenant_id
+        HAVING securatlas._tenant_facts(f.kind, f.item, f.control, f.word, f.number, f.other,
+                                        catalogue) IS NOT NULL) AS s
     $query$
 $fn$;
-COMMENT ON FUNCTION securatlas._risk_query() IS 'The query that computes the scores of one tenant (only_tenant), or of each active tenant (NULL), with these weights, penalties and controls.';
+COMMENT ON FUNCTION securatlas._risk_query() IS 'The query that computes the scores of one tenant (only_tenant), or of each active tenant (NULL), with these weights and penalties and this catalogue of controls.';
 
 -- Of cron, which the role of the recompute need not be able to use.
 CREATE FUNCTION securatlas._begin_work(work text, phase text, total bigint) RETURNS boolean
@@ -286,16 +249,11 @@ COMMENT ON FUNCTION securatlas._work_done() IS 'Counts one more as done; returns
 
 CREATE FUNCTION securatlas._create_recompute() RETURNS void LANGUAGE plpgsql
 AS $install$
-DECLARE
-    -- Existing tables may have ids of any type.
-    ids CONSTANT regtype := (
-        SELECT pg_typeof(array_agg(k.id))
-          FROM (SELECT u.id FROM unified_controls u
-                UNION ALL SELECT m.control_id FROM control_framework_map m LIMIT 0) AS k);
 BEGIN
     -- RETURN QUERY, because PostgreSQL has no parallel plan for INSERT ... SELECT. JIT compilation would
-    -- cost more time than it saves.
-    EXECUTE securatlas._with_tenant(replace(replace($create$
+    -- cost more time than it saves. Each process has facts of all tenants, which the leader has to put
+    -- together: it does not make a third part of its own.
+    EXECUTE securatlas._with_tenant(replace($create$
     CREATE OR REPLACE FUNCTION fn_compute_risk_scores(only_tenant uuid)
         RETURNS TABLE (tenant_id uuid, score int, breakdown jsonb, loss numeric,
                        bad_controls bigint, bad_findings bigint)
@@ -304,21 +262,20 @@ BEGIN
         SET row_security = off
         SET plan_cache_mode = force_custom_plan
         SET jit = off
+        SET parallel_leader_participation = off
         SET work_mem = '256MB'
     AS $fn$
     #variable_conflict use_column
     DECLARE
         weights CONSTANT float8[] := securatlas.risk_weights();
         penalties CONSTANT float8[] := securatlas.risk_penalties();
-        control_ids <ids>;
-        control_categories text[];
-        category_names text[];
+        catalogue bytea;
     BEGIN
-        EXECUTE securatlas._catalogue_query() INTO control_ids, control_categories, category_names;
+        EXECUTE securatlas._catalogue_query() INTO catalogue;
         RETURN QUERY
         <query>;
     END
-    $fn$ $create$, '<query>', securatlas._risk_query()), '<ids>', ids::text));
+    $fn$ $create$, '<query>', securatlas._risk_query()));
     COMMENT ON FUNCTION fn_compute_risk_scores(uuid) IS 'Computes the scores of one tenant, or of each active tenant (NULL), and how many of its controls and open findings are left out of them.';
 
     -- The id of a snapshot is computed from the tenant and the night, or from what tells this call from
@@ -327,7 +284,7 @@ BEGIN
     -- together on each shard, so that the rows that are left out cannot be counted on the way; one
     -- tenant is computed on its node.
     DROP FUNCTION IF EXISTS fn_write_risk_snapshots(uuid, text);    -- of version 0.1
-    EXECUTE securatlas._with_tenant(replace(replace($create$
+    EXECUTE securatlas._with_tenant(replace($create$
     CREATE OR REPLACE FUNCTION fn_store_risk_snapshots(
             only_tenant uuid, snapshot_type text, OUT stored bigint, OUT last_score int)
         LANGUAGE plpgsql SECURITY DEFINER
@@ -341,9 +298,7 @@ BEGIN
         penalties CONSTANT float8[] := securatlas.risk_penalties();
         midnight timestamptz;
         occasion text := gen_random_uuid();
-        control_ids <ids>;
-        control_categories text[];
-        category_names text[];
+        catalogue bytea;
         controls bigint;
         findings bigint;
         tenants_to_score bigint;
@@ -382,7 +337,7 @@ BEGIN
                AND (f.severity::text IN ('critical', 'high', 'medium', 'low')) IS NOT TRUE;
             PERFORM fn_warn_of_bad_rows(only_tenant, controls, findings);
             PERFORM securatlas._begin_work('recompute', 'computing and storing', tenants_to_score);
-            EXECUTE securatlas._catalogue_query() INTO control_ids, control_categories, category_names;
+            EXECUTE securatlas._catalogue_query() INTO catalogue;
             INSERT INTO tenant_risk_snapshots
                    (id, tenant_id, risk_score_1_100, category_breakdown, annualized_loss_expectancy,
                     computed_at, snapshot_type)
@@ -414,7 +369,7 @@ BEGIN
              WHERE s.tenant_id = only_tenant AND s.id = securatlas._snapshot_id(only_tenant, occasion);
         END IF;
     END
-    $fn$ $create$, '<query>', securatlas._risk_query()), '<ids>', ids::text));
+    $fn$ $create$, '<query>', securatlas._risk_query()));
     COMMENT ON FUNCTION fn_store_risk_snapshots(uuid, text) IS 'Stores a snapshot for one tenant, or for each active tenant (NULL); returns how many, and the score of the one. A nightly snapshot replaces the one of the same tenant and night.';
 
     CREATE OR REPLACE FUNCTION fn_recompute_all_tenant_risk_scores() RETURNS bigint

@@ -90,7 +90,8 @@ SELECT lanname, format('SELECT * FROM %s(%s)', m.oid::regproc, (
 	  FROM unnest(m.proargtypes::oid[]) WITH ORDINALITY AS a(type, n)
 	  JOIN pg_type t ON t.oid = a.type))
   FROM member m, unnest(ARRAY[false, true]) AS nulls
- WHERE prorettype NOT IN ('trigger'::regtype, 'internal'::regtype) AND NOT (nulls AND proisstrict)};
+ WHERE prorettype NOT IN ('trigger'::regtype, 'internal'::regtype) AND 'internal'::regtype <> ALL (m.proargtypes::oid[])
+   AND NOT (nulls AND proisstrict)};
 
 sub call_all
 {

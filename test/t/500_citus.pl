@@ -111,12 +111,10 @@ risk('TRUNCATE tenant_risk_snapshots');
 is(risk('SELECT fn_recompute_all_tenant_risk_scores()'), $count, 'the recompute has the same tenants');
 is(risk("$scores ORDER BY 1"), $snapshots, 'and the same scores');
 # The query, as the function has it.
-my $query = sql('SELECT securatlas._risk_query()') =~ s{/\*\w+: (.*?)\*/}{$1}gr;
-my ($ids, $categories, $names) = split /\|/, risk(sql('SELECT securatlas._catalogue_query()'));
+my $query = risk('SELECT securatlas._with_tenant(securatlas._risk_query())');
+my $catalogue = risk(sql('SELECT securatlas._catalogue_query()'));
 $query =~ s/weights, penalties/securatlas.risk_weights(), securatlas.risk_penalties()/;
-$query =~ s/control_ids/'$ids'::uuid[]/g;
-$query =~ s/control_categories/'$categories'::text[]/g;
-$query =~ s/category_names/'$names'::text[]/g;
+$query =~ s/catalogue([,)])/'$catalogue'::bytea$1/g;
 my $insert = "$house; INSERT INTO tenant_risk_snapshots (id, tenant_id, risk_score_1_100, category_breakdown, snapshot_type)
 	SELECT securatlas._snapshot_id(tenant_id, 'x'), tenant_id, score, breakdown, 'manual'
 	  FROM (%s) AS s (tenant_id, score, breakdown, loss, controls, findings)";
@@ -129,7 +127,7 @@ my ($tenant) = risk('SELECT tenant_id FROM v_risk_trend ORDER BY 1 LIMIT 1');
 is(tasks_of($coordinator, "$house; $one"), '1', 'one tenant is one task');
 my (undef, undef, $debug) = $coordinator->psql('postgres',
 	"$house; SET client_min_messages = debug1; SELECT fn_recompute_all_tenant_risk_scores()");
-like($debug, qr/CTE posture is going to be inlined/, 'Citus plans the statement of the function');
+like($debug, qr/CTE cost is going to be inlined/, 'Citus plans the statement of the function');
 unlike($debug, qr/subplan|repartitioned|Collecting INSERT|cannot push down/i, 'and all of it for the shards');
 is(risk("SELECT fn_recompute_tenant_risk_score('$tenant') = (SELECT risk_score_1_100 FROM v_risk_trend WHERE tenant_id = '$tenant')"),
 	't', 'one tenant has the same score');

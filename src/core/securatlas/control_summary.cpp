@@ -133,6 +133,8 @@ bool ControlSummary::add(const ControlSummary& other) {
 
 // ---- reading -----------------------------------------------------------------------------------
 
+int ControlSummary::places() const { return header().places; }
+
 int ControlSummary::categories() const { return header().categories; }
 
 std::int64_t ControlSummary::bad_rows() const { return header().bad_rows; }

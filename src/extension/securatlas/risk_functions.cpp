@@ -1,7 +1,7 @@
-// SQL functions of schema securatlas.
+// SQL functions of schema securatlas that compute the risk score.
 #include <cstring>
 
-#include "entry_point.hpp"
+#include "securatlas/blocks.hpp"
 #include "securatlas/core/securatlas/risk_score.hpp"
 
 extern "C" {
@@ -9,6 +9,9 @@ extern "C" {
 #include "catalog/pg_type_d.h"
 #include "funcapi.h"
 #include "utils/array.h"
+#include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
+#include "utils/numeric.h"
 }
 
 namespace securatlas {
@@ -40,27 +43,37 @@ Four four_numbers(FunctionCallInfo fcinfo, int argument, const char* name) {
     return result;
 }
 
-// In C world.
-Datum make_row(FunctionCallInfo fcinfo, Datum* values, bool* nulls) {
-    TupleDesc descriptor;
-    if (get_call_result_type(fcinfo, nullptr, &descriptor) != TYPEFUNC_COMPOSITE) {
-        ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-                        errmsg("function returning record called in context that cannot accept "
-                               "type record")));
-    }
-    return HeapTupleGetDatum(heap_form_tuple(descriptor, values, nulls));
-}
-
-Datum risk_score(FunctionCallInfo fcinfo) {
+core::RiskRule rule_arguments(FunctionCallInfo fcinfo, int weights, int penalties) {
     const core::RiskRule rule{
-        .weights = four_numbers<core::PerCategory>(fcinfo, 9, "weights"),
-        .penalties = four_numbers<core::FindingPenalties>(fcinfo, 10, "penalties"),
+        .weights = four_numbers<core::PerCategory>(fcinfo, weights, "weights"),
+        .penalties = four_numbers<core::FindingPenalties>(fcinfo, penalties, "penalties"),
     };
     if (!core::is_sane(rule)) {
         throw pg::Error("22023",
                         "weights and penalties must not be negative, and the weights "
                         "must sum to 1");
     }
+    return rule;
+}
+
+// In C world. The function remembers what its rows look like.
+Datum make_row(FunctionCallInfo fcinfo, Datum* values, bool* nulls) {
+    auto* descriptor = static_cast<TupleDesc>(fcinfo->flinfo->fn_extra);
+    if (descriptor == nullptr) {
+        const MemoryContext caller = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+        if (get_call_result_type(fcinfo, nullptr, &descriptor) != TYPEFUNC_COMPOSITE) {
+            ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+                            errmsg("function returning record called in context that cannot accept "
+                                   "type record")));
+        }
+        MemoryContextSwitchTo(caller);
+        fcinfo->flinfo->fn_extra = descriptor;
+    }
+    return HeapTupleGetDatum(heap_form_tuple(descriptor, values, nulls));
+}
+
+Datum risk_score(FunctionCallInfo fcinfo) {
+    const core::RiskRule rule = rule_arguments(fcinfo, 9, 10);
     const core::Posture posture{
         .average_maturity = optional_number(fcinfo, 0),
         .evidence_share = optional_number(fcinfo, 1),
@@ -83,6 +96,85 @@ Datum risk_score(FunctionCallInfo fcinfo) {
     return pg::call([&] { return make_row(fcinfo, values, nulls); });
 }
 
+// ---- the score of a tenant ---------------------------------------------------------------------
+
+// In C world.
+void push_key(pg::JsonbBuilder& json, const char* key, std::size_t size) {
+    JsonbValue name;
+    name.type = jbvString;
+    name.val.string.val = const_cast<char*>(key);
+    name.val.string.len = static_cast<int>(size);
+    json.push(WJB_KEY, &name);
+}
+
+// In C world.
+void push_number(pg::JsonbBuilder& json, const char* key, std::size_t size, int number) {
+    push_key(json, key, size);
+    JsonbValue value;
+    value.type = jbvNumeric;
+    value.val.numeric = int64_to_numeric(number);
+    json.push(WJB_VALUE, &value);
+}
+
+Datum breakdown(const core::PerCategory& values, const core::ControlSummary& controls,
+                const core::Catalogue& catalogue) {
+    struct Part {
+        std::string_view name;
+        double value;
+    };
+    const Part parts[] = {{"control_maturity", values.control_maturity},
+                          {"evidence_coverage", values.evidence_coverage},
+                          {"framework_compliance", values.framework_compliance},
+                          {"integration_findings", values.integration_findings}};
+    return pg::call([&] {
+        constexpr std::string_view kSubcategories = "subcategories";
+        pg::JsonbBuilder json;
+        json.push(WJB_BEGIN_OBJECT);
+        for (const auto& [name, value] : parts) {
+            push_number(json, name.data(), name.size(), core::round_half_away(value));
+        }
+        push_key(json, kSubcategories.data(), kSubcategories.size());
+        json.push(WJB_BEGIN_OBJECT);
+        for (int category = 0; category < catalogue.categories(); ++category) {
+            const auto average = controls.average_maturity(category);
+            if (!average) continue;
+            const std::string_view name = catalogue.category_name(category);
+            push_number(json, name.data(), name.size(), core::round_half_away(*average * 20.0));
+        }
+        json.push(WJB_END_OBJECT);
+        json.push(WJB_END_OBJECT);
+        return JsonbPGetDatum(json.finish());
+    });
+}
+
+// (facts bytea, catalogue bytea, weights float8[], penalties float8[])
+Datum tenant_score(FunctionCallInfo fcinfo) {
+    if (PG_ARGISNULL(0)) PG_RETURN_NULL();
+    const core::TenantFacts facts = facts_argument(fcinfo, 0);
+    const core::Catalogue catalogue = catalogue_argument(fcinfo, 1);
+    if (facts.places() != catalogue.places() || facts.categories() != catalogue.categories()) {
+        throw pg::Error("22023", "facts of a tenant refer to another catalogue");
+    }
+    const core::RiskScore result =
+        core::score_risk(rule_arguments(fcinfo, 2, 3), facts.posture(catalogue));
+    Datum values[] = {
+        Int32GetDatum(result.score),
+        breakdown(result.values, facts.controls(), catalogue),
+        0,
+        Int64GetDatum(facts.controls().bad_rows()),
+        Int64GetDatum(facts.bad_findings()),
+    };
+    bool nulls[] = {false, false, true, false, false};
+    if (result.annualized_loss_expectancy) {
+        nulls[2] = false;
+        values[2] = pg::call([&] {
+            return DirectFunctionCall1(float8_numeric,
+                                       Float8GetDatum(*result.annualized_loss_expectancy));
+        });
+    }
+    return pg::call([&] { return make_row(fcinfo, values, nulls); });
+}
+
 }  // namespace
 
 }  // namespace securatlas
@@ -92,5 +184,10 @@ extern "C" {
 PG_FUNCTION_INFO_V1(securatlas_risk_score);
 PGDLLEXPORT Datum securatlas_risk_score(PG_FUNCTION_ARGS) {
     return securatlas::extension::entry_point([&] { return securatlas::risk_score(fcinfo); });
+}
+
+PG_FUNCTION_INFO_V1(securatlas_tenant_score);
+PGDLLEXPORT Datum securatlas_tenant_score(PG_FUNCTION_ARGS) {
+    return securatlas::extension::entry_point([&] { return securatlas::tenant_score(fcinfo); });
 }
 }

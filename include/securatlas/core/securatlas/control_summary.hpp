@@ -56,6 +56,7 @@ class ControlSummary {
     // added.
     bool add(const ControlSummary& other);
 
+    int places() const;
     int categories() const;
     std::int64_t bad_rows() const;
     // Of the assessed controls; nullopt: there are none.
