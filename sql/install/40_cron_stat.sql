@@ -111,7 +111,7 @@ COMMENT ON COLUMN cron_stat.jobs.failed IS 'How many failed.';
 COMMENT ON COLUMN cron_stat.jobs.cancelled IS 'How many were cancelled.';
 COMMENT ON COLUMN cron_stat.jobs.skipped IS 'Number of occurrences that were skipped: see cron_stat.reasons.';
 COMMENT ON COLUMN cron_stat.jobs.missed IS 'Number of occurrences that were missed and not made up for.';
-COMMENT ON COLUMN cron_stat.jobs.lost_by_reason IS 'Numbers of those that were skipped or missed by reason, as in cron_stat.reasons: {"overlap": 3}.';
+COMMENT ON COLUMN cron_stat.jobs.lost_by_reason IS 'Numbers of those that were skipped or missed by reason, as in cron_stat.reasons: {"overlap": 3}; NULL: none.';
 COMMENT ON COLUMN cron_stat.jobs.retries IS 'How many of the runs were second or later attempts.';
 COMMENT ON COLUMN cron_stat.jobs.requests IS 'Number of HTTP requests that its runs made.';
 COMMENT ON COLUMN cron_stat.jobs.total_time IS 'Time that its runs took together, in seconds.';

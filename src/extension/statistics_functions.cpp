@@ -92,7 +92,7 @@ const char* outcome_name(std::int64_t outcome) {
 }
 
 // {"overlap": 3}
-Datum lost_by_reason(const pg::JobFigures& job) {
+void add_lost(Columns& columns, const pg::JobFigures& job) {
     StringInfoData json;
     initStringInfo(&json);
     for (std::size_t i = 0; i < core::reasons::kLostKinds; ++i) {
@@ -102,7 +102,7 @@ Datum lost_by_reason(const pg::JobFigures& job) {
                          core::reasons::kKindNames[core::reasons::kFirstLost + i], number);
     }
     appendStringInfoString(&json, json.len == 0 ? "{}" : "}");
-    return DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
+    columns.add(DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data)));
 }
 
 Columns job_columns(const pg::JobFigures& job) {
@@ -111,7 +111,11 @@ Columns job_columns(const pg::JobFigures& job) {
     for (const auto value : {succeeded, failed, cancelled, skipped, missed}) {
         columns.add(job[value]);
     }
-    columns.add(lost_by_reason(job));
+    if (job[skipped] + job[missed] == 0) {
+        columns.add(Datum{0}, true);
+    } else {
+        add_lost(columns, job);
+    }
     for (const auto value : {retries, requests}) columns.add(job[value]);
     for (const auto value : {total_time, max_time, total_lag, max_lag}) {
         columns.add_seconds(job[value]);
