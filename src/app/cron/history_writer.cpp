@@ -144,8 +144,9 @@ HistoryWriter::Written HistoryWriter::flush(core::Instant planned_until, bool is
 // first, in which roles take turns, each with its runs by their rank: so the first runs do not wait
 // for the claims of the last ones, no role waits for ten thousand claims of another, and no worker
 // for the rows of ten thousand skipped runs. Until planned_until is written, only its row prevents
-// a run from being claimed again. So once there are runs without a row, everything is written in
-// one transaction; and what was missed without a row is told with planned_until, not before.
+// a run from being claimed again. So once there are runs without a row, or whose row goes when they
+// succeed, everything is written in one transaction; and what was missed without a row is told with
+// planned_until, not before.
 bool HistoryWriter::write_new(core::Instant planned_until, bool is_behind, Written& written) {
     if (claims_.empty() && skips_.empty() && interrupted_.empty()) return true;
     pg::ExtensionTransaction transaction(pg::Tables::cron);
@@ -155,9 +156,10 @@ bool HistoryWriter::write_new(core::Instant planned_until, bool is_behind, Writt
     std::size_t done = 0;
     decltype(claims_)::Walk walk(claims_);
     bool all_logged = true;
+    bool all_stay = true;
     auto interrupted = interrupted_;
     std::vector<std::int64_t> followed;
-    while (done < claims_.size() && (done == 0 || !all_logged)) {
+    while (done < claims_.size() && (done == 0 || !all_stay)) {
         pg::check_interrupts();
         const std::vector<core::ClaimRun> portion = walk.next(claims_at_once_);
         write_claims(portion, here);
@@ -168,12 +170,12 @@ bool HistoryWriter::write_new(core::Instant planned_until, bool is_behind, Writt
             followed.push_back(before->second);
             interrupted.erase(before);
         }
-        all_logged = std::all_of(here.runs.begin(), here.runs.end(),
-                                 [](const pg::runs::RunRow& run) { return run.logged; });
+        all_logged = std::ranges::all_of(here.runs, &pg::runs::RunRow::logged);
+        all_stay = std::ranges::all_of(here.runs, &pg::runs::RunRow::row_stays);
     }
     std::size_t skipped = 0;
     auto unlogged = unlogged_missed_;
-    while (done == claims_.size() && skipped < skips_.size() && (skipped == 0 || !all_logged)) {
+    while (done == claims_.size() && skipped < skips_.size() && (skipped == 0 || !all_stay)) {
         pg::check_interrupts();
         const std::vector<core::RecordSkip> portion = skips_from(skipped);
         const auto recorded = pg::runs::record_skips(portion);

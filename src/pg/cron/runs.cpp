@@ -47,7 +47,8 @@ RunRow run_row(const Row& row, bool logged) {
             .database = row.as_text(6),
             .username = row.as_text(7),
             .role = row.is_null(8) ? RoleOid{0} : row.as_oid(8),
-            .logged = logged};
+            .logged = logged,
+            .row_stays = logged};
 }
 
 void append_rows(std::vector<RunRow>& rows, bool logged) {
@@ -69,12 +70,15 @@ SELECT j.jobid, j.database, COALESCE(pg_get_userbyid(j.roleid), j.username), j.c
                                                     = (c.jobid, c.scheduled_at, c.attempt)) IS NULL
 ON CONFLICT (jobid, scheduled_at, attempt) DO NOTHING
 RETURNING r.runid, r.jobid, r.scheduled_at, r.attempt, r.trigger, r.database, r.username,
-          r.roleid)",
+          r.roleid, (SELECT k.log_runs = 'all' FROM cron.job k WHERE k.jobid = r.jobid))",
                                Plan::by_keys);
     statement.execute({Parameter::of(columns.jobs), Parameter::of(columns.scheduled),
                        Parameter::of(columns.attempts), Parameter::of(columns.triggers),
                        Parameter::of(columns.reasons)});
-    append_rows(rows, true);
+    Statement::each_row([&](const Row& row) {
+        rows.push_back(run_row(row, true));
+        rows.back().row_stays = row.as_bool(9);
+    });
 }
 
 void claim_unlogged(const Columns& columns, bool log_runs, std::vector<RunRow>& rows) {

@@ -27,6 +27,7 @@ struct RunRow {
     std::string username;
     RoleOid role = 0;  // 0: there is none any more
     bool logged = true;
+    bool row_stays = true;  // false: there is none, or it goes if the run succeeds
 };
 
 // Inserts a row with status `starting` for each occurrence whose job exists and that has no row
