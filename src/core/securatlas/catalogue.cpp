@@ -12,8 +12,7 @@
 
 namespace securatlas::core {
 
-// ---- the block: a header, a hash table of controls, frameworks, ends of names, sets, names
-// ---------
+// ---- the block: a header, a hash table of controls, frameworks, ends of names, sets, names ------
 
 struct Catalogue::Header {
     std::int32_t places;
@@ -49,8 +48,9 @@ std::size_t hash(const Id& id) {
 template <class T>
 void append(std::vector<unsigned char>& block, const T& value) {
     static_assert(std::is_trivially_copyable_v<T>);
-    const auto* bytes = reinterpret_cast<const unsigned char*>(&value);
-    block.insert(block.end(), bytes, bytes + sizeof value);
+    const std::size_t end = block.size();
+    block.resize(end + sizeof value);
+    std::memcpy(block.data() + end, &value, sizeof value);
 }
 
 template <class T>
