@@ -255,6 +255,7 @@ PGDLLEXPORT Datum securatlas_schedulers(PG_FUNCTION_ARGS) {
         auto schedulers = pg::all_schedulers();
         if (!pg::may_see_all_statistics()) schedulers.clear();
         std::vector<pg::DatabaseFigures> figures;
+        figures.reserve(schedulers.size());
         for (const auto& one : schedulers) {
             figures.push_back(pg::Statistics::database(one.database));
         }

@@ -405,6 +405,7 @@ std::vector<std::int64_t> Statistics::top_jobs(DatabaseOid database, std::size_t
     });
     std::ranges::sort(ranks, std::greater{});
     std::vector<std::int64_t> jobs;
+    jobs.reserve(ranks.size());
     for (const Rank& rank : ranks) jobs.push_back(-rank.minus_job);
     return jobs;
 }
