@@ -60,8 +60,16 @@ SELECT right(cron_stat.openmetrics(0, 0), 6) = E'# EOF\n' AS ends,
            / length('cron_job_missed_total') AS jobs;
 
 -- What is looked up of one job is looked up for that job only.
-EXPLAIN (COSTS OFF) SELECT runs FROM cron_stat.jobs WHERE jobid = 1;
-EXPLAIN (COSTS OFF) SELECT count(*) FROM cron_stat.jobs;
+CREATE FUNCTION pg_temp.scans(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+    line text;
+BEGIN
+    FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
+        IF line ~ 'Scan|Cond' THEN RETURN NEXT ltrim(line, ' ->'); END IF;
+    END LOOP;
+END $$;
+SELECT * FROM pg_temp.scans('SELECT runs FROM cron_stat.jobs WHERE jobid = 1');
+SELECT * FROM pg_temp.scans('SELECT count(*) FROM cron_stat.jobs');
 
 SELECT cron.unschedule(jobid) FROM cron.job;
 REVOKE USAGE ON SCHEMA cron FROM stat_owner;
