@@ -142,6 +142,8 @@ kill_one() {
         wait_until 60 are_gone "$pid" "${children[@]}" || die "children of a killed postmaster stay"
         start_server
     fi
+    # Until the postmaster has seen it, the server answers as if nothing had happened.
+    wait_until 60 are_gone "$pid" || die "$pid does not end (seed $seed)"
     wait_until 60 answers || die "the server does not come back (seed $seed)"
 }
 

@@ -71,7 +71,10 @@ fault_no_connections() {
         "$("$PG_CONFIG" --bindir)/psql" -X -q -h "$dir" -U crowd -d postgres -c 'SELECT pg_sleep(600)' >/dev/null 2>&1 &
         crowd+=($!)
     done
-    is_full() { ! "$("$PG_CONFIG" --bindir)/psql" -X -q -h "$dir" -U crowd -d postgres -c 'SELECT 1' >/dev/null 2>&1; }
+    is_full() {
+        ! "$("$PG_CONFIG" --bindir)/psql" -X -q -h "$dir" -U crowd -d postgres -c 'SELECT 1' >/dev/null 2>&1 &&
+            [ "$(sql "SELECT count(*) > 5 FROM pg_stat_activity WHERE usename = 'crowd'")" = t ]
+    }
     wait_until 30 is_full || return
     before=$(succeeded '')
     wait_until 60 more_than succeeded '' $((before + 50)) || return
