@@ -67,18 +67,20 @@ fault_no_workers() {
 fault_no_connections() {
     local crowd=() before i
     sql "DO 'BEGIN CREATE ROLE crowd LOGIN; EXCEPTION WHEN duplicate_object THEN END'" >/dev/null
+    as_crowd() { "$("$PG_CONFIG" --bindir)/psql" -X -q -h "$dir" -U crowd -d postgres -c "$1" >/dev/null 2>&1; }
+    # Who is refused tries again, and takes the place of whoever held one when it was full.
     for i in {1..30}; do
-        "$("$PG_CONFIG" --bindir)/psql" -X -q -h "$dir" -U crowd -d postgres -c 'SELECT pg_sleep(600)' >/dev/null 2>&1 &
+        until as_crowd 'SELECT pg_sleep(600)'; do sleep 0.1; done &
         crowd+=($!)
     done
     is_full() {
-        ! "$("$PG_CONFIG" --bindir)/psql" -X -q -h "$dir" -U crowd -d postgres -c 'SELECT 1' >/dev/null 2>&1 &&
+        ! as_crowd 'SELECT 1' &&
             [ "$(sql "SELECT count(*) > 5 FROM pg_stat_activity WHERE usename = 'crowd'")" = t ]
     }
     wait_until 30 is_full || return
     before=$(succeeded '')
     wait_until 60 more_than succeeded '' $((before + 50)) || return
-    is_full || return
+    wait_until 30 is_full || return
     kill "${crowd[@]}" 2>/dev/null || true
     wait "${crowd[@]}" 2>/dev/null || true
     sql "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'crowd'" >/dev/null
