@@ -1,85 +1,24 @@
+// What processes count.
 #include "securatlas/pg/shared/statistics.hpp"
 
 #include <algorithm>
 #include <cstring>
-#include <queue>
 
 #include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/border/process.hpp"
-#include "securatlas/pg/shared/shared_memory.hpp"
-#include "shared/statistics_tables.hpp"
+#include "shared/statistics_entries.hpp"
 
 extern "C" {
-#include "common/hashfn.h"
 #include "storage/ipc.h"
-#include "storage/lwlock.h"
 }
 
 namespace securatlas::pg {
 namespace {
 
-// ---- entries; all C world ------------------------------------------------------------------
-
-// Calls `change` with the entry while nobody can remove it. With `make`, makes it first.
-template <class Entry, class Change>
-bool with_entry(StatisticsTables& tables, dshash_table* table, const StatisticsKey& key, bool make,
-                Change change) {
-    auto* entry = static_cast<Entry*>(dshash_find(table, &key, false));
-    if (entry == nullptr && make) {
-        bool found = false;
-        entry = static_cast<Entry*>(dshash_find_or_insert(table, &key, &found));
-        if (!found) begin_entry(tables, *entry);
-    }
-    if (entry == nullptr) return false;
-    change(*entry);
-    dshash_release_lock(table, entry);
-    return true;
-}
-
-template <class Change>
-bool with_job(StatisticsTables& tables, DatabaseOid database, std::int64_t job, bool make,
-              Change change) {
-    return with_entry<JobStatistics>(tables, tables.jobs, {database, 0, job}, make, change);
-}
-
-// While nobody else counts for it.
-template <class Change>
-void with_job_alone(StatisticsTables& tables, DatabaseOid database, std::int64_t job,
-                    Change change) {
-    const StatisticsKey key{database, 0, job};
-    auto* entry = static_cast<JobStatistics*>(dshash_find(tables.jobs, &key, true));
-    if (entry == nullptr) return;
-    change(*entry);
-    dshash_release_lock(tables.jobs, entry);
-}
-
-template <class Change>
-bool with_database(StatisticsTables& tables, DatabaseOid database, Change change) {
-    return with_entry<DatabaseStatistics>(tables, tables.databases, {database, 0, 0}, false,
-                                          change);
-}
-
-// Two of a thousand hosts share a hash once in 10^13 databases.
-StatisticsKey key_of(DatabaseOid database, std::string_view host) {
-    const auto hash = hash_bytes_extended(reinterpret_cast<const unsigned char*>(host.data()),
-                                          static_cast<int>(host.size()), 0);
-    return {database, 0, static_cast<std::int64_t>(hash)};
-}
-
 void set_name(HostStatistics& entry, std::string_view host) {
     const std::size_t length = std::min(host.size(), sizeof entry.name - 1);
     memcpy(entry.name, host.data(), length);
     memset(entry.name + length, 0, sizeof entry.name - length);
-}
-
-template <class Entry, class Visit>
-void each_entry(dshash_table* table, DatabaseOid database, bool exclusive, Visit visit) {
-    dshash_seq_status scan;
-    dshash_seq_init(&scan, table, exclusive);
-    while (auto* entry = static_cast<Entry*>(dshash_seq_next(&scan))) {
-        if (entry->key.database == database && visit(*entry)) dshash_delete_current(&scan);
-    }
-    dshash_seq_term(&scan);
 }
 
 template <class Condition>
@@ -89,22 +28,6 @@ void remove_jobs(StatisticsTables& tables, DatabaseOid database, Condition condi
         end_entry(tables, entry);
         return true;
     });
-}
-
-void reset_job_entry(StatisticsTables& tables, JobStatistics& entry) {
-    clear(entry);
-    rank_entry(tables, entry);
-}
-
-template <class Body>
-void require_tables(Body body) {
-    (void)require_shared_state();
-    try {
-        call([&body] { body(*statistics_tables()); });
-    } catch (const Error&) {
-        LWLockReleaseAll();
-        throw;
-    }
 }
 
 void keep_at_exit(int, Datum database) { write_statistics_file(DatumGetObjectId(database)); }
@@ -335,106 +258,6 @@ void Statistics::count_requests(DatabaseOid database, std::int64_t job,
         (void)with_job(tables, database, job, true, [&](JobStatistics& entry) {
             entry.counters.add(JobValue::requests, amount);
         });
-    });
-}
-
-// ---- readers -------------------------------------------------------------------------------
-
-JobFigures Statistics::job(DatabaseOid database, std::int64_t job) {
-    JobFigures figures;
-    require_tables([&](StatisticsTables& tables) {
-        (void)with_job(tables, database, job, false,
-                       [&](JobStatistics& entry) { entry.counters.read(figures); });
-    });
-    return figures;
-}
-
-DatabaseFigures Statistics::database(DatabaseOid database) {
-    DatabaseFigures figures;
-    require_tables([&](StatisticsTables& tables) {
-        (void)with_database(tables, database,
-                            [&](DatabaseStatistics& entry) { entry.counters.read(figures); });
-    });
-    return figures;
-}
-
-std::vector<Statistics::Host> Statistics::hosts(DatabaseOid database) {
-    std::vector<Host> hosts;
-    struct Copy {
-        char name[sizeof HostStatistics::name];
-        HostFigures figures;
-    };
-    std::vector<Copy> copies;
-    copies.reserve(static_cast<std::size_t>(kMaxCountedHosts) + 2);  // no allocation under the lock
-    require_tables([&](StatisticsTables& tables) {
-        each_entry<HostStatistics>(tables.hosts, database, false, [&](HostStatistics& entry) {
-            if (copies.size() == copies.capacity()) return false;
-            Copy& copy = copies.emplace_back();
-            memcpy(copy.name, entry.name, sizeof copy.name);
-            entry.counters.read(copy.figures);
-            return false;
-        });
-    });
-    hosts.reserve(copies.size());
-    for (const Copy& copy : copies) hosts.push_back({copy.name, copy.figures});
-    return hosts;
-}
-
-std::vector<std::int64_t> Statistics::top_jobs(DatabaseOid database, std::size_t most) {
-    struct Rank {
-        std::int64_t failures;
-        std::int64_t runs;
-        std::int64_t minus_job;  // what is found first stays: most often it has the smaller id
-        auto operator<=>(const Rank&) const = default;
-    };
-    // The smallest on top, to be replaced.
-    std::vector<Rank> ranks;
-    ranks.reserve(most + 1);  // no allocation under the lock
-    if (most == 0) return {};
-    require_tables([&](StatisticsTables& tables) {
-        each_rank(*tables.ranks, tables.area, database, [&](const JobRank& found) {
-            const Rank rank{found.failures.load(std::memory_order_relaxed),
-                            found.runs.load(std::memory_order_relaxed), -found.job};
-            if (ranks.size() == most && rank < ranks.front()) return;
-            ranks.push_back(rank);
-            std::ranges::push_heap(ranks, std::greater{});
-            if (ranks.size() <= most) return;
-            std::ranges::pop_heap(ranks, std::greater{});
-            ranks.pop_back();
-        });
-    });
-    std::ranges::sort(ranks, std::greater{});
-    std::vector<std::int64_t> jobs;
-    jobs.reserve(ranks.size());
-    for (const Rank& rank : ranks) jobs.push_back(-rank.minus_job);
-    return jobs;
-}
-
-// ---- reset and removal ---------------------------------------------------------------------
-
-void Statistics::reset(DatabaseOid database) {
-    require_tables([&](StatisticsTables& tables) {
-        each_entry<JobStatistics>(tables.jobs, database, true, [&tables](JobStatistics& entry) {
-            reset_job_entry(tables, entry);
-            return false;
-        });
-        each_entry<HostStatistics>(tables.hosts, database, true,
-                                   [](HostStatistics&) { return true; });
-        (void)with_database(tables, database, [](DatabaseStatistics& entry) { clear(entry); });
-    });
-}
-
-void Statistics::reset_job(DatabaseOid database, std::int64_t job) {
-    require_tables([&](StatisticsTables& tables) {
-        with_job_alone(tables, database, job,
-                       [&tables](JobStatistics& entry) { reset_job_entry(tables, entry); });
-    });
-}
-
-void Statistics::reset_host(DatabaseOid database, std::string_view host) {
-    require_tables([&](StatisticsTables& tables) {
-        (void)with_entry<HostStatistics>(tables, tables.hosts, key_of(database, host), false,
-                                         [](HostStatistics& entry) { clear(entry); });
     });
 }
 

@@ -13,7 +13,7 @@ use Test::More;
 
 our @EXPORT = qw(
   new_node install ask wait_name wait_for wait_until scheduler_pid our_pids is_gone cpu_ticks log_count
-  kill_process kill_server comes_back names_are_installed build_library
+  kill_process kill_server comes_back refuse_rows_of names_are_installed build_library
   make_effects effect settle exactly_once invariants_hold
 );
 
@@ -178,6 +178,27 @@ sub kill_server
 	wait_until(sub { !grep { !is_gone($_) } @pids }, 'the children of a killed postmaster end');
 	# A parent that waits for it slowly, or never, would keep its lock files valid.
 	unlink $node->data_dir . '/postmaster.pid', $node->host . '/.s.PGSQL.' . $node->port . '.lock';
+	return;
+}
+
+# The history takes no row of this job as long as table "broken" has a row; sequence "tries" counts how often.
+sub refuse_rows_of
+{
+	my ($node, $job) = @_;
+	$node->safe_psql('postgres', qq{
+	CREATE TABLE broken ();
+	INSERT INTO broken DEFAULT VALUES;
+	CREATE SEQUENCE tries;
+	CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS \$\$
+	BEGIN
+		IF NEW.jobname = '$job' AND EXISTS (SELECT FROM public.broken) THEN
+			PERFORM nextval('public.tries');
+			RAISE 'not yet';
+		END IF;
+		RETURN NEW;
+	END \$\$;
+	CREATE TRIGGER fail BEFORE INSERT ON cron.job_run_details FOR EACH ROW EXECUTE FUNCTION fail();
+	ALTER TABLE cron.job_run_details ENABLE ALWAYS TRIGGER fail});
 	return;
 }
 

@@ -132,61 +132,91 @@ TEST(SchedulerPortions, EachOccurrenceIsClaimedOnceWhenAnyStepIsTheLast) {
     EXPECT_EQ(planned_until, now);
 }
 
-// What each of very many jobs has missed is judged in portions, too, and nothing is claimed before.
-TEST(SchedulerPortions, MissedOccurrencesAreJudgedInPortions) {
-    std::vector<Event> jobs;
-    constexpr int kJobs = 600;
-    for (int id = 1; id <= kJobs; ++id) {
-        Job job = every_minute(id);
-        job.catchup_window = 10min;
-        job.overlap = OverlapPolicy::allow;
-        jobs.push_back(JobLoaded{job});
+// Jobs that make up for the last ten minutes, while what they have missed is judged.
+struct Judgement {
+    static constexpr int kJobs = 600;
+
+    static Job job(int id) {
+        Job made = every_minute(id);
+        made.catchup_window = 10min;
+        made.overlap = OverlapPolicy::allow;
+        return made;
     }
-    Life life(jobs, kDay);
-    const Instant first_seen = kDay + 24h + 30s;
-    Instant now = first_seen;
-    std::map<JobId, std::int64_t> skips;
-    std::map<JobId, std::vector<Occurrence>> claimed;
-    std::size_t steps = 0;
-    for (; steps == 0 || life.scheduler.is_behind(); ++steps, now += 40s) {
-        if (steps > 0) {
-            ASSERT_LE(life.scheduler.next_wake(), now) << "it must not sleep";
-        }
-        if (steps == 1) {
-            life.events.push_back(JobRemoved{JobId{1}});
-            Job fresh = every_minute(kJobs + 1);
-            fresh.planned_from = now;
-            fresh.overlap = OverlapPolicy::allow;
-            life.events.push_back(JobLoaded{fresh});
-            life.events.push_back(ManualRun{RunId{1000000}, JobId{3}, now});
-        }
-        std::vector<Event> events = std::exchange(life.events, {});
-        for (const Command& command : life.scheduler.step(now, events)) {
-            if (const auto* skip = std::get_if<RecordSkip>(&command)) {
-                ASSERT_TRUE(skips.emplace(skip->occurrence.job, skip->count).second);
-            } else if (const auto* claim = std::get_if<ClaimRun>(&command)) {
-                claimed[claim->occurrence.job].push_back(claim->occurrence);
+    static std::vector<Event> jobs() {
+        std::vector<Event> made;
+        for (int id = 1; id <= kJobs; ++id) made.push_back(JobLoaded{job(id)});
+        return made;
+    }
+
+    // Judges all in portions, before anything is claimed. `meanwhile` happens after the first one.
+    // Until all are, planned_until stays as it was.
+    void run(std::vector<Event> meanwhile, Instant planned_until, const char* why) {
+        for (; steps == 0 || life.scheduler.is_behind(); ++steps, now += 40s) {
+            if (steps > 0) {
+                ASSERT_LE(life.scheduler.next_wake(), now) << "it must not sleep";
+            }
+            if (steps == 1) life.events = std::move(meanwhile);
+            const std::vector<Event> events = std::exchange(life.events, {});
+            for (const Command& command : life.scheduler.step(now, events)) {
+                if (const auto* skip = std::get_if<RecordSkip>(&command)) {
+                    ASSERT_TRUE(skips.emplace(skip->occurrence.job, skip->count).second);
+                    EXPECT_EQ(skip->reason, why);
+                } else if (const auto* claim = std::get_if<ClaimRun>(&command)) {
+                    claimed[claim->occurrence.job].push_back(claim->occurrence);
+                }
+            }
+            EXPECT_TRUE(claimed.empty() || !life.scheduler.is_behind());
+            if (life.scheduler.is_behind()) {
+                EXPECT_EQ(life.scheduler.planned_until(), planned_until);
             }
         }
-        EXPECT_TRUE(claimed.empty() || !life.scheduler.is_behind());
-        if (life.scheduler.is_behind()) {
-            EXPECT_EQ(life.scheduler.planned_until(), kDay);
-        }
+        EXPECT_GE(steps, 4u);
+        EXPECT_EQ(life.scheduler.planned_until(), now - 40s);
     }
-    EXPECT_GE(steps, 4u);
-    EXPECT_EQ(claimed.count(JobId{1}), 0u);
-    EXPECT_EQ(skips.size(), static_cast<std::size_t>(kJobs));  // the new job has none
-    EXPECT_EQ(life.scheduler.planned_until(), now - 40s);
+
     // What is in the window, and what fell due meanwhile, which was not missed.
-    const auto later = static_cast<std::size_t>((now - 40s - kDay - 24h) / 1min);
-    for (const int id : {2, 3, kJobs}) {
+    void expect_of(int id, std::size_t made_up_for) {
+        const auto later = static_cast<std::size_t>((now - 40s - kDay - 24h) / 1min);
         const std::vector<Occurrence>& claims = claimed[JobId{id}];
         EXPECT_EQ(skips[JobId{id}], 24 * 60 - 10);
         ASSERT_EQ(claims.size(), 10 + later);
         for (std::size_t i = 0; i < claims.size(); ++i) {
-            EXPECT_EQ(claims[i].trigger, i < 10 ? RunTrigger::catchup : RunTrigger::schedule);
+            EXPECT_EQ(claims[i].trigger,
+                      i < made_up_for ? RunTrigger::catchup : RunTrigger::schedule);
         }
     }
+
+    Life life{jobs(), kDay};
+    Instant now = kDay + 24h + 30s;
+    std::map<JobId, std::int64_t> skips;
+    std::map<JobId, std::vector<Occurrence>> claimed;
+    std::size_t steps = 0;
+};
+
+// What each of very many jobs has missed is judged in portions, too, and nothing is claimed before.
+TEST(SchedulerPortions, MissedOccurrencesAreJudgedInPortions) {
+    Judgement all;
+    Job fresh = Judgement::job(Judgement::kJobs + 1);
+    fresh.planned_from = all.now + 40s;
+    all.run({JobRemoved{JobId{1}}, JobLoaded{fresh}, ManualRun{RunId{1000000}, JobId{3}, all.now}},
+            kDay, reasons::kSchedulerAway);
+    EXPECT_EQ(all.claimed.count(JobId{1}), 0u);
+    EXPECT_EQ(all.skips.size(), static_cast<std::size_t>(Judgement::kJobs));  // not the new one
+    for (const int id : {2, 3, Judgement::kJobs}) all.expect_of(id, 10);
+}
+
+// What the clock has left out is judged likewise.
+TEST(SchedulerPortions, WhatTheClockHasLeftOutIsJudgedInPortions) {
+    Judgement all;
+    const Instant before = kDay + 30s;
+    EXPECT_TRUE(all.life.step(before).empty());
+    Job paused = Judgement::job(4);
+    paused.active = false;
+    all.run({JobRemoved{JobId{1}}, JobLoaded{Judgement::job(2)}, JobLoaded{paused}}, before,
+            reasons::kClockStep);
+    EXPECT_EQ(all.claimed.count(JobId{1}), 0u);
+    EXPECT_EQ(all.claimed.count(JobId{4}), 0u);
+    for (const int id : {2, 3, Judgement::kJobs}) all.expect_of(id, 9);
 }
 
 // A job that is removed meanwhile, with an occurrence that waits for the others to be judged.
@@ -303,66 +333,6 @@ TEST(SchedulerPortions, AJobThatChangesMeanwhile) {
     EXPECT_EQ(*claimed[JobId{3}].begin(), kDay + 24h - 9min);
     EXPECT_LT(claimed[JobId{2}].size(), 960u);
     for (int id = 4; id <= 50; ++id) EXPECT_EQ(claimed[JobId{id}].size(), 960u);
-}
-
-// What each of very many jobs has missed because the clock went forward is judged in portions as
-// well, and nothing is claimed before.
-TEST(SchedulerPortions, WhatTheClockHasLeftOutIsJudgedInPortions) {
-    std::vector<Event> jobs;
-    constexpr int kJobs = 600;
-    for (int id = 1; id <= kJobs; ++id) {
-        Job job = every_minute(id);
-        job.catchup_window = 10min;
-        job.overlap = OverlapPolicy::allow;
-        jobs.push_back(JobLoaded{job});
-    }
-    Life life(jobs, kDay);
-    EXPECT_TRUE(life.step(kDay + 30s).empty());
-    const Instant planned = life.scheduler.planned_until();
-    const Instant first_seen = kDay + 24h + 30s;
-    Instant now = first_seen;
-    std::map<JobId, std::int64_t> skips;
-    std::map<JobId, std::vector<Occurrence>> claimed;
-    std::size_t steps = 0;
-    for (; steps == 0 || life.scheduler.is_behind(); ++steps, now += 40s) {
-        if (steps > 0) {
-            ASSERT_LE(life.scheduler.next_wake(), now) << "it must not sleep";
-        }
-        if (steps == 1) {
-            life.events.push_back(JobRemoved{JobId{1}});
-            life.events.push_back(JobLoaded{std::get<JobLoaded>(jobs[1]).job});
-            Job paused = std::get<JobLoaded>(jobs[3]).job;
-            paused.active = false;
-            life.events.push_back(JobLoaded{paused});
-        }
-        std::vector<Event> events = std::exchange(life.events, {});
-        for (const Command& command : life.scheduler.step(now, events)) {
-            if (const auto* skip = std::get_if<RecordSkip>(&command)) {
-                ASSERT_TRUE(skips.emplace(skip->occurrence.job, skip->count).second);
-                EXPECT_EQ(skip->reason, reasons::kClockStep);
-            } else if (const auto* claim = std::get_if<ClaimRun>(&command)) {
-                claimed[claim->occurrence.job].push_back(claim->occurrence);
-            }
-        }
-        EXPECT_TRUE(claimed.empty() || !life.scheduler.is_behind());
-        if (life.scheduler.is_behind()) {
-            EXPECT_EQ(life.scheduler.planned_until(), planned);
-        }
-    }
-    EXPECT_GE(steps, 4u);
-    EXPECT_EQ(claimed.count(JobId{1}), 0u);
-    EXPECT_EQ(claimed.count(JobId{4}), 0u);
-    EXPECT_EQ(life.scheduler.planned_until(), now - 40s);
-    // What is in the window, and what fell due meanwhile, which was not missed.
-    const auto later = static_cast<std::size_t>((now - 40s - kDay - 24h) / 1min);
-    for (const int id : {2, 3, kJobs}) {
-        const std::vector<Occurrence>& claims = claimed[JobId{id}];
-        EXPECT_EQ(skips[JobId{id}], 24 * 60 - 10);
-        ASSERT_EQ(claims.size(), 10 + later);
-        for (std::size_t i = 0; i < claims.size(); ++i) {
-            EXPECT_EQ(claims[i].trigger, i < 9 ? RunTrigger::catchup : RunTrigger::schedule);
-        }
-    }
 }
 
 TEST(SchedulerPortions, TheClockGoesForwardByADay) {
