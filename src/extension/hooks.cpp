@@ -5,6 +5,7 @@
 #include "securatlas/pg/border/extension.hpp"
 #include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/border/identity.hpp"
+#include "securatlas/pg/border/session_basis.hpp"
 #include "securatlas/pg/cron/alerts.hpp"
 #include "securatlas/pg/cron/jobs.hpp"
 #include "securatlas/pg/net/requests.hpp"
@@ -19,6 +20,7 @@ extern "C" {
 #include "catalog/objectaccess.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_db_role_setting.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_trigger.h"
 #include "commands/defrem.h"
@@ -239,7 +241,15 @@ void securatlas_object_access(ObjectAccessType access, Oid class_id, Oid object,
     if (class_id == AuthIdRelationId && (access == OAT_DROP || access == OAT_POST_ALTER)) {
         pg::entry([] { pg::at_commit::roles_changed(); });
     }
-    if (class_id != ExtensionRelationId || (access != OAT_DROP && access != OAT_POST_ALTER)) return;
+    if (access == OAT_POST_ALTER && class_id == DbRoleSettingRelationId) {
+        pg::entry([] { pg::announce_settings(); });
+    }
+    if (class_id != ExtensionRelationId) return;
+    if (access == OAT_POST_CREATE) {
+        // One that takes over the tables of another: its row cannot be read yet.
+        pg::entry([] { pg::forget_installed_extension(); });
+    }
+    if (access != OAT_DROP && access != OAT_POST_ALTER) return;
     pg::entry([object] {
         if (!pg::call([object] { return pg::is_our_extension(object); })) return;
         pg::forget_installed_extension();

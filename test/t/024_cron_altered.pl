@@ -100,6 +100,12 @@ is(sql(q{SET enable_seqscan = off; SELECT jobname FROM cron.job_run_details
 	'they have the outcome');
 sql('DROP INDEX cron.by_word; DROP INDEX cron.by_block');
 
+sql(q{CREATE UNIQUE INDEX one_success ON cron.job_run_details (jobid) WHERE status = 'succeeded'});
+is(outcome('once'), 'succeeded|00000', 'with a unique index of the runs that have succeeded');
+is(outcome('once', q{INSERT INTO public.effects VALUES ('twice')}), 'failed|23505', 'the second success of a job is refused');
+is(sql(q{SELECT count(*) FROM effects WHERE name = 'twice'}), '0', 'and its effects with it');
+sql('DROP INDEX cron.one_success');
+
 sql(q{CREATE RULE kept AS ON UPDATE TO cron.job_run_details WHERE NEW.jobname = 'ruled'
 	DO ALSO INSERT INTO public.seen VALUES (NEW.runid, 'rule', NEW.status);
 	ALTER TABLE cron.job_run_details ENABLE ALWAYS RULE kept});

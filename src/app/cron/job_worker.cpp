@@ -1,6 +1,9 @@
 // A job worker: bound to one database and one role for life. It executes runs and callbacks one
 // after another, and exits when it has been idle for a while or when its slot is needed.
 #include <algorithm>
+#include <exception>
+#include <functional>
+#include <optional>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -26,17 +29,23 @@ constexpr core::Duration kPauseForLocks = std::chrono::milliseconds(20);
 // Reads what the worker has to execute, of all runs in its queue at once.
 class Tasks {
   public:
+    // In the caller's transaction. If the extension is locked by another session, of() reads later.
+    void read_if_free(const pg::RunOrder& order) {
+        if (order.parcel == 0 && !knows(order)) (void)try_read();
+    }
     pg::runs::Task of(const pg::RunOrder& order) {
         if (order.parcel != 0) return receive(order.parcel);
-        // What was read stays true for the time in which a queue stays with its worker.
-        const bool is_fresh = pg::monotonic_now() < read_at_ + core::kSoon;
-        if (!is_fresh || !tasks_.contains(order.run))
-            read(pg::WorkerSlot::runs_ahead(next_count()));
+        if (!knows(order)) read();
         const auto task = tasks_.extract(order.run);
         return task.empty() ? pg::runs::Task{} : std::move(task.mapped());
     }
 
   private:
+    // What was read stays true for the time in which a queue stays with its worker.
+    bool knows(const pg::RunOrder& order) const {
+        return pg::monotonic_now() < read_at_ + core::kSoon && tasks_.contains(order.run);
+    }
+
     // Twice as many as the last time if these were all of use, else as many as were.
     std::size_t next_count() {
         const std::size_t used = count_ - (std::min)(count_, tasks_.size());
@@ -52,17 +61,24 @@ class Tasks {
         return task;
     }
 
+    // Needs a transaction. False: the extension is locked by another session.
+    bool try_read() {
+        if (!pg::try_keep_extension(pg::Tables::cron) && pg::has_tables(pg::Tables::cron)) {
+            return false;
+        }
+        const auto orders = pg::WorkerSlot::runs_ahead(next_count());
+        tasks_ = pg::runs::read_tasks(orders);
+        count_ = (std::max)(orders.size(), std::size_t{1});
+        read_at_ = pg::monotonic_now();
+        return true;
+    }
+
     // While the extension is locked by another session, waits without locking anything itself.
-    void read(const std::vector<pg::RunOrder>& orders) {
+    void read() {
         for (;; pg::wait(pg::Wait::worker_lock, kPauseForLocks)) {
             pg::Transaction transaction;
-            if (!pg::try_keep_extension(pg::Tables::cron) && pg::has_tables(pg::Tables::cron)) {
-                continue;
-            }
-            tasks_ = pg::runs::read_tasks(orders);
-            count_ = (std::max)(orders.size(), std::size_t{1});
+            if (!try_read()) continue;
             transaction.commit();
-            read_at_ = pg::monotonic_now();
             return;
         }
     }
@@ -96,21 +112,42 @@ pg::RunReport execute_run(const pg::RunOrder& order, Tasks& tasks) {
     }
 }
 
-// Has slept, and not only for a moment: half of the time since `began` or more.
-bool has_waited(const pg::Usage& before, core::Duration began) {
-    const pg::Usage after = pg::usage_so_far();
-    return after.sleeps > before.sleeps &&
-           pg::monotonic_now() - began > 2 * (after.processor - before.processor);
-}
+// Measures whether runs wait: of all of the first ones, later of every fourth, because asking the
+// kernel takes a microsecond each time.
+class Waits {
+  public:
+    void begin() {
+        is_measured_ = runs_ < kFirst || runs_ % kEach == 0;
+        ++runs_;
+        if (!is_measured_) return;
+        before_ = pg::usage_so_far();
+        began_ = pg::monotonic_now();
+    }
+    // Has slept, and not only for a moment: half of the time since begin() or more.
+    std::optional<bool> has_waited() const {
+        if (!is_measured_) return std::nullopt;
+        const pg::Usage after = pg::usage_so_far();
+        return after.sleeps > before_.sleeps &&
+               pg::monotonic_now() - began_ > 2 * (after.processor - before_.processor);
+    }
 
-void execute(const pg::RunOrder& order, Tasks& tasks) {
-    const pg::Usage before = pg::usage_so_far();
-    const core::Duration began = pg::monotonic_now();
+  private:
+    static constexpr unsigned kFirst = 8;
+    static constexpr unsigned kEach = 4;
+
+    unsigned runs_ = 0;
+    bool is_measured_ = false;
+    pg::Usage before_;
+    core::Duration began_{0};
+};
+
+void execute(const pg::RunOrder& order, Tasks& tasks, Waits& waits) {
+    waits.begin();
     const pg::RunReport report = execute_run(order, tasks);
     if (!report.recorded ||
         !pg::WorkerSlot::report_recorded(
             {order, report.outcome, report.sqlstate, report.started_at, report.ended_at},
-            has_waited(before, began))) {
+            waits.has_waited())) {
         pg::WorkerSlot::report(report);
     }
 }
@@ -120,17 +157,25 @@ void execute(const pg::RunOrder& order, Tasks& tasks) {
 // that; at once if none waits.
 class Session {
   public:
-    // False: the role has lost rights since this process connected, or settings have changed.
-    bool may_execute() {
+    // False: the role has lost rights since this process connected, or settings have changed. If
+    // not, `then` is called in the same transaction; what it throws is left to who needs its
+    // result.
+    bool may_execute(const std::function<void()>& then) {
+        const bool is_used = is_used_;
+        bool has_looked = false;
         bool holds = false;
-        const auto look = [this, &holds] { holds = basis_.holds(); };
-        if (std::exchange(is_used_, false)) {
-            pg::reset_session(look);
-        } else {
-            pg::Transaction transaction;
-            look();
-            transaction.commit();
+        try {
+            begin([&] {
+                holds = basis_.holds();
+                has_looked = true;
+                if (holds) then();
+            });
+            return holds;
+        } catch (const std::exception&) {
+            if (!has_looked) throw;
         }
+        is_used_ = is_used;
+        begin([&] { holds = basis_.holds(); });
         return holds;
     }
     void use() { is_used_ = true; }
@@ -140,6 +185,16 @@ class Session {
     }
 
   private:
+    void begin(const std::function<void()>& look) {
+        if (std::exchange(is_used_, false)) {
+            pg::reset_session(look);
+        } else {
+            pg::Transaction transaction;
+            look();
+            transaction.commit();
+        }
+    }
+
     pg::SessionBasis basis_;
     bool is_used_ = false;
 };
@@ -169,11 +224,16 @@ void run_job_worker(int slot, std::uint32_t generation) {
     Session session;
     CallbackRunner callbacks;
     Tasks tasks;
+    Waits waits;
     for (auto order = pg::WorkerSlot::take_order(); order;) {
-        if (!session.may_execute() && pg::WorkerSlot::give_back()) return;
+        const auto* const run = std::get_if<pg::RunOrder>(&*order);
+        const auto read = [&tasks, run] {
+            if (run != nullptr) tasks.read_if_free(*run);
+        };
+        if (!session.may_execute(read) && pg::WorkerSlot::give_back()) return;
         session.use();
-        if (const auto* run = std::get_if<pg::RunOrder>(&*order)) {
-            execute(*run, tasks);
+        if (run != nullptr) {
+            execute(*run, tasks, waits);
         } else {
             pg::clear_run_settings();
             pg::WorkerSlot::report(callbacks.execute(std::get<pg::CallbackOrder>(*order)));

@@ -73,28 +73,66 @@ bool try_lock_extension(Oid extension) {
     return true;
 }
 
-// C world. Uses the weakest lock that conflicts with the one of DROP.
-template <std::size_t N>
-bool try_lock_tables(const char* schema_name, const char* const (&tables)[N]) {
-    const Oid schema = get_namespace_oid(schema_name, true);
+constexpr std::size_t kTables = 3;  // of a schema, which are locked
+
+// The extension that holds these tables, and the tables, as they were last read.
+struct Holder {
+    Oid extension;
+    Oid tables[kTables];
+    bool is_current;  // neither any extension nor one of these tables has changed since
+};
+constinit std::array<Holder, 2> holders{};
+
+extern "C" void securatlas_holder_changed(Datum, Oid relation) {
+    for (Holder& holder : holders) {
+        bool is_part = !OidIsValid(relation) || relation == ExtensionRelationId;
+        for (const Oid table : holder.tables) is_part = is_part || relation == table;
+        if (is_part) holder.is_current = false;
+    }
+}
+
+// C world.
+void listen_for_changes() {
+    static constinit bool listens = false;
+    if (listens) return;
+    CacheRegisterRelcacheCallback(securatlas_holder_changed, Datum{0});
+    listens = true;
+}
+
+// C world. False: one of them is missing.
+bool find_tables(Tables tables, Oid (&found)[kTables]) {
+    constexpr const char* kNames[][kTables] = {{"job", "job_dependency", "scheduler_state"},
+                                               {"http_request_queue", "_http_response", "secret"}};
+    const Oid schema = find_schema(tables);
     if (!OidIsValid(schema)) return false;
-    for (const char* table : tables) {
-        const Oid relation = get_relname_relid(table, schema);
-        if (!OidIsValid(relation)) return false;
-        if (!ConditionalLockRelationOid(relation, AccessShareLock)) return false;
+    const auto& names = kNames[tables == Tables::cron ? 0 : 1];
+    for (std::size_t i = 0; i < kTables; ++i) {
+        found[i] = get_relname_relid(names[i], schema);
+        if (!OidIsValid(found[i])) return false;
     }
     return true;
 }
 
-// C world.
-bool try_lock_tables(Tables tables) {
-    switch (tables) {
-        case Tables::cron:
-            return try_lock_tables("cron", {"job", "job_dependency", "scheduler_state"});
-        case Tables::net:
-            return try_lock_tables("net", {"http_request_queue", "_http_response", "secret"});
+// C world. With a lock on the extension, after which this session has taken note of what others
+// have changed.
+bool still_holds(Holder& known, Oid extension, Tables tables) {
+    if (known.is_current && known.extension == extension) return true;
+    // Before reading, so that a change meanwhile is not lost.
+    known = {.extension = extension, .tables = {}, .is_current = true};
+    if (holder_of(tables) != extension) {
+        known = {};
+        return false;
     }
-    return false;
+    if (!find_tables(tables, known.tables)) known.is_current = false;
+    return true;
+}
+
+// C world. Uses the weakest lock that conflicts with the one of DROP.
+bool try_lock_tables(const Oid (&tables)[kTables]) {
+    for (const Oid table : tables) {
+        if (!OidIsValid(table) || !ConditionalLockRelationOid(table, AccessShareLock)) return false;
+    }
+    return true;
 }
 
 }  // namespace
@@ -152,19 +190,17 @@ bool is_one_of(Tables tables, std::uint32_t table) {
     });
 }
 
+// Each run does this.
 bool try_keep_extension(Tables tables) {
-    // What the last call found. It is looked up only after it was locked, as it has to be anyway:
-    // each run does this.
-    static constinit std::array<Oid, 2> known{};
-    return call([tables, &of_last_call = known[tables == Tables::cron ? 0 : 1]] {
+    return call([tables, &known = holders[tables == Tables::cron ? 0 : 1]] {
+        listen_for_changes();
         for (const bool is_known : {true, false}) {
-            const Oid extension = is_known ? of_last_call : holder_of(tables);
+            const Oid extension = is_known ? known.extension : holder_of(tables);
             if (!OidIsValid(extension)) continue;
             if (!try_lock_extension(extension)) return false;
             // The extension may have been dropped before the lock was acquired.
-            if (holder_of(tables) != extension) continue;
-            of_last_call = extension;
-            return try_lock_tables(tables);
+            if (!still_holds(known, extension, tables)) continue;
+            return try_lock_tables(known.tables);
         }
         return false;
     });

@@ -92,7 +92,8 @@ bool walk_for_user_code(Node* node, void* context) {
     return expression_tree_walker(node, tree_walker(walk_for_user_code), context);
 }
 
-// A hint for B-trees, which then look for old versions of the row before they split a page.
+// Then no other row can have the key of a unique index: the one that is replaced had it. And
+// B-trees look for old versions of the row before they split a page.
 bool has_same_keys(const IndexInfo* index, const Change* changes, int count) {
     for (int i = 0; i < index->ii_NumIndexKeyAttrs; ++i) {
         if (is_changed(changes, count, index->ii_IndexAttrNumbers[i])) return false;
@@ -290,9 +291,11 @@ void enter_into_index(Relation table, Relation index, IndexInfo* info, TupleTabl
     Datum values[INDEX_MAX_KEYS];
     bool nulls[INDEX_MAX_KEYS];
     FormIndexDatum(info, slot, nullptr, values, nulls);
+    // The row that it replaces may not have been in a partial index.
+    const bool was_in = unchanged && info->ii_Predicate == NIL;
+    const bool is_checked = index->rd_index->indisunique && !was_in;
     (void)index_insert(index, values, nulls, &slot->tts_tid, table,
-                       index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, unchanged,
-                       info);
+                       is_checked ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, unchanged, info);
 }
 
 bool is_plainly_updated(Relation table, const KnownParts& known, const Change* changes, int count) {

@@ -78,7 +78,8 @@ bool has_plain_indexes(Relation table);
 // Whether the index is one of these.
 bool is_plain_index(Relation index);
 
-// Enters a new row into such an index. `unchanged`: the row replaces one with the same key.
+// Enters a new row into such an index. `unchanged`: the row replaces one with the same key in this
+// transaction, so that uniqueness needs no check unless the index is partial.
 // `*state` is null, or that of an earlier call, with which `info` stays in use; if a predicate
 // needs one, it is made, and the caller frees it.
 void enter_into_index(Relation table, Relation index, IndexInfo* info, TupleTableSlot* slot,

@@ -2,13 +2,13 @@
 
 #include "border/stored_settings.hpp"
 #include "securatlas/pg/border/guard.hpp"
+#include "securatlas/pg/border/process.hpp"
 #include "securatlas/pg/border/transaction.hpp"
 
 extern "C" {
 #include "catalog/pg_database.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
-#include "storage/bufmgr.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/catcache.h"
@@ -75,62 +75,57 @@ std::uint64_t hash_settings(Oid database, Oid role, Datum settings) {
     return found;
 }
 
-// The rows for this database or all, and for this role or all. Nearly always the catalog is a page
-// at most, and a look at it takes less time than four at its index.
+// The rows for this database or all, and for this role or all.
 std::uint64_t hash_all_settings(Relation catalog, Oid role) {
     std::uint64_t sum = 0;
-    const BlockNumber pages = RelationGetNumberOfBlocks(catalog);
-    if (pages == 1) {
-        use_all_stored_settings(catalog, [&sum, role](Oid database, Oid whose, Datum settings) {
-            const bool is_here = database == MyDatabaseId || database == InvalidOid;
-            if (!is_here || (whose != role && whose != InvalidOid)) return;
-            sum += hash_settings(database, whose, settings);
-        });
-    } else if (pages > 1) {
-        for (const Oid database : {MyDatabaseId, InvalidOid}) {
-            for (const Oid whose : {role, InvalidOid}) {
-                use_stored_settings(catalog, database, whose,
-                                    [&sum, database, whose](Datum settings) {
-                                        sum += hash_settings(database, whose, settings);
-                                    });
-            }
+    for (const Oid database : {MyDatabaseId, InvalidOid}) {
+        for (const Oid whose : {role, InvalidOid}) {
+            use_stored_settings(catalog, database, whose, [&sum, database, whose](Datum settings) {
+                sum += hash_settings(database, whose, settings);
+            });
         }
     }
     return sum;
 }
 
-// What is in the catalogs of which caches know that they have changed.
-struct Watched {
-    std::uint64_t known = 0;
+// What was read, until somebody changes it. Of the settings only this extension tells that
+// (announce_settings()), so that they are read again each second as well.
+constexpr core::Duration kLongestUse = std::chrono::seconds(1);
+struct Known {
+    std::uint64_t basis = 0;
     bool has_changed = true;
+    core::Duration read_at{0};
 };
-constinit Watched watched;
+constinit Known known;
+
+extern "C" void securatlas_settings_changed(Datum, Oid relation) {
+    if (!OidIsValid(relation) || relation == DbRoleSettingRelationId) known.has_changed = true;
+}
 
 void watch() {
     // The type of the cache's number differs between versions of PostgreSQL.
-    const auto note = [](Datum, auto, uint32) { watched.has_changed = true; };
+    const auto note = [](Datum, auto, uint32) { known.has_changed = true; };
     for (const auto cache : {AUTHOID, AUTHMEMMEMROLE, DATABASEOID}) {
         CacheRegisterSyscacheCallback(cache, note, Datum{0});
     }
-}
-
-std::uint64_t read_watched(Oid role) {
-    if (!watched.has_changed) return watched.known;
-    watched.has_changed = false;  // first, because it may change while it is read
-    std::uint64_t basis = hash_role(role);
-    add(basis, hash_memberships(role));
-    add(basis, hash_database(MyDatabaseId));
-    watched.known = basis;
-    return basis;
+    CacheRegisterRelcacheCallback(securatlas_settings_changed, Datum{0});
 }
 
 std::uint64_t read_basis() {
-    // First, because opening a table processes pending invalidations of the catalog caches.
-    Relation settings = table_open(DbRoleSettingRelationId, AccessShareLock);
+    AcceptInvalidationMessages();
+    const core::Duration now = monotonic_now();
+    if (!known.has_changed && now - known.read_at < kLongestUse) return known.basis;
+    known = {};                 // if reading fails it is read again
+    known.has_changed = false;  // first, because it may change while it is read
     const Oid role = GetSessionUserId();
-    std::uint64_t basis = read_watched(role);
+    Relation settings = table_open(DbRoleSettingRelationId, AccessShareLock);
+    std::uint64_t basis = hash_role(role);
+    add(basis, hash_memberships(role));
+    add(basis, hash_database(MyDatabaseId));
     add(basis, hash_all_settings(settings, role));
     table_close(settings, AccessShareLock);
+    known.basis = basis;
+    known.read_at = now;
     return basis;
 }
 
@@ -141,6 +136,10 @@ bool is_superuser_as_its_role() {
 }
 
 }  // namespace
+
+void announce_settings() {
+    call([] { CacheInvalidateRelcacheByRelid(DbRoleSettingRelationId); });
+}
 
 SessionBasis::SessionBasis() {
     Transaction transaction;

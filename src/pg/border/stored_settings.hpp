@@ -35,20 +35,4 @@ void use_stored_settings(Relation catalog, Oid database, Oid role, F&& use) {
     systable_endscan(scan);
 }
 
-// Calls use(database, role, array) with all settings that are stored. Reads the catalog from its
-// beginning: for one that is small.
-template <class F>
-void use_all_stored_settings(Relation catalog, F&& use) {
-    SysScanDesc scan = systable_beginscan(catalog, InvalidOid, false, nullptr, 0, nullptr);
-    for (HeapTuple tuple = systable_getnext(scan); HeapTupleIsValid(tuple);
-         tuple = systable_getnext(scan)) {
-        const auto* row = reinterpret_cast<Form_pg_db_role_setting>(GETSTRUCT(tuple));
-        bool is_null = false;
-        const Datum settings = heap_getattr(tuple, Anum_pg_db_role_setting_setconfig,
-                                            RelationGetDescr(catalog), &is_null);
-        if (!is_null) use(row->setdatabase, row->setrole, settings);
-    }
-    systable_endscan(scan);
-}
-
 }  // namespace securatlas::pg

@@ -193,7 +193,7 @@ void WorkerSlot::report(const WorkerReport& report) {
     wake_scheduler(state, self.slot->owner);
 }
 
-bool WorkerSlot::report_recorded(const RecordedEnd& end, bool has_waited) {
+bool WorkerSlot::report_recorded(const RecordedEnd& end, std::optional<bool> has_waited) {
     const core::Duration now = monotonic_now();
     SharedState& state = require_shared_state();
     SharedLock lock(state);
@@ -201,11 +201,11 @@ bool WorkerSlot::report_recorded(const RecordedEnd& end, bool has_waited) {
     if (slot.ended == kEndsCapacity) return false;
     slot.ends[slot.ended++] = end;
     slot.overdue = false;
-    // A worker's first run waits for what all others find in its caches.
-    slot.waiting_runs =
-        slot.waiting_runs < 0
-            ? 0.5F
-            : slot.waiting_runs + ((has_waited ? 1.0F : 0.0F) - slot.waiting_runs) / 8;
+    if (slot.waiting_runs < 0) {
+        slot.waiting_runs = 0.5F;  // the first one waits for what all others find in its caches
+    } else if (has_waited) {
+        slot.waiting_runs += ((*has_waited ? 1.0F : 0.0F) - slot.waiting_runs) / 8;
+    }
     go_on(state, slot, now);
     wake_scheduler(state, slot.owner);
     return true;

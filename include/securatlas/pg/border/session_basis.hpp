@@ -14,11 +14,16 @@ class SessionBasis {
 
     // In a transaction. False: the role's row (superuser, login, limits, password), its
     // memberships, the database's owner or rights, or the settings of role and database have
-    // changed since.
+    // changed since. Settings that were changed without announce_settings() are noticed within a
+    // second.
     bool holds() const;
 
   private:
     std::uint64_t at_connection_;
 };
+
+// To be called when the transaction has changed settings of roles or databases: tells all sessions
+// when it commits. PostgreSQL itself tells them nothing of it.
+void announce_settings();
 
 }  // namespace securatlas::pg

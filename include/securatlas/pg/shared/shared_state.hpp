@@ -140,8 +140,9 @@ class WorkerSlot {
     static void report(const WorkerReport& report);
     // Ends a run that is recorded; the worker may go on at once. False: the ends before it have to
     // be collected first, so that it has to be reported by report().
-    // `has_waited`: most of its time the run has slept, for the disk, for a lock or on purpose.
-    static bool report_recorded(const RecordedEnd& end, bool has_waited);
+    // `has_waited`: most of its time the run has slept, for the disk, for a lock or on purpose;
+    // nullopt: this was not measured.
+    static bool report_recorded(const RecordedEnd& end, std::optional<bool> has_waited);
 
     // Makes it too late to cancel the run. False: cancellation was requested before.
     static bool begin_end(core::RunId run);
