@@ -75,7 +75,47 @@ SELECT (securatlas._tenant_score(f.facts, securatlas._catalogue(NULL, NULL, NULL
   FROM (SELECT securatlas._tenant_facts(kind, NULL, NULL, NULL, NULL, NULL, k.catalogue) AS facts FROM known k, (VALUES (6), (7)) AS v (kind)) AS f;
 SELECT (securatlas._tenant_score(f.facts, k.catalogue, '{0.5,0.5,0,0}', NULL)).score
   FROM known k, (SELECT securatlas._tenant_facts(kind, NULL, NULL, NULL, NULL, NULL, k.catalogue) AS facts FROM known k, (VALUES (6), (7)) AS v (kind)) AS f;
-DROP VIEW scored;
+-- The same by one aggregate for all tenants, or by two, of which one has evidence and links. Rows of others
+-- and of no tenant have no effect.
+CREATE FUNCTION pg_temp.facts(evidence boolean, asked int[]) RETURNS bytea LANGUAGE sql AS $$
+    SELECT securatlas._facts_of_tenants(pg_temp.id(f.tenant), f.kind, pg_temp.id(f.item), pg_temp.id(f.control), f.word,
+                                        f.number, f.other, k.catalogue, (SELECT array_agg(pg_temp.id(a)) FROM unnest(asked) AS a))
+      FROM fact f CROSS JOIN known k WHERE evidence IS NULL OR evidence = (f.kind IN (2, 3)) $$;
+INSERT INTO fact (tenant, kind) VALUES (NULL, 6), (NULL, 7);
+SELECT pg_temp.facts(NULL, '{1,2}') IS NOT NULL AS made;
+CREATE TEMP VIEW scored_together AS
+SELECT v.parts, s.*
+  FROM known k
+ CROSS JOIN LATERAL (VALUES (1, ARRAY[pg_temp.facts(NULL, '{1,2,3,4,5,6,7}')]),
+                            (2, ARRAY[pg_temp.facts(true, '{7,6,1,2,3,4,5}'), NULL, pg_temp.facts(false, '{7,6,1,2,3,4,5}')])) AS v (parts, facts)
+ CROSS JOIN LATERAL securatlas._tenant_scores(v.facts, k.catalogue, securatlas.risk_weights(), securatlas.risk_penalties()) AS s;
+SELECT t.parts, count(*) AS scored, count(*) FILTER (WHERE (t.score, t.breakdown, t.loss, t.bad_controls, t.bad_findings)
+           IS DISTINCT FROM (s.score, s.breakdown, s.loss, s.bad_controls, s.bad_findings)) AS different
+  FROM scored_together t LEFT JOIN (SELECT * FROM scored WHERE score IS NOT NULL) AS s ON pg_temp.id(s.tenant) = t.tenant_id
+ GROUP BY t.parts ORDER BY t.parts;
+SELECT count(*) AS scored FROM scored WHERE score IS NOT NULL AND tenant IS NOT NULL;
+SELECT s.tenant_id, s.score FROM known k, securatlas._tenant_scores(ARRAY[pg_temp.facts(NULL, '{2,99}')], k.catalogue,
+    '{0.5,0.5,0,0}', '{1,1,1,1}') AS s;
+SELECT count(*) AS of_none FROM known k, securatlas._tenant_scores(ARRAY[pg_temp.facts(NULL, NULL), NULL], k.catalogue,
+    '{0.5,0.5,0,0}', '{1,1,1,1}');
+SELECT count(*) AS of_nothing FROM known k, securatlas._tenant_scores(NULL, k.catalogue, '{0.5,0.5,0,0}', '{1,1,1,1}');
+SELECT securatlas._facts_of_tenants(pg_temp.id(1), 6, NULL, NULL, NULL, NULL, NULL, NULL, ARRAY[pg_temp.id(1)]);
+SELECT count(*) FROM known k, securatlas._tenant_scores('{"\\x00"}', k.catalogue, '{0.5,0.5,0,0}', '{1,1,1,1}');
+SELECT count(*) FROM known k, securatlas._tenant_scores(ARRAY[pg_temp.facts(NULL, '{2}')],
+    securatlas._catalogue(NULL, NULL, NULL, NULL, NULL), '{0.5,0.5,0,0}', '{1,1,1,1}');
+SELECT count(*) FROM known k, securatlas._tenant_scores(ARRAY[pg_temp.facts(NULL, '{2}')], k.catalogue, '{0.5,0.5,0,0}', NULL);
+-- Whether they fit is estimated from the number of tenants, the catalogue and the tables with evidence.
+CREATE TABLE evidence (id uuid) PARTITION BY HASH (id);
+CREATE TABLE evidence_part PARTITION OF evidence FOR VALUES WITH (modulus 1, remainder 0);
+SELECT securatlas._facts_fit(100, k.catalogue, 'evidence', 'fact') AS few, securatlas._facts_fit(1000000, k.catalogue, 'evidence', 'fact') AS many,
+       securatlas._facts_fit(NULL, k.catalogue, 'evidence', 'fact') AS nobody FROM known k;
+INSERT INTO evidence SELECT pg_temp.id(n) FROM generate_series(1, 20000) AS n;
+SET work_mem = '128kB';
+SELECT securatlas._facts_fit(100, k.catalogue, 'fact', 'fact') AS fact, securatlas._facts_fit(100, k.catalogue, 'evidence', 'fact') AS evidence,
+       securatlas._facts_fit(100, k.catalogue, 'fact', 'evidence') AS links FROM known k;
+RESET work_mem;
+DROP TABLE evidence;
+DROP VIEW scored, scored_together;
 DROP TABLE fact, known;
 
 -- The rule's table keeps itself sane, at commit.

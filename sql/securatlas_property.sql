@@ -137,16 +137,48 @@ SET parallel_tuple_cost = 0;
 SET min_parallel_table_scan_size = 0;
 SET enable_indexscan = off;
 SET enable_bitmapscan = off;
-CREATE FUNCTION pg_temp.is_parallel(query text) RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_temp.is_parallel(query text, sign text DEFAULT '"Partial Mode": "Finalize"') RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     plan jsonb;
 BEGIN
-    EXECUTE 'EXPLAIN (FORMAT json) ' || query INTO plan;
-    RETURN plan::text ~ '"Partial Mode": "Finalize"';
+    EXECUTE 'EXPLAIN (VERBOSE, FORMAT json) ' || query INTO plan;
+    RETURN plan::text ~ sign;
 END $$;
 SELECT pg_temp.is_parallel($$ SELECT f.tenant_id, securatlas._tenant_facts(f.kind, f.id, NULL, f.status, NULL, NULL, NULL)
     FROM (SELECT e.tenant_id, 2 AS kind, e.id, e.status FROM tenant_evidence_items e
           UNION ALL SELECT c.tenant_id, 1, c.control_id, c.status FROM tenant_controls c) AS f GROUP BY 1 $$) AS facts;
+-- That of the recompute, too: two aggregates that are executed at the same time.
+SELECT securatlas._catalogue_query() AS query \gset
+CREATE TEMP TABLE known AS SELECT c.catalogue FROM (:query) AS c (catalogue);
+CREATE TEMP TABLE asked AS SELECT DISTINCT tenant_id AS id FROM tenant_subscriptions WHERE status IN ('active', 'trialing');
+CREATE FUNCTION pg_temp.query_of(in_memory boolean) RETURNS text LANGUAGE sql AS $$
+    SELECT replace(replace(regexp_replace(replace(securatlas._with_tenant(securatlas._risk_query(in_memory)), 'only_tenant', 'NULL::uuid'),
+                                          'catalogue([,)])', format('decode(%L, ''hex'')\1', encode(k.catalogue, 'hex')), 'g'),
+                           'asked)', format('%L::uuid[])', (SELECT array_agg(id) FROM asked))),
+                   'weights, penalties', format('%L::float8[], %L::float8[]', securatlas.risk_weights(), securatlas.risk_penalties()))
+      FROM known k $$;
+SELECT pg_temp.is_parallel(pg_temp.query_of(true), '"Node Type": "Append",.*"Parallel Aware": true.*_facts_of_tenants.*_facts_of_tenants') AS in_memory;
+-- Rows of one aggregate for all tenants may be read by several processes, too.
+SELECT format($$ WITH cost AS NOT MATERIALIZED (SELECT NULL::text AS industry, NULL::float8 AS breach)
+    SELECT securatlas._facts_of_tenants(f.tenant_id, f.kind, f.item, f.control, f.word, f.number, f.other, %L, %L) AS facts FROM (%s) AS f $$,
+    k.catalogue, (SELECT array_agg(id) FROM asked), substring(pg_temp.query_of(false) FROM 'AS result\s+FROM \((.*)\) AS f\s+GROUP BY')) AS query
+  FROM known k \gset
+SELECT pg_temp.is_parallel(:'query') AS all_in_one;
+CREATE TEMP TABLE in_one AS :query;
+SELECT :seed AS seed, c.*
+  FROM in_one, known, securatlas._tenant_scores(ARRAY[facts], catalogue, securatlas.risk_weights(), securatlas.risk_penalties()) AS s
+  JOIN tenants t ON t.id = s.tenant_id JOIN compared c ON c.name = t.name
+ WHERE (s.score, s.breakdown) IS DISTINCT FROM (c.slow_score, c.slow_breakdown);
+SELECT (SELECT count(*) FROM in_one, known, securatlas._tenant_scores(ARRAY[facts], catalogue, securatlas.risk_weights(), securatlas.risk_penalties()))
+       = (SELECT count(*) FROM asked) AS all_of_them;
+DELETE FROM tenant_risk_snapshots;
+SELECT fn_recompute_all_tenant_risk_scores() > 0 AS parallel;
+SELECT :seed AS seed, c.* FROM tenants t JOIN tenant_risk_snapshots s ON s.tenant_id = t.id JOIN compared c ON c.name = t.name
+ WHERE (s.risk_score_1_100, s.category_breakdown) IS DISTINCT FROM (c.slow_score, c.slow_breakdown);
+-- The same with a group for each tenant, because the others do not fit into this.
+ALTER FUNCTION fn_compute_risk_scores(uuid, uuid[]) SET work_mem = '64kB';
+SELECT NOT securatlas._facts_fit(count(*), (SELECT catalogue FROM known), 'tenant_evidence_items', 'control_evidence_links') AS too_many
+  FROM asked, LATERAL set_config('work_mem', '64kB', true);
 DELETE FROM tenant_risk_snapshots;
 SELECT fn_recompute_all_tenant_risk_scores() > 0 AS parallel;
 SELECT :seed AS seed, c.* FROM tenants t JOIN tenant_risk_snapshots s ON s.tenant_id = t.id JOIN compared c ON c.name = t.name

@@ -159,38 +159,24 @@ AS $fn$
 $fn$;
 COMMENT ON FUNCTION securatlas._catalogue_query() IS 'The query that makes the catalogue of controls for _risk_query().';
 
--- One pass over each table, all of which feed one aggregate a tenant, so that no join needs a hash table
--- of rows of tenants, and a parallel plan is one of all tables: its processes share them, and what they
--- have found is put together once.
+-- One pass over each table. The rows of all feed one aggregate, so that no join needs a hash table of rows
+-- of tenants.
 --
--- Citus executes it on each shard: whatever has rows of tenants is united by tenant, the rest are
+-- With an aggregate for each tenant, rows of more tenants than fit into work_mem wait in temporary files,
+-- and Citus executes it on each shard: whatever has rows of tenants is united by tenant, the rest are
 -- catalogues, which each node has, and no function is volatile.
-CREATE FUNCTION securatlas._risk_query() RETURNS text LANGUAGE sql IMMUTABLE
+--
+-- In memory it is one aggregate for all tenants, which takes half the time: one of evidence and its links,
+-- and one of all other rows, so that a parallel plan executes both at the same time. Neither needs
+-- what the other has read, but what it has counted.
+CREATE FUNCTION securatlas._risk_query(in_memory boolean DEFAULT false) RETURNS text LANGUAGE plpgsql IMMUTABLE
     SET search_path = pg_catalog, pg_temp
 AS $fn$
-    SELECT $query$
-    WITH cost AS NOT MATERIALIZED (
-        SELECT b.industry::text AS industry, max(b.avg_breach_cost)::float8 AS breach
-          FROM industry_breach_costs b
-         WHERE b.avg_breach_cost >= 0 AND b.avg_breach_cost < 1e300
-         GROUP BY b.industry::text
-    )
-    SELECT s.tenant_id, (s.result).score, (s.result).breakdown, (s.result).loss,
-           (s.result).bad_controls, (s.result).bad_findings
-      FROM (
-        SELECT f.tenant_id,
-               securatlas._tenant_score(
-                   securatlas._tenant_facts(f.kind, f.item, f.control, f.word, f.number, f.other,
-                                            catalogue),
-                   catalogue, weights, penalties) AS result
-          FROM (
-            -- The types must be the same, or the planner does not unite the scans.
-            SELECT c.tenant_id, 1 AS kind, NULL::uuid AS item, securatlas._key(c.control_id) AS control,
-                   c.status::text AS word, c.maturity::float8 AS number, NULL::float8 AS other
-              FROM tenant_controls c
-             WHERE only_tenant IS NULL OR c.tenant_id = only_tenant
-            UNION ALL
-            SELECT e.tenant_id, 2, securatlas._key(e.id), NULL::uuid, NULL::text, NULL::float8, NULL::float8
+DECLARE
+    -- The types must be the same in all of them, or the planner does not unite the scans.
+    evidence CONSTANT text := $query$
+            SELECT e.tenant_id, 2 AS kind, securatlas._key(e.id) AS item, NULL::uuid AS control,
+                   NULL::text AS word, NULL::float8 AS number, NULL::float8 AS other
               FROM tenant_evidence_items e
              WHERE e.status::text = 'accepted' AND (e.expires_at IS NULL OR e.expires_at > now())
                AND (only_tenant IS NULL OR e.tenant_id = only_tenant)
@@ -205,7 +191,12 @@ AS $fn$
                    NULL::text, NULL::float8, NULL::float8
               FROM control_evidence_links l
               JOIN tenant_evidence_items e ON e.id = l.evidence_item_id
-             WHERE only_tenant IS NULL OR e.tenant_id = only_tenant*/
+             WHERE only_tenant IS NULL OR e.tenant_id = only_tenant*/$query$;
+    others CONSTANT text := $query$
+            SELECT c.tenant_id, 1 AS kind, NULL::uuid AS item, securatlas._key(c.control_id) AS control,
+                   c.status::text AS word, c.maturity::float8 AS number, NULL::float8 AS other
+              FROM tenant_controls c
+             WHERE only_tenant IS NULL OR c.tenant_id = only_tenant
             UNION ALL
             SELECT f.tenant_id, 4, NULL::uuid, NULL::uuid, f.severity::text, NULL::float8, NULL::float8
               FROM integration_findings f
@@ -231,13 +222,49 @@ AS $fn$
               FROM tenants t
               LEFT JOIN cost own ON own.industry = t.industry::text
               LEFT JOIN cost other ON other.industry = 'default'
-             WHERE only_tenant IS NULL OR t.id = only_tenant) AS f
+             WHERE only_tenant IS NULL OR t.id = only_tenant$query$;
+    cost CONSTANT text := $query$
+    WITH cost AS NOT MATERIALIZED (
+        SELECT b.industry::text AS industry, max(b.avg_breach_cost)::float8 AS breach
+          FROM industry_breach_costs b
+         WHERE b.avg_breach_cost >= 0 AND b.avg_breach_cost < 1e300
+         GROUP BY b.industry::text
+    )$query$;
+BEGIN
+    IF in_memory THEN
+        RETURN cost || replace(replace($query$
+    SELECT s.tenant_id, s.score, s.breakdown, s.loss, s.bad_controls, s.bad_findings
+      FROM (
+        SELECT array_agg(part.facts) AS facts
+          FROM (
+            SELECT securatlas._facts_of_tenants(f.tenant_id, f.kind, f.item, f.control, f.word, f.number,
+                                                f.other, catalogue, asked) AS facts
+              FROM (<evidence>) AS f
+            UNION ALL
+            SELECT securatlas._facts_of_tenants(f.tenant_id, f.kind, f.item, f.control, f.word, f.number,
+                                                f.other, catalogue, asked)
+              FROM (<others>) AS f) AS part) AS known
+     CROSS JOIN LATERAL securatlas._tenant_scores(known.facts, catalogue, weights, penalties) AS s
+    $query$, '<evidence>', evidence), '<others>', others);
+    END IF;
+    RETURN cost || replace($query$
+    SELECT s.tenant_id, (s.result).score, (s.result).breakdown, (s.result).loss,
+           (s.result).bad_controls, (s.result).bad_findings
+      FROM (
+        SELECT f.tenant_id,
+               securatlas._tenant_score(
+                   securatlas._tenant_facts(f.kind, f.item, f.control, f.word, f.number, f.other,
+                                            catalogue),
+                   catalogue, weights, penalties) AS result
+          FROM (<rows>) AS f
          GROUP BY f.tenant_id
         HAVING securatlas._tenant_facts(f.kind, f.item, f.control, f.word, f.number, f.other,
                                         catalogue) IS NOT NULL) AS s
-    $query$
+    $query$, '<rows>', others || ' UNION ALL ' || evidence);
+END
 $fn$;
-COMMENT ON FUNCTION securatlas._risk_query() IS 'The query that computes the scores of one tenant (only_tenant), or of each active tenant (NULL), with these weights and penalties and this catalogue of controls.';
+COMMENT ON FUNCTION securatlas._risk_query(boolean) IS 'The query that computes the scores of one tenant (only_tenant), or of each active tenant (NULL), with these weights and penalties and this catalogue of controls.
+in_memory: Of the active tenants that are asked for, of whom each is named once, in memory that does not heed work_mem.';
 
 -- Of cron, which the role of the recompute need not be able to use.
 CREATE FUNCTION securatlas._begin_work(work text, phase text, total bigint) RETURNS boolean
@@ -247,14 +274,32 @@ CREATE FUNCTION securatlas._work_done() RETURNS boolean
     LANGUAGE C VOLATILE COST 10 AS 'MODULE_PATHNAME', 'securatlas_work_done';
 COMMENT ON FUNCTION securatlas._work_done() IS 'Counts one more as done; returns true, so that a condition can count rows.';
 
+-- A row of evidence or of a link has about 70 bytes in its table or more, and becomes a note of 20. What
+-- was collected without notes exists up to four times while it is put together. A value has up to 1 GB.
+CREATE FUNCTION securatlas._facts_fit(tenants bigint, catalogue bytea, evidence regclass, links regclass)
+    RETURNS boolean LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $fn$
+    WITH RECURSIVE part (id) AS (
+        VALUES (evidence::oid), (links::oid)
+        UNION
+        SELECT i.inhrelid FROM part JOIN pg_inherits i ON i.inhparent = part.id
+    )
+    SELECT bool_and(c.relkind <> 'f')
+           AND 4 * tenants * securatlas._facts_size(catalogue) + 0.3 * sum(pg_table_size(c.oid))
+               <= least(900e6, pg_size_bytes(current_setting('work_mem'))
+                               * current_setting('hash_mem_multiplier')::float8)
+      FROM part JOIN pg_class c ON c.oid = part.id
+$fn$;
+COMMENT ON FUNCTION securatlas._facts_fit(bigint, bytea, regclass, regclass) IS 'Whether the facts of so many tenants, with these tables of evidence and its links, fit into work_mem (times hash_mem_multiplier).';
+
 CREATE FUNCTION securatlas._create_recompute() RETURNS void LANGUAGE plpgsql
 AS $install$
 BEGIN
     -- RETURN QUERY, because PostgreSQL has no parallel plan for INSERT ... SELECT. JIT compilation would
-    -- cost more time than it saves. Each process has facts of all tenants, which the leader has to put
-    -- together: it does not make a third part of its own.
-    EXECUTE securatlas._with_tenant(replace($create$
-    CREATE OR REPLACE FUNCTION fn_compute_risk_scores(only_tenant uuid)
+    -- cost more time than it saves.
+    EXECUTE securatlas._with_tenant(replace(replace($create$
+    CREATE OR REPLACE FUNCTION fn_compute_risk_scores(only_tenant uuid, asked uuid[])
         RETURNS TABLE (tenant_id uuid, score int, breakdown jsonb, loss numeric,
                        bad_controls bigint, bad_findings bigint)
         LANGUAGE plpgsql SECURITY DEFINER
@@ -262,7 +307,6 @@ BEGIN
         SET row_security = off
         SET plan_cache_mode = force_custom_plan
         SET jit = off
-        SET parallel_leader_participation = off
         SET work_mem = '256MB'
     AS $fn$
     #variable_conflict use_column
@@ -272,11 +316,20 @@ BEGIN
         catalogue bytea;
     BEGIN
         EXECUTE securatlas._catalogue_query() INTO catalogue;
-        RETURN QUERY
-        <query>;
+        IF only_tenant IS NULL AND securatlas._facts_fit(cardinality(asked), catalogue,
+               'tenant_evidence_items', 'control_evidence_links') THEN
+            RETURN QUERY
+            <query in memory>;
+        ELSE
+            -- Each process has facts of all tenants, which the leader has to put together: it does not
+            -- make a third part of its own.
+            PERFORM set_config('parallel_leader_participation', 'off', true);
+            RETURN QUERY
+            <query>;
+        END IF;
     END
-    $fn$ $create$, '<query>', securatlas._risk_query()));
-    COMMENT ON FUNCTION fn_compute_risk_scores(uuid) IS 'Computes the scores of one tenant, or of each active tenant (NULL), and how many of its controls and open findings are left out of them.';
+    $fn$ $create$, '<query>', securatlas._risk_query()), '<query in memory>', securatlas._risk_query(true)));
+    COMMENT ON FUNCTION fn_compute_risk_scores(uuid, uuid[]) IS 'Computes the scores of one tenant, or of each active tenant (NULL and their ids), and how many of its controls and open findings are left out of them.';
 
     -- The id of a snapshot is computed from the tenant and the night, or from what tells this call from
     -- others. So the primary key of the table keeps a tenant from having two for a night, whether a
@@ -302,9 +355,11 @@ BEGIN
         controls bigint;
         findings bigint;
         tenants_to_score bigint;
+        asked uuid[];
+        distributed CONSTANT boolean := securatlas._is_distributed('tenant_risk_snapshots');
     BEGIN
         IF only_tenant IS NULL THEN
-            SELECT count(*) INTO tenants_to_score
+            SELECT count(*), array_agg(t.id) FILTER (WHERE NOT distributed) INTO tenants_to_score, asked
               FROM tenants t
               JOIN (SELECT DISTINCT s.tenant_id FROM tenant_subscriptions s
                      WHERE s.status::text IN ('active', 'trialing')) AS active ON active.tenant_id = t.id;
@@ -320,7 +375,7 @@ BEGIN
              WHERE s.computed_at >= midnight AND s.id = securatlas._snapshot_id(s.tenant_id, occasion)
                AND (only_tenant IS NULL OR s.tenant_id = only_tenant);
         END IF;
-        IF only_tenant IS NULL AND securatlas._is_distributed('tenant_risk_snapshots') THEN
+        IF only_tenant IS NULL AND distributed THEN
             SELECT count(*) INTO controls
               FROM tenant_controls c
               JOIN (SELECT DISTINCT s.tenant_id FROM tenant_subscriptions s
@@ -345,8 +400,10 @@ BEGIN
                    s.loss, now(), snapshot_type
               FROM (<query>) AS s (tenant_id, score, breakdown, loss, bad_controls, bad_findings);
         ELSE
+            -- Checks of foreign keys would make a plan for each row.
+            PERFORM set_config('plan_cache_mode', 'auto', true);
             WITH scored AS MATERIALIZED (
-                SELECT * FROM fn_compute_risk_scores(only_tenant)
+                SELECT * FROM fn_compute_risk_scores(only_tenant, asked)
             ), warned AS MATERIALIZED (
                 SELECT fn_warn_of_bad_rows(only_tenant, sum(s.bad_controls)::bigint,
                                            sum(s.bad_findings)::bigint),

@@ -17,7 +17,7 @@ VALUES
     (10, 'fn_refreshes_under_way()', 'SETOF uuid'),
     (11, 'fn_request_tokens(uuid, integer, uuid)', 'text'),
     (12, 'fn_on_token_response(net._http_response)', 'void'),
-    (13, 'fn_compute_risk_scores(uuid)', 'TABLE(tenant_id uuid, score integer, breakdown jsonb, loss numeric, bad_controls bigint, bad_findings bigint)'),
+    (13, 'fn_compute_risk_scores(uuid, uuid[])', 'TABLE(tenant_id uuid, score integer, breakdown jsonb, loss numeric, bad_controls bigint, bad_findings bigint)'),
     (14, 'fn_request_sync(uuid, uuid, text, jsonb)', 'bigint')
 $fn$;
 COMMENT ON FUNCTION securatlas._functions() IS 'The functions that install() creates in the target schema.';

@@ -39,12 +39,6 @@ struct Catalogue::Framework {
 
 namespace {
 
-std::size_t hash(const Id& id) {
-    std::uint64_t mixed = id.high * 0x9E3779B97F4A7C15U ^ id.low;
-    mixed = (mixed ^ mixed >> 32) * 0xD6E8FEB86659FD93U;
-    return static_cast<std::size_t>(mixed ^ mixed >> 32);
-}
-
 template <class T>
 void append(std::vector<unsigned char>& block, const T& value) {
     static_assert(std::is_trivially_copyable_v<T>);

@@ -35,7 +35,7 @@ std::optional<ControlStatus> control_status(std::string_view name) {
     return std::nullopt;
 }
 
-// ---- the block: a header, a part for each category, two sets ---------------------------------
+// ---- the block: a header, a part for each category, three sets ---------------------------------
 
 struct ControlSummary::Part {
     double maturity;
@@ -52,7 +52,7 @@ struct ControlSummary::Header {
 std::size_t ControlSummary::size_of(int places, int categories) {
     static_assert(std::is_trivially_copyable_v<Header> && std::is_trivially_copyable_v<Part>);
     return sizeof(Header) + static_cast<std::size_t>(categories) * sizeof(Part) +
-           2 * set_size(places);
+           3 * set_size(places);
 }
 
 ControlSummary ControlSummary::make(Bytes block, int places, int categories) {
@@ -88,7 +88,9 @@ Bytes ControlSummary::assessed() const {
     return block_.subspan(sizeof(Header) + parts().size_bytes(), set_bytes());
 }
 
-Bytes ControlSummary::met() const { return block_.last(set_bytes()); }
+Bytes ControlSummary::met() const { return block_.last(2 * set_bytes()).first(set_bytes()); }
+
+Bytes ControlSummary::proven() const { return block_.last(set_bytes()); }
 
 // ---- adding ------------------------------------------------------------------------------------
 
@@ -128,6 +130,7 @@ bool ControlSummary::add(const ControlSummary& other) {
     for (std::size_t i = 0; i < parts().size(); ++i) add_part(parts()[i], other.parts()[i]);
     add_set(assessed(), other.assessed());
     add_set(met(), other.met());
+    add_set(proven(), other.proven());
     return true;
 }
 

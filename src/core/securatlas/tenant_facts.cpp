@@ -48,6 +48,7 @@ struct TenantFacts::Note {
         std::memcpy(&note.id.high, &weight, sizeof weight);
         return note;
     }
+    bool is_weight() const { return number <= kNoFramework; }
     double weight() const {
         double result;
         std::memcpy(&result, &id.high, sizeof result);
@@ -114,6 +115,13 @@ void TenantFacts::write(unsigned char* whole) const {
 }
 
 void TenantFacts::write_notes(unsigned char* to) const {
+    if (is_settled_) {
+        for_each_note([&to](const Note& note) {
+            note.write(to);
+            to += Note::kSize;
+        });
+        return;
+    }
     const auto append = [&to](const unsigned char* from, std::size_t notes) {
         if (notes > 0) std::memcpy(to, from, notes * Note::kSize);
         to += notes * Note::kSize;
@@ -126,8 +134,11 @@ void TenantFacts::write_notes(unsigned char* to) const {
 
 template <class F>
 void TenantFacts::for_each_note(F&& function) const {
-    const auto visit = [&function](const unsigned char* begin, std::size_t notes) {
-        for (std::size_t i = 0; i < notes; ++i) function(Note::read(begin + i * Note::kSize));
+    const auto visit = [&function, this](const unsigned char* begin, std::size_t notes) {
+        for (std::size_t i = 0; i < notes; ++i) {
+            const Note note = Note::read(begin + i * Note::kSize);
+            if (!is_settled_ || note.is_weight()) function(note);
+        }
     };
     visit(written_.data(), written_.size() / Note::kSize);
     for (Chunk* chunk = chunk_; chunk != nullptr; chunk = chunk->previous) {
@@ -166,7 +177,7 @@ void TenantFacts::add_finding(std::optional<std::string_view> severity) {
 }
 
 void TenantFacts::add_note(const Note& note) {
-    assert(has_room());
+    assert(has_room() && !is_settled_);
     note.write(next_);
     next_ += Note::kSize;
     --room_;
@@ -192,6 +203,15 @@ void TenantFacts::add_chunk(Bytes memory) {
     chunk_ = ::new (memory.data()) Chunk{chunk_, 0, capacity};
     next_ = chunk_->begin();
     room_ = static_cast<std::uint32_t>(capacity);
+}
+
+void TenantFacts::settle() {
+    if (is_settled_) return;
+    add_proven(controls_.proven());
+    std::uint32_t weights = 0;
+    for_each_note([&weights](const Note& note) { weights += note.is_weight() ? 1 : 0; });
+    is_settled_ = true;
+    notes_ = weights;
 }
 
 bool TenantFacts::add(const TenantFacts& other, Bytes chunk) {
@@ -226,27 +246,25 @@ int TenantFacts::categories() const { return controls_.categories(); }
 
 std::int64_t TenantFacts::bad_findings() const { return header().bad_findings; }
 
-std::optional<double> TenantFacts::evidence_share() const {
+void TenantFacts::add_proven(Bytes set) const {
     std::vector<Id> evidence;
     evidence.reserve(notes_);
     for_each_note([&evidence](const Note& note) {
         if (note.number == Note::kEvidence) evidence.push_back(note.id);
     });
     std::sort(evidence.begin(), evidence.end());
-    std::vector<unsigned char> proven(controls_.set_bytes());
     for_each_note([&](const Note& note) {
         if (note.number >= 0 && std::binary_search(evidence.begin(), evidence.end(), note.id)) {
-            add_place(proven, note.number);
+            add_place(set, note.number);
         }
     });
-    return controls_.share_in(proven);
 }
 
 std::optional<double> TenantFacts::framework_readiness(const Catalogue& catalogue) const {
     double weights = 0.0;
     double sum = 0.0;
     for_each_note([&](const Note& note) {
-        if (note.number > Note::kNoFramework) return;
+        if (!note.is_weight()) return;
         weights += note.weight();
         const ConstBytes sets = catalogue.requirements(Note::kNoFramework - 1 - note.number);
         const std::size_t count = sets.size() / controls_.set_bytes();
@@ -260,9 +278,12 @@ std::optional<double> TenantFacts::framework_readiness(const Catalogue& catalogu
 Posture TenantFacts::posture(const Catalogue& catalogue) const {
     assert(catalogue.places() == places());
     const Header& own = header();
+    const Bytes known = controls_.proven();
+    std::vector<unsigned char> proven(known.begin(), known.end());
+    add_proven(proven);
     return {
         .average_maturity = controls_.average_maturity(),
-        .evidence_share = evidence_share(),
+        .evidence_share = controls_.share_in(proven),
         .framework_readiness = framework_readiness(catalogue),
         .open_findings = {own.open_findings[0], own.open_findings[1], own.open_findings[2],
                           own.open_findings[3]},

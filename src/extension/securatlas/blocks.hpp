@@ -25,11 +25,15 @@ inline core::Bytes block_in(bytea* value) {
     return {reinterpret_cast<unsigned char*>(VARDATA(value)) + kPadding, size - kPadding};
 }
 
-// An argument that is aligned and has a length word of four bytes: itself or a copy.
-inline bytea* aligned_argument(FunctionCallInfo fcinfo, int argument) {
-    auto* value = reinterpret_cast<bytea*>(PG_GETARG_POINTER(argument));
+// A value that is aligned and has a length word of four bytes: itself or a copy.
+inline bytea* aligned(Datum datum) {
+    auto* value = reinterpret_cast<bytea*>(DatumGetPointer(datum));
     if (reinterpret_cast<std::uintptr_t>(value) % 8 == 0 && VARATT_IS_4B_U(value)) return value;
-    return pg::call([&] { return PG_GETARG_BYTEA_P_COPY(argument); });
+    return pg::call([datum] { return DatumGetByteaPCopy(datum); });
+}
+
+inline bytea* aligned_argument(FunctionCallInfo fcinfo, int argument) {
+    return aligned(PG_GETARG_DATUM(argument));
 }
 
 // A new value with a block of so many bytes, which are not initialized.

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <new>
 
-#include "securatlas/blocks.hpp"
+#include "securatlas/fact_row.hpp"
 
 extern "C" {
 #include "catalog/pg_type_d.h"
@@ -18,17 +18,6 @@ namespace securatlas {
 namespace {
 
 constexpr std::size_t kMaxPlaces = 10'000'000;
-
-std::string_view text_in(Datum datum) {
-    auto* value = reinterpret_cast<varlena*>(DatumGetPointer(datum));
-    // Only large texts need a call into PostgreSQL, and most are small.
-    if (VARATT_IS_EXTERNAL(value) || VARATT_IS_COMPRESSED(value)) {
-        value = pg::call([value] { return pg_detoast_datum_packed(value); });
-    }
-    return {VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)};
-}
-
-core::Id id_in(Datum datum) { return core::read_id(DatumGetUUIDP(datum)->data); }
 
 // A UUID of SHA-256, which FIPS allows. In C world.
 pg_uuid_t* uuid_of_hash(const unsigned char* data, std::size_t size) {
@@ -78,29 +67,6 @@ Datum key_of_text(FunctionCallInfo fcinfo) {
 
 // ---- the catalogue -----------------------------------------------------------------------------
 
-struct Elements {
-    Datum* values = nullptr;
-    bool* nulls = nullptr;
-    int count = 0;
-
-    std::optional<core::Id> id(int index) const {
-        return nulls[index] ? std::nullopt : std::optional(id_in(values[index]));
-    }
-};
-
-// NULL is an empty array.
-Elements elements(FunctionCallInfo fcinfo, int argument, Oid type) {
-    Elements all;
-    if (PG_ARGISNULL(argument)) return all;
-    const bool is_uuid = type == UUIDOID;
-    pg::call([&] {
-        deconstruct_array(PG_GETARG_ARRAYTYPE_P(argument), type, is_uuid ? UUID_LEN : -1, false,
-                          is_uuid ? TYPALIGN_CHAR : TYPALIGN_INT, &all.values, &all.nulls,
-                          &all.count);
-    });
-    return all;
-}
-
 // (controls uuid[], categories text[], frameworks uuid[], requirements uuid[], asked uuid[])
 Datum catalogue(FunctionCallInfo fcinfo) {
     const Elements ids = elements(fcinfo, 0, UUIDOID);
@@ -140,20 +106,6 @@ struct State {
     core::TenantFacts facts;
 };
 
-MemoryContext aggregate_memory(FunctionCallInfo fcinfo) {
-    MemoryContext memory = nullptr;
-    if (AggCheckCallContext(fcinfo, &memory) == 0) {
-        throw pg::Error("0A000", "function must be called by its aggregate");
-    }
-    return memory;
-}
-
-core::Bytes allocate(MemoryContext memory, std::size_t size) {
-    return pg::call([=] {
-        return core::Bytes(static_cast<unsigned char*>(MemoryContextAlloc(memory, size)), size);
-    });
-}
-
 State* new_state(MemoryContext memory, int places, int categories) {
     const std::size_t size = core::TenantFacts::block_size(places, categories);
     const core::Bytes all = allocate(memory, sizeof(State) + size);
@@ -167,26 +119,6 @@ void make_room(MemoryContext memory, core::TenantFacts& facts) {
     if (!facts.has_room()) facts.add_chunk(allocate(memory, core::TenantFacts::chunk_size(kNotes)));
 }
 
-// The catalogue is the same in each call: the first one copies it.
-const core::Catalogue& known_catalogue(FunctionCallInfo fcinfo, int argument) {
-    auto*& known = fcinfo->flinfo->fn_extra;
-    if (known == nullptr) {
-        (void)catalogue_argument(fcinfo, argument);
-        const MemoryContext memory = fcinfo->flinfo->fn_mcxt;
-        bytea* copy = pg::call([&] {
-            const MemoryContext caller = MemoryContextSwitchTo(memory);
-            bytea* result = PG_GETARG_BYTEA_P_COPY(argument);
-            MemoryContextSwitchTo(caller);
-            return result;
-        });
-        const core::Bytes place = allocate(memory, sizeof(core::Catalogue));
-        known = ::new (place.data()) core::Catalogue(*core::Catalogue::at(block_in(copy)));
-    }
-    return *static_cast<const core::Catalogue*>(known);
-}
-
-enum class Kind { control = 1, evidence, link, finding, selection, asked, tenant };
-
 // (state internal, kind int, item uuid, control uuid, word text, number float8, other float8,
 //  catalogue bytea)
 Datum add_fact(FunctionCallInfo fcinfo) {
@@ -194,63 +126,8 @@ Datum add_fact(FunctionCallInfo fcinfo) {
     const core::Catalogue& catalogue = known_catalogue(fcinfo, 7);
     State* state = PG_ARGISNULL(0) ? new_state(memory, catalogue.places(), catalogue.categories())
                                    : reinterpret_cast<State*>(PG_GETARG_POINTER(0));
-    core::TenantFacts& facts = state->facts;
-    const auto id = [fcinfo](int argument) {
-        return PG_ARGISNULL(argument) ? std::nullopt
-                                      : std::optional(id_in(PG_GETARG_DATUM(argument)));
-    };
-    const auto word = [fcinfo] {
-        return PG_ARGISNULL(4) ? std::nullopt : std::optional(text_in(PG_GETARG_DATUM(4)));
-    };
-    const auto number = [fcinfo](int argument) {
-        return PG_ARGISNULL(argument) ? std::nullopt : std::optional(PG_GETARG_FLOAT8(argument));
-    };
-    const auto place = [&]() -> std::optional<core::Catalogue::Place> {
-        const auto control = id(3);
-        return control ? catalogue.control(*control) : std::nullopt;
-    };
-    switch (static_cast<Kind>(PG_ARGISNULL(1) ? 0 : PG_GETARG_INT32(1))) {
-        case Kind::control: {
-            const auto found = place();
-            const auto status = word();
-            facts.add_control({.place = found ? std::optional(found->place) : std::nullopt,
-                               .category = found ? found->category : std::nullopt,
-                               .status = status ? core::control_status(*status) : std::nullopt,
-                               .maturity = number(5)});
-            break;
-        }
-        case Kind::evidence:
-            if (const auto item = id(2)) {
-                make_room(memory, facts);
-                facts.add_evidence(*item);
-            }
-            break;
-        case Kind::link: {
-            const auto item = id(2);
-            const auto found = place();
-            if (item && found) {
-                make_room(memory, facts);
-                facts.add_link(*item, found->place);
-            }
-            break;
-        }
-        case Kind::finding:
-            facts.add_finding(word());
-            break;
-        case Kind::selection: {
-            const auto framework = id(3);
-            make_room(memory, facts);
-            facts.add_selection(framework ? catalogue.framework(*framework) : std::nullopt,
-                                number(5).value_or(0.0));
-            break;
-        }
-        case Kind::asked:
-            facts.ask();
-            break;
-        case Kind::tenant:
-            facts.add_tenant(number(6), number(5));
-            break;
-    }
+    add_row<1>(fcinfo, catalogue, state->facts,
+               [memory](core::TenantFacts& facts) { make_room(memory, facts); });
     PG_RETURN_POINTER(state);
 }
 

@@ -1,17 +1,23 @@
 // SQL functions of schema securatlas that compute the risk score.
+#include <algorithm>
 #include <cstring>
+#include <iterator>
 
-#include "securatlas/blocks.hpp"
 #include "securatlas/core/securatlas/risk_score.hpp"
+#include "securatlas/core/securatlas/tenant_table.hpp"
+#include "securatlas/fact_row.hpp"
 
 extern "C" {
 #include "access/htup_details.h"
 #include "catalog/pg_type_d.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
+#include "utils/tuplestore.h"
+#include "utils/uuid.h"
 }
 
 namespace securatlas {
@@ -147,32 +153,85 @@ Datum breakdown(const core::PerCategory& values, const core::ControlSummary& con
     });
 }
 
+struct TenantScore {
+    Datum values[5];  // score, breakdown, loss, bad_controls, bad_findings
+    bool nulls[5];
+};
+
+TenantScore score_of(const core::TenantFacts& facts, const core::Catalogue& catalogue,
+                     const core::RiskRule& rule) {
+    if (facts.places() != catalogue.places() || facts.categories() != catalogue.categories()) {
+        throw pg::Error("22023", "facts of a tenant refer to another catalogue");
+    }
+    const core::RiskScore result = core::score_risk(rule, facts.posture(catalogue));
+    TenantScore score{
+        {Int32GetDatum(result.score), breakdown(result.values, facts.controls(), catalogue), 0,
+         Int64GetDatum(facts.controls().bad_rows()), Int64GetDatum(facts.bad_findings())},
+        {false, false, true, false, false}};
+    if (result.annualized_loss_expectancy) {
+        score.nulls[2] = false;
+        score.values[2] = pg::call([&] {
+            return DirectFunctionCall1(float8_numeric,
+                                       Float8GetDatum(*result.annualized_loss_expectancy));
+        });
+    }
+    return score;
+}
+
 // (facts bytea, catalogue bytea, weights float8[], penalties float8[])
 Datum tenant_score(FunctionCallInfo fcinfo) {
     if (PG_ARGISNULL(0)) PG_RETURN_NULL();
     const core::TenantFacts facts = facts_argument(fcinfo, 0);
     const core::Catalogue catalogue = catalogue_argument(fcinfo, 1);
-    if (facts.places() != catalogue.places() || facts.categories() != catalogue.categories()) {
-        throw pg::Error("22023", "facts of a tenant refer to another catalogue");
+    TenantScore score = score_of(facts, catalogue, rule_arguments(fcinfo, 2, 3));
+    return pg::call([&] { return make_row(fcinfo, score.values, score.nulls); });
+}
+
+// What several aggregates have collected.
+std::unique_ptr<core::TenantTable> united(const Elements& parts) {
+    std::unique_ptr<core::TenantTable> table;
+    for (int i = 0; i < parts.count; ++i) {
+        if (parts.nulls[i]) continue;
+        const core::Bytes part = block_in(aligned(parts.values[i]));
+        if (!table) table = core::TenantTable::like(part);
+        if (!table || !table->add(part)) {
+            throw pg::Error("22023", "value is no collection of facts of tenants");
+        }
     }
-    const core::RiskScore result =
-        core::score_risk(rule_arguments(fcinfo, 2, 3), facts.posture(catalogue));
-    Datum values[] = {
-        Int32GetDatum(result.score),
-        breakdown(result.values, facts.controls(), catalogue),
-        0,
-        Int64GetDatum(facts.controls().bad_rows()),
-        Int64GetDatum(facts.bad_findings()),
-    };
-    bool nulls[] = {false, false, true, false, false};
-    if (result.annualized_loss_expectancy) {
-        nulls[2] = false;
-        values[2] = pg::call([&] {
-            return DirectFunctionCall1(float8_numeric,
-                                       Float8GetDatum(*result.annualized_loss_expectancy));
+    if (!table) table = std::make_unique<core::TenantTable>(std::vector<core::Id>{}, 1, 0);
+    return table;
+}
+
+// (facts bytea[], catalogue bytea, weights float8[], penalties float8[]), a set
+Datum tenant_scores(FunctionCallInfo fcinfo) {
+    pg::call([&] { InitMaterializedSRF(fcinfo, 0); });
+    if (PG_ARGISNULL(0)) return Datum{0};
+    const core::Catalogue catalogue = catalogue_argument(fcinfo, 1);
+    const core::RiskRule rule = rule_arguments(fcinfo, 2, 3);
+    const auto table = united(elements(fcinfo, 0, BYTEAOID));
+    const MemoryContext caller = CurrentMemoryContext;
+    const MemoryContext memory = pg::call(
+        [] { return AllocSetContextCreate(CurrentMemoryContext, "a row", ALLOCSET_SMALL_SIZES); });
+    MemoryContextSwitchTo(memory);
+    auto* result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
+    table->for_each([&](const core::Id& tenant, const core::TenantFacts& facts) {
+        if (!facts.is_wanted()) return;
+        const TenantScore score = score_of(facts, catalogue, rule);
+        pg_uuid_t id;
+        static_assert(sizeof id == sizeof tenant);
+        std::memcpy(&id, &tenant, sizeof id);
+        Datum values[1 + std::size(score.values)] = {UUIDPGetDatum(&id)};
+        bool nulls[1 + std::size(score.nulls)] = {false};
+        std::copy(std::begin(score.values), std::end(score.values), values + 1);
+        std::copy(std::begin(score.nulls), std::end(score.nulls), nulls + 1);
+        pg::call([&] {
+            CHECK_FOR_INTERRUPTS();
+            tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+            MemoryContextReset(memory);
         });
-    }
-    return pg::call([&] { return make_row(fcinfo, values, nulls); });
+    });
+    MemoryContextSwitchTo(caller);
+    return Datum{0};
 }
 
 }  // namespace
@@ -189,5 +248,10 @@ PGDLLEXPORT Datum securatlas_risk_score(PG_FUNCTION_ARGS) {
 PG_FUNCTION_INFO_V1(securatlas_tenant_score);
 PGDLLEXPORT Datum securatlas_tenant_score(PG_FUNCTION_ARGS) {
     return securatlas::extension::entry_point([&] { return securatlas::tenant_score(fcinfo); });
+}
+
+PG_FUNCTION_INFO_V1(securatlas_tenant_scores);
+PGDLLEXPORT Datum securatlas_tenant_scores(PG_FUNCTION_ARGS) {
+    return securatlas::extension::entry_point([&] { return securatlas::tenant_scores(fcinfo); });
 }
 }

@@ -28,6 +28,13 @@ struct Id {
 // Of the 16 bytes at `bytes`.
 Id read_id(const unsigned char* bytes);
 
+// For hash tables in memory: not the same on every machine.
+inline std::size_t hash(const Id& id) {
+    std::uint64_t mixed = id.high * 0x9E3779B97F4A7C15U ^ id.low;
+    mixed = (mixed ^ mixed >> 32) * 0xD6E8FEB86659FD93U;
+    return static_cast<std::size_t>(mixed ^ mixed >> 32);
+}
+
 class Catalogue {
   public:
     struct Control {

@@ -1,5 +1,5 @@
 // What the risk score needs to know of the controls of a tenant, added up row by row: how mature
-// they are, by category, and which of them are assessed and which are met.
+// they are, by category, and which of them are assessed, which are met, and which are proven.
 //
 // A summary lies in one block of memory without pointers, so that an aggregate can keep it as a
 // bytea, copy it, and send it from a parallel worker to its leader. The classes here look at
@@ -63,6 +63,8 @@ class ControlSummary {
     std::optional<double> average_maturity() const;  // 0 to 5
     // Of one category, 0 to categories() - 1.
     std::optional<double> average_maturity(int category) const;
+    // The set of controls that have valid evidence, assessed or not, which its user adds.
+    Bytes proven() const;
     // The share of the assessed controls that is in the set, 0 to 1; nullopt: none is assessed.
     std::optional<double> share_in(ConstBytes set) const;
     // Of sets that follow each other in `requirements`, the number of those whose controls are all

@@ -49,6 +49,18 @@ class TenantFacts {
     void add_chunk(Bytes memory);
     static std::size_t chunk_size(std::size_t notes);
 
+    // Has the processor read what adding a row will need.
+    void prefetch() const {
+        constexpr std::size_t kLine = 64;
+        constexpr std::size_t kLines = 4;  // what comes behind them is seldom all needed
+        for (std::size_t i = 0; i < kLines; ++i) __builtin_prefetch(block_.data() + i * kLine, 1);
+        __builtin_prefetch(next_, 1);
+    }
+
+    // All evidence and all links are there: looks them up now and forgets their notes, of which no
+    // more may be added.
+    void settle();
+
     // Adds what other rows say, with a chunk of chunk_size(other.notes()) for its notes. False: it
     // is of another catalogue, and nothing was added.
     bool add(const TenantFacts& other, Bytes chunk);
@@ -71,9 +83,9 @@ class TenantFacts {
     Header& header() const;
     void add_note(const Note& note);
     void write_notes(unsigned char* to) const;
+    void add_proven(Bytes set) const;
     template <class F>
     void for_each_note(F&& function) const;
-    std::optional<double> evidence_share() const;
     std::optional<double> framework_readiness(const Catalogue& catalogue) const;
 
     // What each note needs comes first, so that it is in one line of the processor's cache.
@@ -81,7 +93,8 @@ class TenantFacts {
     std::uint32_t room_ = 0;         // for how many there is room
     std::uint32_t notes_ = 0;
     Chunk* chunk_ = nullptr;  // the one that has it
-    ConstBytes written_;      // notes of facts that were written, in place of chunks
+    bool is_settled_ = false;
+    ConstBytes written_;  // notes of facts that were written, in place of chunks
     Bytes block_;
     ControlSummary controls_;
 };
