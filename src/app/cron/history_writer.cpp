@@ -140,6 +140,16 @@ HistoryWriter::Written HistoryWriter::flush(core::Instant planned_until, bool is
     return written;
 }
 
+bool HistoryWriter::write_new(core::Instant planned_until, bool is_behind, Written& written) {
+    if (claims_.empty() && skips_.empty() && interrupted_.empty()) return true;
+    try {
+        return write_new_rows(planned_until, is_behind, written);
+    } catch (const pg::runs::MayBeTaken&) {
+        way_ = pg::runs::Way::by_statement;
+    }
+    return write_new_rows(planned_until, is_behind, written);
+}
+
 // Writes new rows, and with the last of them planned_until. Many are written in portions, claims
 // first, in which roles take turns, each with its runs by their rank: so the first runs do not wait
 // for the claims of the last ones, no role waits for ten thousand claims of another, and no worker
@@ -147,8 +157,7 @@ HistoryWriter::Written HistoryWriter::flush(core::Instant planned_until, bool is
 // a run from being claimed again. So once there are runs without a row, or whose row goes when they
 // succeed, everything is written in one transaction; and what was missed without a row is told with
 // planned_until, not before.
-bool HistoryWriter::write_new(core::Instant planned_until, bool is_behind, Written& written) {
-    if (claims_.empty() && skips_.empty() && interrupted_.empty()) return true;
+bool HistoryWriter::write_new_rows(core::Instant planned_until, bool is_behind, Written& written) {
     pg::ExtensionTransaction transaction(pg::Tables::cron);
     if (!pg::runs::try_lock_history()) return false;
     Written here;
@@ -173,12 +182,14 @@ bool HistoryWriter::write_new(core::Instant planned_until, bool is_behind, Writt
         all_logged = std::ranges::all_of(here.runs, &pg::runs::RunRow::logged);
         all_stay = std::ranges::all_of(here.runs, &pg::runs::RunRow::row_stays);
     }
+    std::size_t refused = done - here.runs.size();
     std::size_t skipped = 0;
     auto unlogged = unlogged_missed_;
     while (done == claims_.size() && skipped < skips_.size() && (skipped == 0 || !all_stay)) {
         pg::check_interrupts();
         const std::vector<core::RecordSkip> portion = skips_from(skipped);
-        const auto recorded = pg::runs::record_skips(portion);
+        const auto recorded = pg::runs::record_skips(portion, way_);
+        refused += portion.size() - recorded.logged.size() - recorded.unlogged.size();
         missed.add(recorded.logged);
         std::ranges::copy_if(recorded.unlogged, std::back_inserter(unlogged), is_missed);
         skipped += portion.size();
@@ -206,6 +217,8 @@ bool HistoryWriter::write_new(core::Instant planned_until, bool is_behind, Writt
     } else {
         transaction.commit();
     }
+    // Where one occurrence has a row already, more may have.
+    if (refused == 0) way_ = pg::runs::Way::past_executor;
     written = std::move(here);
     unlogged_missed_ = std::move(unlogged);
     claims_.remove_first(done);
@@ -279,7 +292,7 @@ void HistoryWriter::write_jobs() {
 
 void HistoryWriter::write_claims(const std::vector<core::ClaimRun>& claims, Written& written) {
     std::map<ClaimKey, core::RunId> claimed;
-    for (pg::runs::RunRow& run : pg::runs::claim(claims, pg::settings().log_run)) {
+    for (pg::runs::RunRow& run : pg::runs::claim(claims, pg::settings().log_run, way_)) {
         claimed[key_of(run.occurrence)] = run.run;
         written.runs.push_back(std::move(run));
     }

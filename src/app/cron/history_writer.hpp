@@ -94,6 +94,7 @@ class HistoryWriter {
     bool has_work() const;
     // Each uses one transaction; false: the history is locked.
     bool write_new(core::Instant planned_until, bool is_behind, Written& written);
+    bool write_new_rows(core::Instant planned_until, bool is_behind, Written& written);
     bool write_changes(Written& written);
     void write_jobs();
 
@@ -111,6 +112,7 @@ class HistoryWriter {
     std::vector<pg::runs::StartedRun> started_;
     Changes changes_;
     Changes locked_;
+    pg::runs::Way way_ = pg::runs::Way::past_executor;
     RetryPause pause_;         // of everything
     RetryPause locked_pause_;  // of what is locked
 };

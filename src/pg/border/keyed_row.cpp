@@ -40,15 +40,10 @@ bool has_other_triggers(const TriggerDesc* triggers, const char* known) {
     return false;
 }
 
-// Whether a trigger fires for DELETE in this session.
 bool has_delete_triggers(const TriggerDesc* triggers) {
-    const bool is_replica = SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA;
     for (int i = 0; triggers != nullptr && i < triggers->numtriggers; ++i) {
         const Trigger& trigger = triggers->triggers[i];
-        if (!TRIGGER_FOR_DELETE(trigger.tgtype)) continue;
-        if (trigger.tgenabled == TRIGGER_FIRES_ALWAYS) return true;
-        if (trigger.tgenabled == (is_replica ? TRIGGER_FIRES_ON_REPLICA : TRIGGER_FIRES_ON_ORIGIN))
-            return true;
+        if (TRIGGER_FOR_DELETE(trigger.tgtype) && fires(trigger)) return true;
     }
     return false;
 }
@@ -130,7 +125,8 @@ void enter_into_indexes(Relation table, TupleTableSlot* slot, const Change* chan
     foreach (cell, indexes) {
         Relation index = index_open(lfirst_oid(cell), RowExclusiveLock);
         IndexInfo* info = BuildIndexInfo(index);
-        enter_into_index(table, index, info, slot, has_same_keys(info, changes, count), &state);
+        enter_into_index(table, OpenIndex::of(index, info), slot,
+                         has_same_keys(info, changes, count), &state);
         index_close(index, NoLock);
     }
     list_free(indexes);
@@ -144,7 +140,8 @@ void enter_into_known(Relation table, const KnownIndexes& indexes, TupleTableSlo
         Relation index = index_open(indexes.ids[i], RowExclusiveLock);
         // A copy, because what belongs to `state` is put into it.
         IndexInfo info = *indexes.infos[i];
-        enter_into_index(table, index, &info, slot, has_same_keys(&info, changes, count), &state);
+        enter_into_index(table, OpenIndex::of(index, &info), slot,
+                         has_same_keys(&info, changes, count), &state);
         index_close(index, NoLock);
     }
     if (state != nullptr) FreeExecutorState(state);
@@ -263,6 +260,17 @@ Value value_of(HeapTuple row, Relation table, AttrNumber column) {
     return value;
 }
 
+Bytes bytes_of(Datum text_value) {
+    text* packed = DatumGetTextPP(text_value);
+    return {VARDATA_ANY(packed), static_cast<std::size_t>(VARSIZE_ANY_EXHDR(packed))};
+}
+
+bool fires(const Trigger& trigger) {
+    if (trigger.tgenabled == TRIGGER_FIRES_ALWAYS) return true;
+    const bool is_replica = SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA;
+    return trigger.tgenabled == (is_replica ? TRIGGER_FIRES_ON_REPLICA : TRIGGER_FIRES_ON_ORIGIN);
+}
+
 bool calls_user_code(Node* expression) { return walk_for_user_code(expression, nullptr); }
 
 bool is_plain_index(Relation index) {
@@ -284,18 +292,24 @@ bool has_plain_indexes(Relation table) {
     return is_plain;
 }
 
-void enter_into_index(Relation table, Relation index, IndexInfo* info, TupleTableSlot* slot,
-                      bool unchanged, EState** state) {
-    if (!info->ii_ReadyForInserts) return;
-    if (info->ii_Predicate != NIL && !is_in_predicate(info, slot, state)) return;
+OpenIndex OpenIndex::of(Relation index, IndexInfo* info) {
+    return {index, info, index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO};
+}
+
+bool enter_into_index(Relation table, const OpenIndex& index, TupleTableSlot* slot, bool unchanged,
+                      EState** state) {
+    IndexInfo* const info = index.info;
+    if (!info->ii_ReadyForInserts) return true;
+    if (info->ii_Predicate != NIL && !is_in_predicate(info, slot, state)) return true;
     Datum values[INDEX_MAX_KEYS];
     bool nulls[INDEX_MAX_KEYS];
     FormIndexDatum(info, slot, nullptr, values, nulls);
     // The row that it replaces may not have been in a partial index.
     const bool was_in = unchanged && info->ii_Predicate == NIL;
-    const bool is_checked = index->rd_index->indisunique && !was_in;
-    (void)index_insert(index, values, nulls, &slot->tts_tid, table,
-                       is_checked ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, unchanged, info);
+    const IndexUniqueCheck check = was_in ? UNIQUE_CHECK_NO : index.uniqueness;
+    const bool is_unique =
+        index_insert(index.relation, values, nulls, &slot->tts_tid, table, check, unchanged, info);
+    return is_unique || check != UNIQUE_CHECK_PARTIAL;
 }
 
 bool is_plainly_updated(Relation table, const KnownParts& known, const Change* changes, int count) {

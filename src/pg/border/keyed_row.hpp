@@ -4,10 +4,12 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 #include "securatlas/pg/border/prelude.hpp"
 
 extern "C" {
+#include "access/genam.h"
 #include "access/htup.h"
 #include "nodes/execnodes.h"
 #include "utils/rel.h"
@@ -49,6 +51,15 @@ struct Value {
 };
 Value value_of(HeapTuple row, Relation table, AttrNumber column);
 
+// A text in the memory of the transaction.
+struct Bytes {
+    const char* data;
+    std::size_t length;
+
+    std::string_view view() const { return {data, length}; }
+};
+Bytes bytes_of(Datum text_value);
+
 // A new value of a column.
 struct Change {
     AttrNumber column;
@@ -67,6 +78,9 @@ struct KnownParts {
 // triggers, rules, constraints, generated columns or kinds of indexes that somebody has added.
 bool is_plainly_updated(Relation table, const KnownParts& known, const Change* changes, int count);
 
+// Whether the trigger fires in this session, for what it is made for.
+bool fires(const Trigger& trigger);
+
 // Whether the expression calls functions of users, which need the rights and the search_path that a
 // statement of the owner has. Null: no.
 bool calls_user_code(Node* expression);
@@ -78,12 +92,22 @@ bool has_plain_indexes(Relation table);
 // Whether the index is one of these.
 bool is_plain_index(Relation index);
 
-// Enters a new row into such an index. `unchanged`: the row replaces one with the same key in this
-// transaction, so that uniqueness needs no check unless the index is partial.
+// An open index of a table. `uniqueness` may be UNIQUE_CHECK_PARTIAL: then a row whose key exists,
+// or may come to exist, is entered all the same, and that is said.
+struct OpenIndex {
+    Relation relation;
+    IndexInfo* info;
+    IndexUniqueCheck uniqueness;
+
+    static OpenIndex of(Relation index, IndexInfo* info);
+};
+
+// Enters a new row into such an index; false: see OpenIndex. `unchanged`: the row replaces one with
+// the same key in this transaction, so that uniqueness needs no check unless the index is partial.
 // `*state` is null, or that of an earlier call, with which `info` stays in use; if a predicate
 // needs one, it is made, and the caller frees it.
-void enter_into_index(Relation table, Relation index, IndexInfo* info, TupleTableSlot* slot,
-                      bool unchanged, EState** state);
+bool enter_into_index(Relation table, const OpenIndex& index, TupleTableSlot* slot, bool unchanged,
+                      EState** state);
 
 // The indexes of a table and what the executor would read about each of them for every statement.
 struct KnownIndexes {

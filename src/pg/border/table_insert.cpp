@@ -27,12 +27,6 @@ void fill(TupleTableSlot* slot, const InsertedRow& row, int columns, int attribu
     ExecStoreVirtualTuple(slot);
 }
 
-// An open index of the table.
-struct OpenIndex {
-    Relation relation;
-    IndexInfo* info;
-};
-
 // C world. Opens all indexes if they are plain, and returns how many. -1: one is not, or there are
 // too many; none is open.
 int open_indexes(Relation table, OpenIndex* indexes, int most) {
@@ -44,7 +38,7 @@ int open_indexes(Relation table, OpenIndex* indexes, int most) {
         if (!is_plain) break;
         Relation index = index_open(lfirst_oid(cell), RowExclusiveLock);
         is_plain = is_plain_index(index);
-        indexes[count++] = {index, is_plain ? BuildIndexInfo(index) : nullptr};
+        indexes[count++] = OpenIndex::of(index, is_plain ? BuildIndexInfo(index) : nullptr);
     }
     list_free(list);
     if (is_plain) return count;
@@ -71,60 +65,6 @@ void insert_by_executor(Relation table, int columns, const InsertedRow* rows, st
     ExecDropSingleTupleTableSlot(slot);
 }
 
-// As many rows are written together, unless they are long: with one record of the log for each page
-// instead of for each row, and one visit of each index.
-constexpr std::size_t kMostTogether = 128;
-constexpr std::size_t kMostBytesTogether = 64 * 1024;
-
-// C world. Rows that are written together.
-class Portion {
-  public:
-    Portion(Relation table, const OpenIndex* indexes, int count)
-        : table_(table), indexes_(indexes), index_count_(count) {}
-
-    void add(const InsertedRow& row, int columns) {
-        if (used_ == made_) slots_[made_++] = table_slot_create(table_, nullptr);
-        TupleTableSlot* slot = slots_[used_++];
-        fill(slot, row, columns, RelationGetDescr(table_)->natts);
-        bytes_ += ExecFetchSlotHeapTuple(slot, true, nullptr)->t_len;
-    }
-
-    bool is_full() const { return used_ == kMostTogether || bytes_ >= kMostBytesTogether; }
-
-    void write() {
-        const CommandId command = GetCurrentCommandId(true);
-        if (used_ == 1) {
-            table_tuple_insert(table_, slots_[0], command, 0, nullptr);
-        } else if (used_ > 1) {
-            table_multi_insert(table_, slots_, static_cast<int>(used_), command, 0, nullptr);
-        }
-        for (int i = 0; i < index_count_; ++i) enter_into(indexes_[i]);
-        for (std::size_t i = 0; i < used_; ++i) ExecClearTuple(slots_[i]);
-        used_ = bytes_ = 0;
-    }
-
-    void drop() {
-        for (std::size_t i = 0; i < made_; ++i) ExecDropSingleTupleTableSlot(slots_[i]);
-        if (state_ != nullptr) FreeExecutorState(state_);
-    }
-
-  private:
-    void enter_into(const OpenIndex& index) {
-        for (std::size_t i = 0; i < used_; ++i) {
-            enter_into_index(table_, index.relation, index.info, slots_[i], false, &state_);
-        }
-    }
-
-    Relation table_;
-    const OpenIndex* indexes_;
-    int index_count_;
-    TupleTableSlot* slots_[kMostTogether];
-    std::size_t made_ = 0;
-    std::size_t used_ = 0;
-    std::size_t bytes_ = 0;
-    EState* state_ = nullptr;
-};
-
 // C world. What the executor does for an INSERT without triggers and constraints. Its state is not
 // needed for the usual kinds of indexes, and for a single row it takes long to make.
 void insert_all(Relation table, int columns, const InsertedRow* rows, std::size_t count) {
@@ -138,17 +78,56 @@ void insert_all(Relation table, int columns, const InsertedRow* rows, std::size_
     OpenIndex indexes[kMostIndexes];
     const int opened = open_indexes(table, indexes, kMostIndexes);
     if (opened < 0) return insert_by_executor(table, columns, rows, count);
-    Portion portion(table, indexes, opened);
+    EState* state = nullptr;
+    RowPortion portion(table, indexes, opened, &state);
     for (std::size_t i = 0; i < count; ++i) {
-        portion.add(rows[i], columns);
-        if (portion.is_full()) portion.write();
+        fill(portion.next_row(), rows[i], columns, RelationGetDescr(table)->natts);
+        portion.add();
+        if (portion.is_full()) (void)portion.write();
     }
-    portion.write();
+    (void)portion.write();
     portion.drop();
+    if (state != nullptr) FreeExecutorState(state);
     for (int i = 0; i < opened; ++i) index_close(indexes[i].relation, NoLock);
 }
 
 }  // namespace
+
+RowPortion::RowPortion(Relation table, const OpenIndex* indexes, int count, EState** state)
+    : table_(table), indexes_(indexes), index_count_(count), state_(state) {}
+
+TupleTableSlot* RowPortion::next_row() {
+    if (used_ == made_) slots_[made_++] = table_slot_create(table_, nullptr);
+    return slots_[used_];
+}
+
+void RowPortion::add() { bytes_ += ExecFetchSlotHeapTuple(slots_[used_++], true, nullptr)->t_len; }
+
+bool RowPortion::write() {
+    const CommandId command = GetCurrentCommandId(true);
+    if (used_ == 1) {
+        table_tuple_insert(table_, slots_[0], command, 0, nullptr);
+    } else if (used_ > 1) {
+        table_multi_insert(table_, slots_, static_cast<int>(used_), command, 0, nullptr);
+    }
+    bool is_unique = true;
+    for (int i = 0; i < index_count_; ++i) is_unique = enter_into(indexes_[i]) && is_unique;
+    for (std::size_t i = 0; i < used_; ++i) ExecClearTuple(slots_[i]);
+    used_ = bytes_ = 0;
+    return is_unique;
+}
+
+bool RowPortion::enter_into(const OpenIndex& index) {
+    bool is_unique = true;
+    for (std::size_t i = 0; i < used_; ++i) {
+        is_unique = enter_into_index(table_, index, slots_[i], false, state_) && is_unique;
+    }
+    return is_unique;
+}
+
+void RowPortion::drop() {
+    for (std::size_t i = 0; i < made_; ++i) ExecDropSingleTupleTableSlot(slots_[i]);
+}
 
 void close_indexes(ResultRelInfo* target) {
     for (int i = 0; i < target->ri_NumIndices; ++i) {

@@ -5,6 +5,7 @@
 #include <array>
 #include <span>
 
+#include "border/keyed_row.hpp"
 #include "securatlas/pg/border/guard.hpp"
 
 extern "C" {
@@ -35,6 +36,38 @@ class RowBuilder {
   private:
     std::array<Datum, N> values_{};
     std::array<bool, N> nulls_{};
+};
+
+// C world. Rows that are written together, with one record of the log for each page instead of for
+// each row, and one visit of each index.
+class RowPortion {
+  public:
+    // `*state` as for enter_into_index().
+    RowPortion(Relation table, const OpenIndex* indexes, int count, EState** state);
+
+    // The slot of the next row, to be filled; add() takes it as it is.
+    TupleTableSlot* next_row();
+    void add();
+    bool is_full() const { return used_ == kMostRows || bytes_ >= kMostBytes; }
+
+    // False: see OpenIndex.
+    bool write();
+    void drop();
+
+  private:
+    static constexpr std::size_t kMostRows = 128;
+    static constexpr std::size_t kMostBytes = 64 * 1024;
+
+    bool enter_into(const OpenIndex& index);
+
+    Relation table_;
+    const OpenIndex* indexes_;
+    int index_count_;
+    EState** state_;
+    TupleTableSlot* slots_[kMostRows];
+    std::size_t made_ = 0;
+    std::size_t used_ = 0;
+    std::size_t bytes_ = 0;
 };
 
 // C world. Like ExecCloseIndices(), but keeps the locks, like that of the table, until the end of

@@ -2,6 +2,7 @@
 
 #include "border/keyed_row.hpp"
 #include "border/owner_scope.hpp"
+#include "border/plain_insert.hpp"
 #include "border/spi.hpp"
 #include "border/table_insert.hpp"
 #include "securatlas/pg/border/compat.hpp"
@@ -15,7 +16,6 @@ extern "C" {
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
-#include "rewrite/rewriteHandler.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/inval.h"
@@ -63,22 +63,12 @@ extern "C" void securatlas_job_table_changed(Datum, Oid relation) {
 
 // Statements of the extension run as in a replica: triggers of users do not fire, unless they are
 // ENABLE ALWAYS or ENABLE REPLICA.
-bool fires(const Trigger& trigger) {
-    return TRIGGER_FOR_INSERT(trigger.tgtype) && (trigger.tgenabled == TRIGGER_FIRES_ALWAYS ||
-                                                  trigger.tgenabled == TRIGGER_FIRES_ON_REPLICA);
-}
-
-bool is_row_trigger(const Trigger& trigger, const char* name, std::int16_t timing) {
-    return TRIGGER_TYPE_MATCHES(trigger.tgtype, TRIGGER_TYPE_ROW, timing, TRIGGER_TYPE_INSERT) &&
-           trigger.tgqual == nullptr && strcmp(trigger.tgname, name) == 0;
-}
-
 bool has_known_triggers(const TriggerDesc* triggers, bool* tells) {
     for (int i = 0; triggers != nullptr && i < triggers->numtriggers; ++i) {
         const Trigger& trigger = triggers->triggers[i];
-        if (!fires(trigger) || is_row_trigger(trigger, kCheckTrigger, TRIGGER_TYPE_BEFORE))
-            continue;
-        if (!is_row_trigger(trigger, kNoticeTrigger, TRIGGER_TYPE_AFTER)) return false;
+        if (!TRIGGER_FOR_INSERT(trigger.tgtype) || !fires(trigger)) continue;
+        if (is_row_trigger_of_insert(trigger, kCheckTrigger, TRIGGER_TYPE_BEFORE)) continue;
+        if (!is_row_trigger_of_insert(trigger, kNoticeTrigger, TRIGGER_TYPE_AFTER)) return false;
         *tells = true;
     }
     return true;
@@ -88,29 +78,6 @@ bool has_plain_constraints(const TupleConstr* constraints) {
     for (int i = 0; constraints != nullptr && i < constraints->num_check; ++i) {
         if (calls_user_code(static_cast<Node*>(stringToNode(constraints->check[i].ccbin)))) {
             return false;
-        }
-    }
-    return true;
-}
-
-// Types of users may be domains, which have constraints of their own.
-bool is_plain_column(const FormData_pg_attribute* column) {
-    return column->attgenerated == '\0' && column->attidentity == '\0' &&
-           column->atttypid < FirstUnpinnedObjectId;
-}
-
-bool prepare_defaults(Relation table, Prepared& to) {
-    TupleDesc columns = RelationGetDescr(table);
-    to.defaults = static_cast<ExprState**>(
-        palloc0(sizeof(ExprState*) * static_cast<std::size_t>(columns->natts)));
-    for (int i = 0; i < columns->natts; ++i) {
-        const FormData_pg_attribute* column = TupleDescAttr(columns, i);
-        if (column->attisdropped) continue;
-        if (!is_plain_column(column)) return false;
-        Node* const expression = build_column_default(table, i + 1);
-        if (calls_user_code(expression)) return false;
-        if (expression != nullptr) {
-            to.defaults[i] = ExecPrepareExpr(reinterpret_cast<Expr*>(expression), to.state);
         }
     }
     return true;
@@ -151,7 +118,8 @@ bool prepare_plain(Relation table, const GivenValues& values, Prepared& to) {
     MemoryContextSwitchTo(to.state->es_query_cxt);
     to.target = makeNode(ResultRelInfo);
     InitResultRelInfo(to.target, table, 0, nullptr, 0);
-    return prepare_defaults(table, to) && prepare_arbiters(table, to);
+    to.defaults = prepare_defaults(table, to.state);
+    return to.defaults != nullptr && prepare_arbiters(table, to);
 }
 
 void prepare(Relation table, const GivenValues& values) {
@@ -198,14 +166,7 @@ bool is_taken(TupleTableSlot* slot, const GivenValues& values) {
 }
 
 void fill(TupleTableSlot* slot, const GivenValues& values) {
-    ExprContext* const context = GetPerTupleExprContext(prepared.state);
-    for (int i = 0; i < slot->tts_tupleDescriptor->natts; ++i) {
-        ExprState* const value = prepared.defaults[i];
-        slot->tts_isnull[i] = true;
-        if (value != nullptr) {
-            slot->tts_values[i] = ExecEvalExprSwitchContext(value, context, &slot->tts_isnull[i]);
-        }
-    }
+    set_defaults(slot, prepared.defaults, prepared.state);
     for (std::size_t i = 0; i < values.size(); ++i) {
         if (i != kRole) set_given(slot, values, i);
     }

@@ -23,17 +23,6 @@ constexpr const char* kHistory = "job_run_details";
 
 // ---- C world -------------------------------------------------------------------------------
 
-// A text in the memory of the transaction.
-struct Bytes {
-    const char* data;
-    std::size_t length;
-};
-
-Bytes bytes_of(Datum value) {
-    text* packed = DatumGetTextPP(value);
-    return {VARDATA_ANY(packed), static_cast<std::size_t>(VARSIZE_ANY_EXHDR(packed))};
-}
-
 // The columns of cron.job_run_details that a run's worker reads and writes.
 struct RunColumns {
     AttrNumber run, command, job_name, database, username, status, message, sqlstate, reason, pid,
@@ -84,8 +73,7 @@ struct FoundRow {
         return bytes_of(found.datum);
     }
     bool has_text(AttrNumber column, std::string_view text_wanted) const {
-        const Bytes found = text(column);
-        return std::string_view(found.data, found.length) == text_wanted;
+        return text(column).view() == text_wanted;
     }
 };
 

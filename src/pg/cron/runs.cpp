@@ -1,8 +1,9 @@
-// The scheduler's side of the catalog of runs, and that of SQL functions.
+// The scheduler's side of the catalog of runs but for new rows, and that of SQL functions.
 #include "securatlas/pg/cron/runs.hpp"
 
 #include "border/owner_scope.hpp"
 #include "border/spi.hpp"
+#include "cron/read_run_rows.hpp"
 #include "cron/run_texts.hpp"
 #include "securatlas/pg/border/encoding.hpp"
 #include "securatlas/pg/cron/alerts.hpp"
@@ -18,85 +19,6 @@ extern "C" {
 // unfinished rows has few rows most of the time, and PostgreSQL would expect that it always has:
 // with a hundred thousand waiting runs each statement would read all of them.
 namespace securatlas::pg::runs {
-namespace {
-
-// Occurrences as parallel arrays, the parameters of set-based statements.
-struct Columns {
-    std::vector<std::int64_t> jobs;
-    std::vector<core::Instant> scheduled;
-    std::vector<std::int32_t> attempts;
-    std::vector<std::string> triggers;
-    std::vector<std::string> reasons;
-
-    void add(const core::Occurrence& occurrence, std::string reason) {
-        jobs.push_back(static_cast<std::int64_t>(occurrence.job));
-        scheduled.push_back(occurrence.scheduled_at);
-        attempts.push_back(occurrence.attempt);
-        triggers.emplace_back(trigger_text(occurrence.trigger));
-        reasons.push_back(std::move(reason));
-    }
-};
-
-// runid, jobid, scheduled_at, attempt, trigger, database, username, roleid
-RunRow run_row(const Row& row, bool logged) {
-    return {.run = core::RunId{row.as_int64(1)},
-            .occurrence = {.job = core::JobId{row.as_int64(2)},
-                           .scheduled_at = row.as_instant(3),
-                           .attempt = row.as_int32(4),
-                           .trigger = trigger_of(row.as_text(5))},
-            .database = row.as_text(6),
-            .username = row.as_text(7),
-            .role = row.is_null(8) ? RoleOid{0} : row.as_oid(8),
-            .logged = logged,
-            .row_stays = logged};
-}
-
-void append_rows(std::vector<RunRow>& rows, bool logged) {
-    Statement::each_row([&](const Row& row) { rows.push_back(run_row(row, logged)); });
-}
-
-// A row that somebody is deleting counts as one that is there: ON CONFLICT alone would wait to see
-// whether it stays.
-void claim_logged(const Columns& columns, std::vector<RunRow>& rows) {
-    static Statement statement(R"(
-INSERT INTO cron.job_run_details AS r (jobid, database, username, command, status, jobname,
-                                       scheduled_at, attempt, trigger, reason)
-SELECT j.jobid, j.database, COALESCE(pg_get_userbyid(j.roleid), j.username), j.command, 'starting', j.jobname,
-       c.scheduled_at, c.attempt, c.trigger, c.reason
-  FROM unnest($1, $2, $3, $4, $5) AS c(jobid, scheduled_at, attempt, trigger, reason)
-  JOIN cron.job j ON j.jobid = c.jobid
- WHERE j.log_runs <> 'none'
-   AND (SELECT true FROM cron.job_run_details d WHERE (d.jobid, d.scheduled_at, d.attempt)
-                                                    = (c.jobid, c.scheduled_at, c.attempt)) IS NULL
-ON CONFLICT (jobid, scheduled_at, attempt) DO NOTHING
-RETURNING r.runid, r.jobid, r.scheduled_at, r.attempt, r.trigger, r.database, r.username,
-          r.roleid, (SELECT k.log_runs = 'all' FROM cron.job k WHERE k.jobid = r.jobid))",
-                               Plan::by_keys);
-    statement.execute({Parameter::of(columns.jobs), Parameter::of(columns.scheduled),
-                       Parameter::of(columns.attempts), Parameter::of(columns.triggers),
-                       Parameter::of(columns.reasons)});
-    Statement::each_row([&](const Row& row) {
-        rows.push_back(run_row(row, true));
-        rows.back().row_stays = row.as_bool(9);
-    });
-}
-
-void claim_unlogged(const Columns& columns, bool log_runs, std::vector<RunRow>& rows) {
-    static Statement statement(R"(
-SELECT nextval('cron.runid_seq'), j.jobid, c.scheduled_at, c.attempt, c.trigger, j.database,
-       j.username, j.roleid
-  FROM unnest($1, $2, $3, $4) AS c(jobid, scheduled_at, attempt, trigger)
-  JOIN cron.job j ON j.jobid = c.jobid
- WHERE j.log_runs = 'none' OR NOT $5)",
-                               Plan::by_keys);
-    statement.execute({Parameter::of(columns.jobs), Parameter::of(columns.scheduled),
-                       Parameter::of(columns.attempts), Parameter::of(columns.triggers),
-                       Parameter::of(log_runs)});
-    append_rows(rows, false);
-}
-
-}  // namespace
-
 bool try_lock_history() {
     return call([] {
         const Oid schema = get_namespace_oid("cron", true);
@@ -108,57 +30,6 @@ bool try_lock_history() {
         }
         return ConditionalLockRelationOid(history, RowExclusiveLock);
     });
-}
-
-std::vector<RunRow> claim(const std::vector<core::ClaimRun>& claims, bool log_runs) {
-    Columns columns;
-    for (const core::ClaimRun& claim : claims) columns.add(claim.occurrence, claim.reason);
-    std::vector<RunRow> rows;
-    rows.reserve(claims.size());
-    Spi spi;
-    if (log_runs) claim_logged(columns, rows);
-    // What is left has a run already, or belongs to a job that is not logged.
-    if (rows.size() < claims.size()) claim_unlogged(columns, log_runs, rows);
-    return rows;
-}
-
-RecordedSkips record_skips(const std::vector<core::RecordSkip>& skips) {
-    static Statement statement(R"(
-WITH wanted AS (
-    SELECT * FROM unnest($1, $2, $3, $4, $5) WITH ORDINALITY
-               AS c(jobid, scheduled_at, attempt, trigger, reason, number)),
-recorded AS (
-    INSERT INTO cron.job_run_details (jobid, database, username, command, status, jobname,
-                                      scheduled_at, attempt, trigger, reason, start_time, end_time)
-    SELECT j.jobid, j.database, COALESCE(pg_get_userbyid(j.roleid), j.username), j.command, 'skipped', j.jobname,
-           c.scheduled_at, c.attempt, c.trigger, c.reason, t.now, t.now
-      FROM wanted c
-      JOIN cron.job j ON j.jobid = c.jobid, clock_timestamp() AS t(now)
-     WHERE j.log_runs <> 'none'
-       AND (SELECT true FROM cron.job_run_details d WHERE (d.jobid, d.scheduled_at, d.attempt)
-                                                        = (c.jobid, c.scheduled_at, c.attempt)) IS NULL
-    ON CONFLICT (jobid, scheduled_at, attempt) DO NOTHING
-    RETURNING jobid, scheduled_at, attempt)
-SELECT c.number, j.log_runs <> 'none' FROM wanted c JOIN cron.job j ON j.jobid = c.jobid
- WHERE j.log_runs = 'none'
-    OR (c.jobid, c.scheduled_at, c.attempt) IN (SELECT jobid, scheduled_at, attempt FROM recorded)
- ORDER BY c.number)");
-    Columns columns;
-    for (const core::RecordSkip& skip : skips) {
-        std::string reason = skip.reason;
-        if (skip.count > 1) reason += " (" + std::to_string(skip.count) + " occurrences)";
-        columns.add(skip.occurrence, std::move(reason));
-    }
-    RecordedSkips recorded;
-    Spi spi;
-    statement.execute({Parameter::of(columns.jobs), Parameter::of(columns.scheduled),
-                       Parameter::of(columns.attempts), Parameter::of(columns.triggers),
-                       Parameter::of(columns.reasons)});
-    Statement::each_row([&](const Row& row) {
-        auto& those = row.as_bool(2) ? recorded.logged : recorded.unlogged;
-        those.push_back(skips[static_cast<std::size_t>(row.as_int64(1)) - 1]);
-    });
-    return recorded;
 }
 
 void explain_waits(const std::vector<std::int64_t>& runs, const std::vector<std::string>& reasons) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "securatlas/core/cron/scheduler.hpp"
+#include "securatlas/pg/border/error.hpp"
 #include "securatlas/pg/shared/shared_state.hpp"
 
 namespace securatlas::pg::runs {
@@ -30,16 +31,29 @@ struct RunRow {
     bool row_stays = true;  // false: there is none, or it goes if the run succeeds
 };
 
+// How new rows are written: past the executor, unless somebody has added something to the tables
+// that this does not heed, or by a statement.
+enum class Way { past_executor, by_statement };
+
+// An occurrence has a row already, or may get one from somebody else. The transaction has to be
+// rolled back, and the same written by statement, which finds out.
+class MayBeTaken : public Error {
+  public:
+    MayBeTaken() : Error("23505", "an occurrence may have a row already") {}
+};
+
 // Inserts a row with status `starting` for each occurrence whose job exists and that has no row
-// yet; returns the runs. Runs of jobs that are not logged get an id, but no row.
-std::vector<RunRow> claim(const std::vector<core::ClaimRun>& claims, bool log_runs);
+// yet; returns the runs. Runs of jobs that are not logged get an id, but no row. Throws MayBeTaken,
+// but not by statement.
+std::vector<RunRow> claim(const std::vector<core::ClaimRun>& claims, bool log_runs, Way way);
 
 // Inserts a row for each occurrence that was skipped, whose job exists and that has no row yet.
+// Throws as claim() does.
 struct RecordedSkips {
     std::vector<core::RecordSkip> logged;    // those that got one: others were recorded before
     std::vector<core::RecordSkip> unlogged;  // those of jobs that are not logged
 };
-RecordedSkips record_skips(const std::vector<core::RecordSkip>& skips);
+RecordedSkips record_skips(const std::vector<core::RecordSkip>& skips, Way way);
 
 // The functions below skip locked rows: the scheduler never waits for a lock.
 
