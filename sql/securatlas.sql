@@ -86,24 +86,31 @@ SELECT pg_temp.facts(NULL, '{1,2}') IS NOT NULL AS made;
 CREATE TEMP VIEW scored_together AS
 SELECT v.parts, s.*
   FROM known k
- CROSS JOIN LATERAL (VALUES (1, ARRAY[pg_temp.facts(NULL, '{1,2,3,4,5,6,7}')]),
-                            (2, ARRAY[pg_temp.facts(true, '{7,6,1,2,3,4,5}'), NULL, pg_temp.facts(false, '{7,6,1,2,3,4,5}')])) AS v (parts, facts)
+ CROSS JOIN LATERAL (VALUES (1, pg_temp.facts(NULL, '{1,2,3,4,5,6,7}')),
+                            (2, (SELECT securatlas._collected_facts(pg_temp.facts(evidence, '{7,6,1,2,3,4,5}'))
+                                   FROM unnest('{true,false}'::boolean[]) AS evidence))) AS v (parts, facts)
  CROSS JOIN LATERAL securatlas._tenant_scores(v.facts, k.catalogue, securatlas.risk_weights(), securatlas.risk_penalties()) AS s;
 SELECT t.parts, count(*) AS scored, count(*) FILTER (WHERE (t.score, t.breakdown, t.loss, t.bad_controls, t.bad_findings)
            IS DISTINCT FROM (s.score, s.breakdown, s.loss, s.bad_controls, s.bad_findings)) AS different
   FROM scored_together t LEFT JOIN (SELECT * FROM scored WHERE score IS NOT NULL) AS s ON pg_temp.id(s.tenant) = t.tenant_id
  GROUP BY t.parts ORDER BY t.parts;
 SELECT count(*) AS scored FROM scored WHERE score IS NOT NULL AND tenant IS NOT NULL;
-SELECT s.tenant_id, s.score FROM known k, securatlas._tenant_scores(ARRAY[pg_temp.facts(NULL, '{2,99}')], k.catalogue,
+SELECT s.tenant_id, s.score FROM known k, securatlas._tenant_scores(pg_temp.facts(NULL, '{2,99}'), k.catalogue,
     '{0.5,0.5,0,0}', '{1,1,1,1}') AS s;
-SELECT count(*) AS of_none FROM known k, securatlas._tenant_scores(ARRAY[pg_temp.facts(NULL, NULL), NULL], k.catalogue,
+SELECT count(*) AS of_none FROM known k, securatlas._tenant_scores(pg_temp.facts(NULL, NULL), k.catalogue,
     '{0.5,0.5,0,0}', '{1,1,1,1}');
 SELECT count(*) AS of_nothing FROM known k, securatlas._tenant_scores(NULL, k.catalogue, '{0.5,0.5,0,0}', '{1,1,1,1}');
 SELECT securatlas._facts_of_tenants(pg_temp.id(1), 6, NULL, NULL, NULL, NULL, NULL, NULL, ARRAY[pg_temp.id(1)]);
-SELECT count(*) FROM known k, securatlas._tenant_scores('{"\\x00"}', k.catalogue, '{0.5,0.5,0,0}', '{1,1,1,1}');
-SELECT count(*) FROM known k, securatlas._tenant_scores(ARRAY[pg_temp.facts(NULL, '{2}')],
+SELECT securatlas._collected_facts(v.facts) AS nothing FROM (VALUES (NULL::bytea), (NULL)) AS v (facts);
+SELECT securatlas._collected_facts(v.facts) FROM (VALUES ('\x00'::bytea)) AS v (facts);
+SELECT count(*) FROM known k, securatlas._tenant_scores('\x00', k.catalogue, '{0.5,0.5,0,0}', '{1,1,1,1}');
+SELECT count(*) FROM known k, securatlas._tenant_scores(pg_temp.facts(NULL, '{2}'),
     securatlas._catalogue(NULL, NULL, NULL, NULL, NULL), '{0.5,0.5,0,0}', '{1,1,1,1}');
-SELECT count(*) FROM known k, securatlas._tenant_scores(ARRAY[pg_temp.facts(NULL, '{2}')], k.catalogue, '{0.5,0.5,0,0}', NULL);
+SELECT count(*) FROM known k, securatlas._tenant_scores(pg_temp.facts(NULL, '{2}'), k.catalogue, '{0.5,0.5,0,0}', NULL);
+-- The id of a snapshot is made of the tenant and a text, in any encoding.
+SELECT replace(securatlas._snapshot_id(pg_temp.id(1), t)::text, '-', '')
+       = overlay(left(encode(sha256(uuid_send(pg_temp.id(1)) || convert_to(t, 'UTF8')), 'hex'), 32) PLACING '8' FROM 13 FOR 1) AS same
+  FROM (VALUES ('2026-11-27'), (''), (repeat('x', 5000)), ('a' || chr(252) || chr(20013))) AS v (t);
 -- Whether they fit is estimated from the number of tenants, the catalogue and the tables with evidence.
 CREATE TABLE evidence (id uuid) PARTITION BY HASH (id);
 CREATE TABLE evidence_part PARTITION OF evidence FOR VALUES WITH (modulus 1, remainder 0);

@@ -147,7 +147,7 @@ END $$;
 SELECT pg_temp.is_parallel($$ SELECT f.tenant_id, securatlas._tenant_facts(f.kind, f.id, NULL, f.status, NULL, NULL, NULL)
     FROM (SELECT e.tenant_id, 2 AS kind, e.id, e.status FROM tenant_evidence_items e
           UNION ALL SELECT c.tenant_id, 1, c.control_id, c.status FROM tenant_controls c) AS f GROUP BY 1 $$) AS facts;
--- That of the recompute, too: two aggregates that are executed at the same time.
+-- That of the recompute, too: several aggregates that are executed at the same time.
 SELECT securatlas._catalogue_query() AS query \gset
 CREATE TEMP TABLE known AS SELECT c.catalogue FROM (:query) AS c (catalogue);
 CREATE TEMP TABLE asked AS SELECT DISTINCT tenant_id AS id FROM tenant_subscriptions WHERE status IN ('active', 'trialing');
@@ -166,10 +166,10 @@ SELECT format($$ WITH cost AS NOT MATERIALIZED (SELECT NULL::text AS industry, N
 SELECT pg_temp.is_parallel(:'query') AS all_in_one;
 CREATE TEMP TABLE in_one AS :query;
 SELECT :seed AS seed, c.*
-  FROM in_one, known, securatlas._tenant_scores(ARRAY[facts], catalogue, securatlas.risk_weights(), securatlas.risk_penalties()) AS s
+  FROM in_one, known, securatlas._tenant_scores(facts, catalogue, securatlas.risk_weights(), securatlas.risk_penalties()) AS s
   JOIN tenants t ON t.id = s.tenant_id JOIN compared c ON c.name = t.name
  WHERE (s.score, s.breakdown) IS DISTINCT FROM (c.slow_score, c.slow_breakdown);
-SELECT (SELECT count(*) FROM in_one, known, securatlas._tenant_scores(ARRAY[facts], catalogue, securatlas.risk_weights(), securatlas.risk_penalties()))
+SELECT (SELECT count(*) FROM in_one, known, securatlas._tenant_scores(facts, catalogue, securatlas.risk_weights(), securatlas.risk_penalties()))
        = (SELECT count(*) FROM asked) AS all_of_them;
 DELETE FROM tenant_risk_snapshots;
 SELECT fn_recompute_all_tenant_risk_scores() > 0 AS parallel;

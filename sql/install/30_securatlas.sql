@@ -212,7 +212,7 @@ CREATE FUNCTION securatlas._add_fact_of(
     RETURNS internal LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_add_fact_of';
 COMMENT ON FUNCTION securatlas._add_fact_of(internal, uuid, int, uuid, uuid, text, float8, float8, bytea, uuid[]) IS 'Of the aggregate _facts_of_tenants(): adds a row.';
 CREATE FUNCTION securatlas._add_facts_of(state internal, other internal) RETURNS internal
-    LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_add_written';
+    LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_add_read';
 COMMENT ON FUNCTION securatlas._add_facts_of(internal, internal) IS 'Of the aggregate _facts_of_tenants(): adds what another process has read.';
 CREATE FUNCTION securatlas._write_facts_of(state internal) RETURNS bytea
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_write_table';
@@ -231,14 +231,21 @@ CREATE AGGREGATE securatlas._facts_of_tenants(
     FINALFUNC = securatlas._settle_facts_of, PARALLEL = SAFE);
 COMMENT ON AGGREGATE securatlas._facts_of_tenants(uuid, int, uuid, uuid, text, float8, float8, bytea, uuid[]) IS 'What is known of these tenants, of whom each is named once, with all their evidence and links or none of these. Catalogue and tenants are the same in each row; otherwise the arguments are those of _tenant_facts().';
 
+CREATE FUNCTION securatlas._add_collected(state internal, facts bytea) RETURNS internal
+    LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_add_written';
+COMMENT ON FUNCTION securatlas._add_collected(internal, bytea) IS 'Of the aggregate _collected_facts(): adds the result of _facts_of_tenants().';
+CREATE AGGREGATE securatlas._collected_facts(facts bytea) (
+    SFUNC = securatlas._add_collected, STYPE = internal, FINALFUNC = securatlas._settle_facts_of, PARALLEL = SAFE);
+COMMENT ON AGGREGATE securatlas._collected_facts(bytea) IS 'Puts together what several _facts_of_tenants() have collected from different rows.';
+
 CREATE FUNCTION securatlas._facts_size(catalogue bytea) RETURNS int
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_facts_size';
 COMMENT ON FUNCTION securatlas._facts_size(bytea) IS 'How many bytes _facts_of_tenants() needs for each tenant, without its evidence and links.';
 
 CREATE FUNCTION securatlas._tenant_scores(
-    facts bytea[], catalogue bytea, weights float8[], penalties float8[],
+    facts bytea, catalogue bytea, weights float8[], penalties float8[],
     OUT tenant_id uuid, OUT score int, OUT breakdown jsonb, OUT loss numeric, OUT bad_controls bigint,
     OUT bad_findings bigint
 ) RETURNS SETOF record LANGUAGE C IMMUTABLE PARALLEL SAFE ROWS 10000
     AS 'MODULE_PATHNAME', 'securatlas_tenant_scores';
-COMMENT ON FUNCTION securatlas._tenant_scores(bytea[], bytea, float8[], float8[]) IS 'The scores of the tenants of _facts_of_tenants(), of which several have collected different rows, that exist and are asked for, as _tenant_score() computes them.';
+COMMENT ON FUNCTION securatlas._tenant_scores(bytea, bytea, float8[], float8[]) IS 'The scores of those tenants of _facts_of_tenants() or _collected_facts() that exist and are asked for, as _tenant_score() computes them.';

@@ -167,8 +167,8 @@ COMMENT ON FUNCTION securatlas._catalogue_query() IS 'The query that makes the c
 -- catalogues, which each node has, and no function is volatile.
 --
 -- In memory it is one aggregate for all tenants, which takes half the time: one of evidence and its links,
--- and one of all other rows, so that a parallel plan executes both at the same time. Neither needs
--- what the other has read, but what it has counted.
+-- one of controls, and one of all other rows, so that a parallel plan executes them at the same time. What is
+-- put together then is not what they have read, but what they have counted.
 CREATE FUNCTION securatlas._risk_query(in_memory boolean DEFAULT false) RETURNS text LANGUAGE plpgsql IMMUTABLE
     SET search_path = pg_catalog, pg_temp
 AS $fn$
@@ -192,13 +192,14 @@ DECLARE
               FROM control_evidence_links l
               JOIN tenant_evidence_items e ON e.id = l.evidence_item_id
              WHERE only_tenant IS NULL OR e.tenant_id = only_tenant*/$query$;
-    others CONSTANT text := $query$
+    controls CONSTANT text := $query$
             SELECT c.tenant_id, 1 AS kind, NULL::uuid AS item, securatlas._key(c.control_id) AS control,
                    c.status::text AS word, c.maturity::float8 AS number, NULL::float8 AS other
               FROM tenant_controls c
-             WHERE only_tenant IS NULL OR c.tenant_id = only_tenant
-            UNION ALL
-            SELECT f.tenant_id, 4, NULL::uuid, NULL::uuid, f.severity::text, NULL::float8, NULL::float8
+             WHERE only_tenant IS NULL OR c.tenant_id = only_tenant$query$;
+    others CONSTANT text := $query$
+            SELECT f.tenant_id, 4 AS kind, NULL::uuid AS item, NULL::uuid AS control,
+                   f.severity::text AS word, NULL::float8 AS number, NULL::float8 AS other
               FROM integration_findings f
              WHERE f.status::text = 'open' AND (only_tenant IS NULL OR f.tenant_id = only_tenant)
             UNION ALL
@@ -232,10 +233,10 @@ DECLARE
     )$query$;
 BEGIN
     IF in_memory THEN
-        RETURN cost || replace(replace($query$
+        RETURN cost || replace(replace(replace($query$
     SELECT s.tenant_id, s.score, s.breakdown, s.loss, s.bad_controls, s.bad_findings
       FROM (
-        SELECT array_agg(part.facts) AS facts
+        SELECT securatlas._collected_facts(part.facts) AS facts
           FROM (
             SELECT securatlas._facts_of_tenants(f.tenant_id, f.kind, f.item, f.control, f.word, f.number,
                                                 f.other, catalogue, asked) AS facts
@@ -243,9 +244,13 @@ BEGIN
             UNION ALL
             SELECT securatlas._facts_of_tenants(f.tenant_id, f.kind, f.item, f.control, f.word, f.number,
                                                 f.other, catalogue, asked)
+              FROM (<controls>) AS f
+            UNION ALL
+            SELECT securatlas._facts_of_tenants(f.tenant_id, f.kind, f.item, f.control, f.word, f.number,
+                                                f.other, catalogue, asked)
               FROM (<others>) AS f) AS part) AS known
      CROSS JOIN LATERAL securatlas._tenant_scores(known.facts, catalogue, weights, penalties) AS s
-    $query$, '<evidence>', evidence), '<others>', others);
+    $query$, '<evidence>', evidence), '<controls>', controls), '<others>', others);
     END IF;
     RETURN cost || replace($query$
     SELECT s.tenant_id, (s.result).score, (s.result).breakdown, (s.result).loss,
@@ -260,7 +265,7 @@ BEGIN
          GROUP BY f.tenant_id
         HAVING securatlas._tenant_facts(f.kind, f.item, f.control, f.word, f.number, f.other,
                                         catalogue) IS NOT NULL) AS s
-    $query$, '<rows>', others || ' UNION ALL ' || evidence);
+    $query$, '<rows>', concat_ws(' UNION ALL ', controls, others, evidence));
 END
 $fn$;
 COMMENT ON FUNCTION securatlas._risk_query(boolean) IS 'The query that computes the scores of one tenant (only_tenant), or of each active tenant (NULL), with these weights and penalties and this catalogue of controls.
@@ -318,6 +323,8 @@ BEGIN
         EXECUTE securatlas._catalogue_query() INTO catalogue;
         IF only_tenant IS NULL AND securatlas._facts_fit(cardinality(asked), catalogue,
                'tenant_evidence_items', 'control_evidence_links') THEN
+            -- Values in a plan would be written as text for the parallel workers, and read there.
+            PERFORM set_config('plan_cache_mode', 'force_generic_plan', true);
             RETURN QUERY
             <query in memory>;
         ELSE
@@ -328,7 +335,8 @@ BEGIN
             <query>;
         END IF;
     END
-    $fn$ $create$, '<query>', securatlas._risk_query()), '<query in memory>', securatlas._risk_query(true)));
+    $fn$ $create$, '<query>', securatlas._risk_query()), '<query in memory>',
+        replace(securatlas._risk_query(true), 'only_tenant', 'NULL::uuid')));
     COMMENT ON FUNCTION fn_compute_risk_scores(uuid, uuid[]) IS 'Computes the scores of one tenant, or of each active tenant (NULL and their ids), and how many of its controls and open findings are left out of them.';
 
     -- The id of a snapshot is computed from the tenant and the night, or from what tells this call from

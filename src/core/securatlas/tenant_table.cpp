@@ -123,8 +123,8 @@ std::unique_ptr<TenantTable> TenantTable::like(Bytes whole) {
     int categories = 0;
     bool same = true;  // otherwise a table of such blocks could be much larger than the whole
     const bool sound = for_each(whole, [&](const Id& tenant, const TenantFacts& facts) {
-        same = same && (tenants.empty() ||
-                        (places == facts.places() && categories == facts.categories()));
+        same = same &&
+               (tenants.empty() || (places == facts.places() && categories == facts.categories()));
         tenants.push_back(tenant);
         places = facts.places();
         categories = facts.categories();

@@ -33,12 +33,17 @@ pg_uuid_t* uuid_of_hash(const unsigned char* data, std::size_t size) {
 // (owner uuid, occasion text), strict
 Datum snapshot_id(FunctionCallInfo fcinfo) {
     std::string data(reinterpret_cast<const char*>(PG_GETARG_UUID_P(0)->data), UUID_LEN);
-    // The id does not depend on the encoding of the database.
-    const bytea* occasion = pg::call([&] {
-        return DatumGetByteaPP(
-            DirectFunctionCall2(pg_convert_to, PG_GETARG_DATUM(1), CStringGetDatum("UTF8")));
-    });
-    data.append(VARDATA_ANY(occasion), VARSIZE_ANY_EXHDR(occasion));
+    const std::string_view occasion = text_in(PG_GETARG_DATUM(1));
+    const auto is_ascii = [](char byte) { return static_cast<unsigned char>(byte) < 0x80; };
+    if (std::all_of(occasion.begin(), occasion.end(), is_ascii)) {
+        data.append(occasion);
+    } else {  // the id does not depend on the encoding of the database
+        const bytea* converted = pg::call([&] {
+            return DatumGetByteaPP(
+                DirectFunctionCall2(pg_convert_to, PG_GETARG_DATUM(1), CStringGetDatum("UTF8")));
+        });
+        data.append(VARDATA_ANY(converted), VARSIZE_ANY_EXHDR(converted));
+    }
     return pg::call([&data] {
         pg_uuid_t* id =
             uuid_of_hash(reinterpret_cast<const unsigned char*>(data.data()), data.size());

@@ -40,7 +40,7 @@ struct Elements {
 inline Elements elements(FunctionCallInfo fcinfo, int argument, Oid type) {
     Elements all;
     if (PG_ARGISNULL(argument)) return all;
-    const bool is_uuid = type == UUIDOID;  // otherwise of variable length
+    const bool is_uuid = type == UUIDOID;
     pg::call([&] {
         deconstruct_array(PG_GETARG_ARRAYTYPE_P(argument), type, is_uuid ? UUID_LEN : -1, false,
                           is_uuid ? TYPALIGN_CHAR : TYPALIGN_INT, &all.values, &all.nulls,

@@ -3,9 +3,9 @@
 #include <cstring>
 #include <iterator>
 
+#include "securatlas/blocks.hpp"
 #include "securatlas/core/securatlas/risk_score.hpp"
 #include "securatlas/core/securatlas/tenant_table.hpp"
-#include "securatlas/fact_row.hpp"
 
 extern "C" {
 #include "access/htup_details.h"
@@ -187,50 +187,37 @@ Datum tenant_score(FunctionCallInfo fcinfo) {
     return pg::call([&] { return make_row(fcinfo, score.values, score.nulls); });
 }
 
-// What several aggregates have collected.
-std::unique_ptr<core::TenantTable> united(const Elements& parts) {
-    std::unique_ptr<core::TenantTable> table;
-    for (int i = 0; i < parts.count; ++i) {
-        if (parts.nulls[i]) continue;
-        const core::Bytes part = block_in(aligned(parts.values[i]));
-        if (!table) table = core::TenantTable::like(part);
-        if (!table || !table->add(part)) {
-            throw pg::Error("22023", "value is no collection of facts of tenants");
-        }
-    }
-    if (!table) table = std::make_unique<core::TenantTable>(std::vector<core::Id>{}, 1, 0);
-    return table;
-}
-
-// (facts bytea[], catalogue bytea, weights float8[], penalties float8[]), a set
+// (facts bytea, catalogue bytea, weights float8[], penalties float8[]), a set
 Datum tenant_scores(FunctionCallInfo fcinfo) {
     pg::call([&] { InitMaterializedSRF(fcinfo, 0); });
     if (PG_ARGISNULL(0)) return Datum{0};
     const core::Catalogue catalogue = catalogue_argument(fcinfo, 1);
     const core::RiskRule rule = rule_arguments(fcinfo, 2, 3);
-    const auto table = united(elements(fcinfo, 0, BYTEAOID));
+    const core::Bytes all = block_in(aligned_argument(fcinfo, 0));
     const MemoryContext caller = CurrentMemoryContext;
     const MemoryContext memory = pg::call(
         [] { return AllocSetContextCreate(CurrentMemoryContext, "a row", ALLOCSET_SMALL_SIZES); });
     MemoryContextSwitchTo(memory);
     auto* result = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
-    table->for_each([&](const core::Id& tenant, const core::TenantFacts& facts) {
-        if (!facts.is_wanted()) return;
-        const TenantScore score = score_of(facts, catalogue, rule);
-        pg_uuid_t id;
-        static_assert(sizeof id == sizeof tenant);
-        std::memcpy(&id, &tenant, sizeof id);
-        Datum values[1 + std::size(score.values)] = {UUIDPGetDatum(&id)};
-        bool nulls[1 + std::size(score.nulls)] = {false};
-        std::copy(std::begin(score.values), std::end(score.values), values + 1);
-        std::copy(std::begin(score.nulls), std::end(score.nulls), nulls + 1);
-        pg::call([&] {
-            CHECK_FOR_INTERRUPTS();
-            tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-            MemoryContextReset(memory);
+    const bool sound = core::TenantTable::for_each(
+        all, [&](const core::Id& tenant, const core::TenantFacts& facts) {
+            if (!facts.is_wanted()) return;
+            const TenantScore score = score_of(facts, catalogue, rule);
+            pg_uuid_t id;
+            static_assert(sizeof id == sizeof tenant);
+            std::memcpy(&id, &tenant, sizeof id);
+            Datum values[1 + std::size(score.values)] = {UUIDPGetDatum(&id)};
+            bool nulls[1 + std::size(score.nulls)] = {false};
+            std::copy(std::begin(score.values), std::end(score.values), values + 1);
+            std::copy(std::begin(score.nulls), std::end(score.nulls), nulls + 1);
+            pg::call([&] {
+                CHECK_FOR_INTERRUPTS();
+                tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+                MemoryContextReset(memory);
+            });
         });
-    });
     MemoryContextSwitchTo(caller);
+    if (!sound) throw pg::Error("22023", "value is no collection of facts of tenants");
     return Datum{0};
 }
 

@@ -1,5 +1,6 @@
 // The aggregate that collects what the risk scores need to know of many tenants
-// (core::TenantTable). In SQL its result is a bytea.
+// (core::TenantTable), and the one that puts together what several of it have collected. In SQL
+// their results are bytea.
 #include <memory>
 #include <vector>
 
@@ -59,23 +60,34 @@ Datum add_fact_of(FunctionCallInfo fcinfo) {
     PG_RETURN_POINTER(state);
 }
 
-// (state internal, other internal)
-Datum add_written(FunctionCallInfo fcinfo) {
+// Adds what others have collected to the state of argument 0.
+template <class Written>
+Datum add_to_state(FunctionCallInfo fcinfo, Written&& written) {
     const MemoryContext memory = aggregate_memory(fcinfo);
     Known* state = state_argument(fcinfo, 0);
-    const Known* other = state_argument(fcinfo, 1);
-    if (other == nullptr) {
+    if (PG_ARGISNULL(1)) {
         if (state == nullptr) PG_RETURN_NULL();
         PG_RETURN_POINTER(state);
     }
+    const core::Bytes facts = written();
     if (state == nullptr) {
         state = new_state(memory);
-        state->table = core::TenantTable::like(other->written).release();
+        state->table = core::TenantTable::like(facts).release();
     }
-    if (state->table == nullptr || !state->table->add(other->written)) {
+    if (state->table == nullptr || !state->table->add(facts)) {
         throw pg::Error("22023", "value is no collection of facts of tenants");
     }
     PG_RETURN_POINTER(state);
+}
+
+// (state internal, other internal)
+Datum add_read(FunctionCallInfo fcinfo) {
+    return add_to_state(fcinfo, [fcinfo] { return state_argument(fcinfo, 1)->written; });
+}
+
+// (state internal, facts bytea)
+Datum add_written(FunctionCallInfo fcinfo) {
+    return add_to_state(fcinfo, [fcinfo] { return block_in(aligned_argument(fcinfo, 1)); });
 }
 
 bytea* to_bytea(const core::TenantTable& table) {
@@ -121,6 +133,7 @@ Datum facts_size(FunctionCallInfo fcinfo) {
 extern "C" {
 
 PG_FUNCTION_INFO_V1(securatlas_add_fact_of);
+PG_FUNCTION_INFO_V1(securatlas_add_read);
 PG_FUNCTION_INFO_V1(securatlas_add_written);
 PG_FUNCTION_INFO_V1(securatlas_write_table);
 PG_FUNCTION_INFO_V1(securatlas_read_table);
@@ -130,6 +143,10 @@ PG_FUNCTION_INFO_V1(securatlas_facts_size);
 
 PGDLLEXPORT Datum securatlas_add_fact_of(PG_FUNCTION_ARGS) {
     return securatlas::extension::entry_point([fcinfo] { return securatlas::add_fact_of(fcinfo); });
+}
+
+PGDLLEXPORT Datum securatlas_add_read(PG_FUNCTION_ARGS) {
+    return securatlas::extension::entry_point([fcinfo] { return securatlas::add_read(fcinfo); });
 }
 
 PGDLLEXPORT Datum securatlas_add_written(PG_FUNCTION_ARGS) {

@@ -5,6 +5,7 @@
 // into one piece of memory without pointers, from which another one adds it to its own.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -73,18 +74,22 @@ class TenantTable {
     Bytes take(std::size_t size);
 
     // Has the processor read what the tenants that may come next will need.
-    void fetch_ahead() const {
-        constexpr std::size_t kAhead = 4;
-        if (last_ + 2 * kAhead >= facts_.size()) return;
-        __builtin_prefetch(&facts_[last_ + 2 * kAhead]);
-        facts_[last_ + kAhead].prefetch();
+    void fetch_ahead() {
+        constexpr std::size_t kAhead = 6;
+        const std::size_t end = std::min(last_ + kAhead + 1, facts_.size());
+        if (fetched_ < last_ || fetched_ > end) fetched_ = last_ + 1;
+        for (; fetched_ < end; ++fetched_) {
+            if (fetched_ + kAhead < facts_.size()) __builtin_prefetch(&facts_[fetched_ + kAhead]);
+            facts_[fetched_].prefetch();
+        }
     }
 
     std::vector<Id> tenants_;
     std::vector<TenantFacts> facts_;  // of these
     // A hash table: 0, or the number of a tenant, from 1. Its size is a power of two.
     std::vector<std::uint32_t> slots_;
-    std::size_t last_ = 0;  // the one that was found last
+    std::size_t last_ = 0;     // the one that was found last
+    std::size_t fetched_ = 0;  // those before this one have been fetched
     std::vector<std::unique_ptr<double[]>> memory_;
     Bytes free_;  // of the last of these
 };
