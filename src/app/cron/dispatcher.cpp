@@ -33,6 +33,12 @@ pg::RunReport refusal(const pg::RunOrder& order, const pg::Error& error) {
     return report;
 }
 
+// Reports are so large that waiting runs would fill the processor's caches if each had room for
+// one.
+std::unique_ptr<pg::RunReport> failure(const pg::RunOrder& order, const pg::Error& error) {
+    return std::make_unique<pg::RunReport>(refusal(order, error));
+}
+
 pg::CallbackReport refusal(const pg::CallbackOrder& order, const pg::Error& error) {
     pg::CallbackReport report;
     report.order = order;
@@ -81,7 +87,7 @@ void Dispatcher::add(const std::vector<pg::runs::RunRow>& runs) {
             limits_.erase(*target);
             entry.failure.reset();
         } else {
-            entry.failure = refusal(order, std::get<pg::Error>(found->second));
+            entry.failure = failure(order, std::get<pg::Error>(found->second));
         }
     }
 }
@@ -212,7 +218,7 @@ Dispatcher::Handed Dispatcher::hand(Entry& entry, core::Duration monotonic_now) 
     const bool is_elsewhere = entry.target.database != database_;
     if (run != nullptr && is_elsewhere && std::exchange(entry.database_may_be_gone, false)) {
         if (const auto error = database_is_gone(entry.target.database)) {
-            entry.failure = refusal(*run, *error);
+            entry.failure = failure(*run, *error);
             return Handed::refused;
         }
     }
@@ -295,7 +301,7 @@ bool Dispatcher::pack_for_elsewhere(Entry& entry, pg::RunOrder& order) {
     const auto task = pg::runs::mark_for_elsewhere(entry.row);
     if (!task) return false;
     if (!task->wanted) {
-        entry.failure = refusal(order, pg::Error("57014", "the run was cancelled"));
+        entry.failure = failure(order, pg::Error("57014", "the run was cancelled"));
         transaction.commit_asynchronously();
         return true;
     }
@@ -333,7 +339,8 @@ void Dispatcher::returned(const pg::ReturnedOrder& returned, core::Duration mono
         entry.row.role = returned.target.role;
         entry.row.logged = run->logged;
     }
-    const auto [place, is_new] = entries_.insert_or_assign(key_of(returned.order).item, entry);
+    const auto [place, is_new] =
+        entries_.insert_or_assign(key_of(returned.order).item, std::move(entry));
     make_ready(place->second, monotonic_now);
 }
 

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -92,8 +93,8 @@ class Dispatcher {
         pg::Order order;
         pg::runs::RunRow row;  // of a run
         pg::Target target;
-        std::optional<pg::RunReport> failure;
-        bool database_may_be_gone = false;  // since it was resolved
+        std::unique_ptr<pg::RunReport> failure;  // of one that cannot be executed
+        bool database_may_be_gone = false;       // since it was resolved
         core::Duration ready_at{0};
         bool explained = false;
         int explained_limit = 0;  // of the role, if that is the reason
