@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "border/extension_row.hpp"
+#include "border/relation_changes.hpp"
 #include "securatlas/pg/border/guard.hpp"
 
 extern "C" {
@@ -83,7 +84,7 @@ struct Holder {
 };
 constinit std::array<Holder, 2> holders{};
 
-extern "C" void securatlas_holder_changed(Datum, Oid relation) {
+void note_change(Oid relation) {
     for (Holder& holder : holders) {
         bool is_part = !OidIsValid(relation) || relation == ExtensionRelationId;
         for (const Oid table : holder.tables) is_part = is_part || relation == table;
@@ -95,7 +96,7 @@ extern "C" void securatlas_holder_changed(Datum, Oid relation) {
 void listen_for_changes() {
     static constinit bool listens = false;
     if (listens) return;
-    CacheRegisterRelcacheCallback(securatlas_holder_changed, Datum{0});
+    on_relation_change(note_change);
     listens = true;
 }
 

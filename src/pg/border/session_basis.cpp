@@ -1,5 +1,6 @@
 #include "securatlas/pg/border/session_basis.hpp"
 
+#include "border/relation_changes.hpp"
 #include "border/stored_settings.hpp"
 #include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/border/process.hpp"
@@ -98,7 +99,7 @@ struct Known {
 };
 constinit Known known;
 
-extern "C" void securatlas_settings_changed(Datum, Oid relation) {
+void note_change(Oid relation) {
     if (!OidIsValid(relation) || relation == DbRoleSettingRelationId) known.has_changed = true;
 }
 
@@ -108,7 +109,7 @@ void watch() {
     for (const auto cache : {AUTHOID, AUTHMEMMEMROLE, DATABASEOID}) {
         CacheRegisterSyscacheCallback(cache, note, Datum{0});
     }
-    CacheRegisterRelcacheCallback(securatlas_settings_changed, Datum{0});
+    on_relation_change(note_change);
 }
 
 std::uint64_t read_basis() {

@@ -3,13 +3,13 @@
 #include <cstring>
 
 #include "border/plain_insert.hpp"
+#include "border/relation_changes.hpp"
 
 extern "C" {
 #include "access/genam.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
-#include "utils/inval.h"
 #include "utils/memutils.h"
 }
 
@@ -28,7 +28,7 @@ struct Kept {
 };
 constinit Kept kept{};
 
-extern "C" void securatlas_claimed_table_changed(Datum, Oid relation) {
+void note_change(Oid relation) {
     bool is_part = !OidIsValid(relation) || relation == kept.history || relation == kept.jobs;
     for (int i = 0; i < kept.tables.indexes.count; ++i) {
         is_part = is_part || relation == kept.tables.indexes.ids[i];
@@ -140,7 +140,7 @@ bool prepare_plain(Relation history, Relation jobs, ClaimTables& to) {
 
 const ClaimTables& claim_tables(Relation history, Relation jobs) {
     if (kept.memory == nullptr) {
-        CacheRegisterRelcacheCallback(securatlas_claimed_table_changed, Datum{0});
+        on_relation_change(note_change);
     } else if (!kept.is_stale && kept.history == RelationGetRelid(history) &&
                kept.jobs == RelationGetRelid(jobs)) {
         return kept.tables;

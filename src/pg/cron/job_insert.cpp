@@ -3,6 +3,7 @@
 #include "border/keyed_row.hpp"
 #include "border/owner_scope.hpp"
 #include "border/plain_insert.hpp"
+#include "border/relation_changes.hpp"
 #include "border/spi.hpp"
 #include "border/table_insert.hpp"
 #include "securatlas/pg/border/compat.hpp"
@@ -18,7 +19,6 @@ extern "C" {
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
-#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 }
@@ -57,7 +57,7 @@ struct Prepared {
 };
 constinit Prepared prepared{};
 
-extern "C" void securatlas_job_table_changed(Datum, Oid relation) {
+void note_change(Oid relation) {
     if (!OidIsValid(relation) || relation == prepared.table) prepared.is_stale = true;
 }
 
@@ -125,7 +125,7 @@ bool prepare_plain(Relation table, const GivenValues& values, Prepared& to) {
 void prepare(Relation table, const GivenValues& values) {
     static constinit bool is_registered = false;
     if (!is_registered) {
-        CacheRegisterRelcacheCallback(securatlas_job_table_changed, Datum{0});
+        on_relation_change(note_change);
         is_registered = true;
     }
     if (prepared.memory != nullptr) MemoryContextDelete(prepared.memory);

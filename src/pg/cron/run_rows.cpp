@@ -1,6 +1,7 @@
 #include "cron/run_rows.hpp"
 
 #include "border/keyed_row.hpp"
+#include "border/relation_changes.hpp"
 #include "cron/run_texts.hpp"
 #include "securatlas/pg/border/convert.hpp"
 #include "securatlas/pg/border/guard.hpp"
@@ -9,7 +10,6 @@ extern "C" {
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
-#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -142,7 +142,7 @@ struct Prepared {
 };
 constinit Prepared prepared{};
 
-extern "C" void securatlas_history_changed(Datum, Oid relation) {
+void note_change(Oid relation) {
     bool is_part = !OidIsValid(relation) || relation == prepared.history;
     for (int i = 0; i < prepared.indexes.count; ++i) {
         is_part = is_part || relation == prepared.indexes.ids[i];
@@ -176,7 +176,7 @@ EndChanges changes_of(const RunColumns& columns, const RunReport& report, Datum 
 // With a lock on the table, so that its definition stays as it is.
 void prepare(Relation history) {
     if (prepared.memory == nullptr) {
-        CacheRegisterRelcacheCallback(securatlas_history_changed, Datum{0});
+        on_relation_change(note_change);
         prepared.memory = AllocSetContextCreate(TopMemoryContext, "securatlas_sched history",
                                                 ALLOCSET_SMALL_SIZES);
     } else if (prepared.history == RelationGetRelid(history) && !prepared.is_stale) {

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "border/extension_row.hpp"
+#include "border/relation_changes.hpp"
 #include "securatlas/pg/border/guard.hpp"
 #include "securatlas/pg/shared/shared_memory.hpp"
 
@@ -39,7 +40,7 @@ struct Memory {
 };
 constinit Memory memory;
 
-extern "C" void securatlas_relation_changed(Datum, Oid relation) {
+void note_change(Oid relation) {
     if (!OidIsValid(relation) || relation == ExtensionRelationId) memory.matches = false;
 }
 
@@ -60,7 +61,7 @@ void compare_version(InstalledExtension& found, const char* name, const char* ve
 
 bool is_known_to_match() {
     if (!memory.listens) {
-        call([] { CacheRegisterRelcacheCallback(securatlas_relation_changed, Datum{0}); });
+        call([] { on_relation_change(note_change); });
         memory.listens = true;
     }
     return memory.matches;
