@@ -101,6 +101,7 @@ SELECT count(*) AS of_none FROM known k, securatlas._tenant_scores(pg_temp.facts
     '{0.5,0.5,0,0}', '{1,1,1,1}');
 SELECT count(*) AS of_nothing FROM known k, securatlas._tenant_scores(NULL, k.catalogue, '{0.5,0.5,0,0}', '{1,1,1,1}');
 SELECT securatlas._facts_of_tenants(pg_temp.id(1), 6, NULL, NULL, NULL, NULL, NULL, NULL, ARRAY[pg_temp.id(1)]);
+SELECT securatlas._facts_of_tenants(pg_temp.id(1), 6, NULL, NULL, NULL, NULL, NULL, k.catalogue, ARRAY[pg_temp.id(1)]) OVER () FROM known k;
 SELECT securatlas._collected_facts(v.facts) AS nothing FROM (VALUES (NULL::bytea), (NULL)) AS v (facts);
 SELECT securatlas._collected_facts(v.facts) FROM (VALUES ('\x00'::bytea)) AS v (facts);
 SELECT count(*) FROM known k, securatlas._tenant_scores('\x00', k.catalogue, '{0.5,0.5,0,0}', '{1,1,1,1}');

@@ -222,20 +222,21 @@ CREATE FUNCTION securatlas._read_facts_of(written bytea, unused internal) RETURN
 COMMENT ON FUNCTION securatlas._read_facts_of(bytea, internal) IS 'Of the aggregate _facts_of_tenants(): from another process.';
 CREATE FUNCTION securatlas._settle_facts_of(state internal) RETURNS bytea
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_settle_table';
-COMMENT ON FUNCTION securatlas._settle_facts_of(internal) IS 'Of the aggregate _facts_of_tenants(): its result.';
+COMMENT ON FUNCTION securatlas._settle_facts_of(internal) IS 'Of the aggregates _facts_of_tenants() and _collected_facts(): their result, after which nothing more is known.';
 CREATE AGGREGATE securatlas._facts_of_tenants(
         tenant uuid, kind int, item uuid, control uuid, word text, number float8, other float8,
         catalogue bytea, tenants uuid[]) (
     SFUNC = securatlas._add_fact_of, STYPE = internal, COMBINEFUNC = securatlas._add_facts_of,
     SERIALFUNC = securatlas._write_facts_of, DESERIALFUNC = securatlas._read_facts_of,
-    FINALFUNC = securatlas._settle_facts_of, PARALLEL = SAFE);
+    FINALFUNC = securatlas._settle_facts_of, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = SAFE);
 COMMENT ON AGGREGATE securatlas._facts_of_tenants(uuid, int, uuid, uuid, text, float8, float8, bytea, uuid[]) IS 'What is known of these tenants, of whom each is named once, with all their evidence and links or none of these. Catalogue and tenants are the same in each row; otherwise the arguments are those of _tenant_facts().';
 
 CREATE FUNCTION securatlas._add_collected(state internal, facts bytea) RETURNS internal
     LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'securatlas_add_written';
 COMMENT ON FUNCTION securatlas._add_collected(internal, bytea) IS 'Of the aggregate _collected_facts(): adds the result of _facts_of_tenants().';
 CREATE AGGREGATE securatlas._collected_facts(facts bytea) (
-    SFUNC = securatlas._add_collected, STYPE = internal, FINALFUNC = securatlas._settle_facts_of, PARALLEL = SAFE);
+    SFUNC = securatlas._add_collected, STYPE = internal, FINALFUNC = securatlas._settle_facts_of,
+    FINALFUNC_MODIFY = READ_WRITE, PARALLEL = SAFE);
 COMMENT ON AGGREGATE securatlas._collected_facts(bytea) IS 'Puts together what several _facts_of_tenants() have collected from different rows.';
 
 CREATE FUNCTION securatlas._facts_size(catalogue bytea) RETURNS int

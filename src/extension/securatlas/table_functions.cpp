@@ -2,6 +2,7 @@
 // (core::TenantTable), and the one that puts together what several of it have collected. In SQL
 // their results are bytea.
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "securatlas/core/securatlas/tenant_table.hpp"
@@ -105,9 +106,12 @@ Datum write_table(FunctionCallInfo fcinfo) {
 // (state internal) as bytea, strict
 Datum settle_table(FunctionCallInfo fcinfo) {
     (void)aggregate_memory(fcinfo);
-    core::TenantTable& table = *state_argument(fcinfo, 0)->table;
-    table.settle();
-    PG_RETURN_BYTEA_P(to_bytea(table));
+    Known* state = state_argument(fcinfo, 0);
+    if (state->table == nullptr) throw pg::Error("0A000", "facts of tenants were used up");
+    state->table->settle();
+    bytea* result = to_bytea(*state->table);
+    delete std::exchange(state->table, nullptr);
+    PG_RETURN_BYTEA_P(result);
 }
 
 // (written bytea, unused internal), strict
