@@ -48,11 +48,12 @@ fault_disk_full() {
     seen="$(($(log_count 'No space left on device') - errors)) errors in the log"
 }
 
-# One slot is left beside launcher, schedulers and PostgreSQL's own launcher, for runs and requests.
+# Two slots are left beside launcher, schedulers and PostgreSQL's own launcher: one for runs, and one that the
+# http worker keeps as long as a request waits, be it for its next attempt.
 fault_no_workers() {
     local before lines slots
     lines=$(log_count 'no background worker slot is free')
-    slots=$((2 + $(sql "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'securatlas_sched scheduler'") + 1))
+    slots=$((2 + $(sql "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'securatlas_sched scheduler'") + 2))
     sql "ALTER SYSTEM SET max_worker_processes = $slots" >/dev/null
     restart_cluster "$dir"
     before=$(succeeded '')
