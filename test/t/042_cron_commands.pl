@@ -172,6 +172,15 @@ for my $change (@settings,
 	like(run("DO \$\$ BEGIN $check; END \$\$", role => 'ex'), qr/^succeeded/, $sql);
 	isnt(last_run('job_pid'), $before, 'and another worker');
 }
+$node->safe_psql('template1', "ALTER ROLE ex SET search_path = 'of_elsewhere'");
+like(run(q{DO $$ BEGIN ASSERT current_setting('search_path') = 'of_elsewhere'; END $$}, role => 'ex'), qr/^succeeded/,
+	'a session of another database changes a setting');
+# Of a change that no statement has made nobody is told, but a look at the catalog is never older than a second.
+$node->safe_psql('postgres', q{SET allow_system_table_mods = on;
+	UPDATE pg_db_role_setting SET setconfig = '{search_path=by_hand}' WHERE setrole = 'ex'::regrole});
+wait_until(sub { run(q{DO $$ BEGIN ASSERT current_setting('search_path') = 'by_hand'; END $$}, role => 'ex') =~ /^succeeded/ },
+	'a change of the catalog itself is noticed');
+$node->safe_psql('postgres', 'ALTER ROLE ex RESET ALL');
 $node->safe_psql('postgres', 'ALTER ROLE ex NOLOGIN');
 like(run('SELECT 1', role => 'ex'), qr/^failed\|28000\|/, 'NOLOGIN');
 is($node->safe_psql('postgres', "SELECT count(*) FROM cron.job_run_details WHERE attempt > 1 OR status IN ('starting', 'running')"), '0',
